@@ -1,0 +1,33 @@
+// Mesh: named axes of devices. Sharding: which mesh axes split each dim of a value, and over which axes it still waits
+// for a reduction ("partial"). A Sharding stands on the Value, never in the Type.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ir/base/result.h"
+
+namespace weft {
+
+class Lexer;
+
+struct Mesh {
+  std::string name;
+  std::vector<std::pair<std::string, int64_t>> axes;  // outermost first
+  bool operator==(const Mesh&) const = default;
+  int64_t size() const;
+  int64_t axis_size(const std::string& axis) const;  // 0: no such axis
+  std::string to_string() const;                     // mesh @name = dp:2,tp:4
+};
+
+struct Sharding {
+  std::string mesh;                           // empty: none
+  std::vector<std::vector<std::string>> dims; // per tensor dim, outermost axis first; empty: replicated along it
+  std::vector<std::string> partial;           // pending-reduce (sum) axes
+  bool operator==(const Sharding&) const = default;
+  bool empty() const { return mesh.empty(); }
+  std::string to_string() const;              // shard(name: [_, tp], partial=[ep])
+  static Result<Sharding> parse(Lexer& lx);
+};
+
+}  // namespace weft

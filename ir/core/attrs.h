@@ -1,0 +1,73 @@
+// Attributes: one plain struct per op with one field list, from which print, parse, import, hash and equality derive.
+//
+//   struct ConcatAttrs : AttrsOf<ConcatAttrs> {
+//     int64_t axis = 0;
+//     void fields(FieldVisitor& v) { v.field("axis", axis); }
+//   };
+//
+// Field names are ONNX's attribute names where ONNX has the attribute, so the importer fills them by name.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ir/base/dim.h"
+#include "ir/base/dtype.h"
+#include "ir/base/layout.h"
+#include "ir/core/type.h"
+
+namespace weft {
+
+// Index of a constant-pool entry; prints as @name.
+struct ConstantRef {
+  int id = -1;
+  bool operator==(const ConstantRef&) const = default;
+};
+
+// The closed set of field types. A visitor reads or writes each field in turn.
+class FieldVisitor {
+ public:
+  virtual ~FieldVisitor() = default;
+  virtual void field(const char* name, int64_t& v) = 0;
+  virtual void field(const char* name, bool& v) = 0;
+  virtual void field(const char* name, double& v) = 0;
+  virtual void field(const char* name, std::string& v) = 0;
+  virtual void field(const char* name, DType& v) = 0;
+  virtual void field(const char* name, std::vector<int64_t>& v) = 0;
+  virtual void field(const char* name, std::vector<double>& v) = 0;
+  virtual void field(const char* name, std::vector<std::string>& v) = 0;
+  virtual void field(const char* name, Shape& v) = 0;  // symbolic dims
+  virtual void field(const char* name, Type& v) = 0;
+  virtual void field(const char* name, ConstantRef& v) = 0;
+};
+
+struct Attrs {
+  virtual ~Attrs() = default;
+  virtual std::unique_ptr<Attrs> clone() const = 0;
+  virtual void visit(FieldVisitor& v) = 0;
+};
+
+template <class T>
+struct AttrsOf : Attrs {
+  std::unique_ptr<Attrs> clone() const override { return std::make_unique<T>(static_cast<const T&>(*this)); }
+  void visit(FieldVisitor& v) override { static_cast<T*>(this)->fields(v); }
+};
+
+struct NoAttrs : AttrsOf<NoAttrs> {
+  void fields(FieldVisitor&) {}
+};
+
+template <class T>
+std::unique_ptr<Attrs> make_attrs() {
+  return std::make_unique<T>();
+}
+
+// Fields that differ from `defaults` as `name=value` texts, in field order. `constant_name` names ConstantRefs.
+struct AttrText {
+  std::string name, value;
+};
+std::vector<AttrText> attr_texts(const Attrs& a, const std::vector<std::string>* constant_names = nullptr);
+bool attrs_equal(const Attrs& a, const Attrs& b);
+
+}  // namespace weft
