@@ -1,0 +1,27 @@
+# Compares the shared libraries that our binaries in DIR ask for (`readelf -d`) with an allow-list: a new entry is a
+# decision, not an accident.
+set(system "lib(stdc\\+\\+|gcc_s|c|m|dl|pthread|atomic)\\.so\\.[0-9]+|ld-linux.*")
+set(ours "libweft(-runtime)?\\.so\\.[0-9]+")
+set(allow_runtime "${system}")
+set(allow_compiler "${system}|${ours}|libprotobuf\\.so\\.[0-9]+")
+set(allow_llvm "${system}|${ours}|libLLVM(-19)?\\.so\\.[0-9.]+")
+set(allow_program "${system}|${ours}")
+
+function(check file allowed)
+  if(NOT EXISTS ${file})
+    return()
+  endif()
+  execute_process(COMMAND readelf -d ${file} OUTPUT_VARIABLE text COMMAND_ERROR_IS_FATAL ANY)
+  string(REGEX MATCHALL "\\(NEEDED\\)[^\n]*\\[[^]\n]*\\]" lines "${text}")
+  foreach(line IN LISTS lines)
+    string(REGEX REPLACE ".*\\[([^]]*)\\]$" "\\1" name "${line}")
+    if(NOT name MATCHES "^(${allowed})$")
+      message(SEND_ERROR "${file} needs ${name}, which is not on the list in tools/cmake/CheckNeeded.cmake")
+    endif()
+  endforeach()
+endfunction()
+
+check(${DIR}/lib/libweft-runtime.so "${allow_runtime}")
+check(${DIR}/lib/libweft.so "${allow_compiler}")
+check(${DIR}/lib/libweft-llvm.so "${allow_llvm}")
+check(${DIR}/weft "${allow_program}")
