@@ -63,7 +63,7 @@ std::unique_ptr<Attrs> make_attrs() {
   return std::make_unique<T>();
 }
 
-// Fields that differ from `defaults` as `name=value` texts, in field order. `constant_name` names ConstantRefs.
+// Every field as a (name, value) text, in field order; ConstantRefs print by name where names are given.
 struct AttrText {
   std::string name, value;
 };
