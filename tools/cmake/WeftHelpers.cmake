@@ -76,13 +76,11 @@ function(weft_library target output_name)
   target_include_directories(${target} INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_compile_features(${target} INTERFACE cxx_std_20)
   target_link_libraries(${target} PUBLIC ${arg_PUBLIC} PRIVATE ${arg_LINK})
-  weft_install_rpath(${target} "$ORIGIN")
+  set_target_properties(${target} PROPERTIES INSTALL_RPATH $ORIGIN)
   install(TARGETS ${target} EXPORT weft-targets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endfunction()
 
-function(weft_install_rpath target rpath)
-  set_target_properties(${target} PROPERTIES INSTALL_RPATH "${rpath}" INSTALL_RPATH_USE_LINK_PATH OFF)
-endfunction()
+# From the folder of programs to that of libraries, in an install tree.
 file(RELATIVE_PATH weft_bin_to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
 
 # weft_programs(DIR OUTPUT): every .cpp directly in the folder becomes a program in build/<preset>/OUTPUT; sources in
@@ -94,7 +92,7 @@ function(weft_programs dir output)
     get_filename_component(name ${main} NAME_WE)
     add_executable(${output}_${name} ${main} ${shared})
     set_target_properties(${output}_${name} PROPERTIES
-      OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/${output})
+      OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/${output} INSTALL_RPATH $ORIGIN/../lib)
     target_link_libraries(${output}_${name} PRIVATE weft weft_runtime Threads::Threads)
     foreach(optional PNG::PNG benchmark::benchmark) # --as-needed drops what a program does not use
       if(TARGET ${optional})

@@ -59,7 +59,7 @@ foreach(folder IN LISTS test_folders)
   endif()
   add_executable(test_${folder} ${sources})
   set_target_properties(test_${folder} PROPERTIES
-    OUTPUT_NAME ${folder} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    OUTPUT_NAME ${folder} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests INSTALL_RPATH $ORIGIN/../lib)
   weft_test_target(test_${folder})
   weft_use_unity(test_${folder})
   # gtest_main is an archive: a folder with a main() of its own does not get this one.
