@@ -1,0 +1,183 @@
+// Plan: the host program. Buffers, tensors (typed views of buffers), kernels, and regions of commands. One Plan per
+// pipeline stage; ranks differ by symbols (rank.tp, ...). It prints, parses back and is verified at load, because a plan
+// file may be hostile. Every size, offset, grid and trip count is a Dim over the plan's symbols, so a step that only
+// changes dims changes no command.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ir/base/dim.h"
+#include "ir/base/dtype.h"
+#include "ir/base/hash.h"
+
+namespace weft {
+
+enum class Space : uint8_t { host, pinned, device, peer };
+
+// What owns a buffer's bytes and how long they live.
+enum class Storage : uint8_t {
+  arena,     // in the context's one arena at `offset`, live over [first, last]
+  constant,  // bytes of the executable's constant pool (`source` is its entry)
+  prepared,  // written once by the prepare region, kept by the executable
+  input,     // bound by the caller (`source` is the input number)
+  output,    // bound by the caller or allocated by the context (`source` is the output number)
+  state,     // owned by the context across steps (`source` is the state number)
+  dynamic,   // alloc/free commands: the size is first known at run time
+};
+
+struct PlanBuffer {
+  std::string name;
+  Storage storage = Storage::arena;
+  Space space = Space::host;
+  Dim bytes;
+  int64_t alignment = 64;
+  int64_t offset = -1;         // arena, when all sizes are constant; -1: the context plans offsets when it binds dims
+  int first = -1, last = -1;   // arena lifetime in command numbers of the region tree (pre-order), inclusive
+  int source = -1;
+};
+
+// A typed view. Element strides; a sub-byte tensor's rows are padded to whole bytes.
+struct PlanTensor {
+  std::string name;
+  int buffer = -1;
+  Dim offset;                  // bytes into the buffer
+  DType dtype = DType::f32;
+  Shape dims;
+  std::vector<Dim> strides;
+};
+
+struct PlanKernel {
+  std::string name;            // symbol in its object, unique in the plan
+  Hash hash;                   // of the KernelSpec and target: the cache key
+  int object = -1;             // which code blob of the executable holds it
+  std::vector<std::string> nodes;  // ONNX nodes that use it, for reports; never part of the hash
+  Dim flops, bytes;            // per launch at its first use, for the profile's roof
+};
+
+struct Param {
+  enum class Kind : uint8_t { tensor, dim, scalar, tensor_map, peer_table, workspace };
+  Kind kind = Kind::tensor;
+  int tensor = -1;
+  Dim dim;
+  double scalar = 0;
+};
+
+enum class CommandKind : uint8_t {
+  launch,      // kernel over `tasks`
+  copy,        // tensors[0] -> tensors[1], same dims and dtype, any strides
+  fill,        // tensors[0] with `scalar`
+  host_call,   // `name` from host.def on tensors (inputs, then outputs), `text` its attributes
+  set,         // symbol `name` = dim
+  read,        // symbol `name` = integer element `index` of tensors[0] (waits for it: ends a capture region)
+  check,       // dim must be > 0 (a condition as 0/1), else Error with `text`
+  select,      // regions[i] for the first i whose ranges[i] holds; a variant choice
+  if_then,     // tensors[0] (bool scalar) ? regions[0] : regions[1]
+  loop,        // regions[0] `tasks` times or until tensors[0] (bool scalar, optional) is false; `name` counts iterations
+  alloc,       // dynamic buffer of tensors[0] gets its size now
+  free,
+  swap,        // exchanges the storage of tensors[0] and tensors[1] (same size; loop-carried values, states)
+  collective,  // `name` over `group` from tensors[0] to tensors[1], started on its stream
+  wait_collective,
+  record,      // event number `event` on `stream`
+  wait,        // `stream` waits for `event`
+};
+const char* command_name(CommandKind k);
+
+struct Region;
+
+struct Command {
+  CommandKind kind = CommandKind::launch;
+  int stream = 0;
+  int event = -1;
+  std::string name;
+  std::string text;
+  std::vector<int> tensors;           // operands, all commands but launch
+  std::vector<std::string> nodes;     // provenance: ONNX nodes this command computes
+  // launch
+  int kernel = -1;
+  std::vector<Param> params;
+  Dim tasks;                          // CPU: [0, tasks) split over threads; loop: trip count (overflow(): unbounded)
+  Dim grid[3], cluster[3];            // CUDA
+  Dim shared_bytes;
+  Dim scratch_bytes;                  // per thread (CPU) or workspace
+  bool dependent = false;             // programmatic dependent launch
+  // others
+  Dim dim;
+  int64_t index = 0;
+  double scalar = 0;
+  std::string group;
+  std::vector<std::unique_ptr<Region>> regions;
+  std::vector<std::vector<Dim>> ranges;  // select: per region lo, hi pairs over `name`d symbols in `text`
+};
+
+struct Region {
+  std::vector<Command> commands;
+};
+
+struct PlanPort {                     // an entry's input or output, or a state
+  std::string name;
+  int tensor = -1;
+  int paired = -1;                    // state: the output's tensor
+};
+
+struct PlanConstant {
+  std::string name;
+  DType dtype = DType::f32;
+  std::vector<int64_t> dims;
+  Hash hash;
+};
+
+struct PlanGroup {                    // ranks of one collective group, as expressions over rank.* symbols
+  std::string name;
+  std::vector<std::string> axes;
+};
+
+struct Plan {
+  std::string name, target;
+  SymbolTable symbols;
+  std::vector<PlanBuffer> buffers;
+  std::vector<PlanTensor> tensors;
+  std::vector<PlanKernel> kernels;
+  std::vector<PlanConstant> constants;
+  std::vector<PlanGroup> groups;
+  std::vector<PlanPort> inputs, outputs, states;
+  Region prepare;                     // run once at load
+  Region main;
+  int64_t arena_bytes = 0;            // when all offsets are constant
+
+  int add_buffer(PlanBuffer b) { buffers.push_back(std::move(b)); return static_cast<int>(buffers.size()) - 1; }
+  int add_tensor(PlanTensor t) { tensors.push_back(std::move(t)); return static_cast<int>(tensors.size()) - 1; }
+};
+
+// Numbers the commands of a region tree in pre-order and calls f(command, number).
+template <class R, class F>
+void for_each_command(R& region, F&& f, int& number) {
+  for (auto& c : region.commands) {
+    f(c, number++);
+    for (auto& r : c.regions) for_each_command(*r, f, number);
+  }
+}
+
+std::string print_plan(const Plan& p);
+Result<Plan> parse_plan(std::string_view text);
+// Every index in range, every tensor inside its buffer where that is provable, parameters of each command of the right
+// number and kind, arena buffers alive where they are used, bytes that overlap in the arena never live at once, and
+// accesses to the same bytes from different streams ordered by events.
+Status verify_plan(const Plan& p);
+
+// Offsets for arena buffers: greedy by size, by lifetime and by breadth, the best of them. `sizes` in bytes.
+struct ArenaRequest {
+  int64_t bytes;
+  int64_t alignment;
+  int first, last;
+};
+struct ArenaLayout {
+  std::vector<int64_t> offsets;
+  int64_t bytes = 0;
+  int64_t max_live = 0;  // the lower bound
+};
+ArenaLayout plan_arena(const std::vector<ArenaRequest>& requests);
+
+}  // namespace weft
