@@ -66,9 +66,11 @@ int64_t int_max(DType t);
 
 // --- the four carriers -------------------------------------------------------------------------------------
 // Every numeric dtype loads into and stores from one carrier: f64 for floats, i64 for signed ints and bool, u64 for
-// unsigned ints, c128 (two f64) for complex. Rows are n elements, one element per byte_size(t) bytes.
-// Stores round to nearest even; float → narrow float saturates as the type's ONNX default (fp8: to the largest finite
-// value when `saturate`, else NaN/Inf); integer stores wrap (two's complement).
+// unsigned ints, c128 (two f64) for complex, which goes through the f64 rows: n elements are 2n doubles. Rows are n
+// elements, one element per byte_size(t) bytes, at any alignment; a type of another carrier is a CHECK.
+// Stores round to nearest even; float → narrow float saturates as the type's ONNX default (fp8: Inf and overflow go to
+// the largest finite value when `saturate`, else to NaN, or Inf in f8e5m2; f16, bf16: Inf; f4e2m1: always its largest);
+// f8e8m0 rounds up, Cast's default. Integer stores wrap (two's complement); a store to bool is `!= 0`.
 void load_row_f64(DType t, const void* src, double* dst, int64_t n);
 void store_row_f64(DType t, const double* src, void* dst, int64_t n, bool saturate = true);
 void load_row_i64(DType t, const void* src, int64_t* dst, int64_t n);
@@ -88,5 +90,10 @@ float half_to_float(uint16_t h);
 uint16_t float_to_half(double x);
 float bf16_to_float(uint16_t h);
 uint16_t float_to_bf16(double x);
+
+// The code of |x| in f8e8m0 (2^(code-127), 0xff is NaN) by Cast's `round_mode`; ties of `nearest` go up. With
+// `saturate` zero and too small give 0, Inf and too large 0xfe; else all of these are NaN. NaN stays NaN.
+enum class E8m0Round : uint8_t { up, down, nearest };
+uint8_t float_to_e8m0(double x, E8m0Round round = E8m0Round::up, bool saturate = true);
 
 }  // namespace weft
