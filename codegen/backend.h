@@ -1,0 +1,25 @@
+// What a code generator offers the lowering. The CPU's lives in libweft-llvm.so and is opened on first use.
+#pragma once
+
+#include "codegen/kernel_spec.h"
+
+namespace weft {
+
+class KernelCompiler {
+ public:
+  virtual ~KernelCompiler() = default;
+  // Thread safe. `symbol` is the entry's name in the object.
+  virtual Result<KernelCode> compile(const KernelSpec& spec, const Target& target, const std::string& symbol, bool want_listing) = 0;
+};
+
+// The LLVM code generator, opened once per process. Error kUnsupported naming the library and how to get it.
+Result<KernelCompiler*> cpu_compiler();
+
+// The one function that libweft-llvm.so exports.
+extern "C" KernelCompiler* weft_make_cpu_compiler();
+
+// Picks the template and its parameters for a spec (order of axes included): pure, analytic, no timing. Records
+// runners-up in the spec. Returns the scratch bytes that each thread needs, over params.
+Dim choose_cpu(KernelSpec& spec, const Target& target);
+
+}  // namespace weft

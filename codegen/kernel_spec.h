@@ -1,0 +1,111 @@
+// KernelSpec: what one kernel computes, independent of backend. An iteration domain of axes, operands with index maps
+// over those axes, and stages of scalar programs. Every spec means the same thing under every template; a template only
+// says how a backend runs it (`loops` can run all of them, `gemm`/`conv` need a multiply-add reduction of their shape).
+//
+// Domain: parallel axes and row axes. Stages run in order for each point of the parallel axes:
+//   reduce   over all row axes: accumulators start at `init` and take `combine(acc..., body outputs...)` per point
+//   map      per point of parallel and row axes: stores the body's outputs
+//   map_row  once per point of the parallel axes: stores the body's outputs
+// Index maps are Dims over axis names, params and `$k` (the integer value of instruction k of the same body: one level
+// of indirection). A guard is a condition lo <= expr < hi; a load whose guards fail yields `fill`.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ir/base/dim.h"
+#include "ir/base/hash.h"
+#include "ir/base/target.h"
+#include "ir/core/scalar.h"
+
+namespace weft {
+
+struct SpecAxis {
+  std::string name;
+  Dim extent;      // over params
+  bool row = false;
+  bool operator==(const SpecAxis&) const = default;
+};
+
+struct SpecGuard {
+  Dim expr, lo, hi;
+  bool operator==(const SpecGuard&) const = default;
+};
+
+struct SpecOperand {
+  std::string name;
+  int ptr = 0;                  // which pointer argument
+  DType dtype = DType::f32;
+  bool write = false;
+  std::vector<Dim> index;       // per operand dim
+  std::vector<Dim> strides;     // elements, over params
+  Dim offset;                   // elements, added once; over axes, params and `$k`
+  std::vector<SpecGuard> guards;  // reads only
+  double fill = 0;
+  bool operator==(const SpecOperand&) const = default;
+  Dim linear() const;           // offset + sum of index * stride
+};
+
+struct StageInput {
+  enum class Kind : uint8_t { load, acc, index };
+  Kind kind = Kind::load;
+  int operand = -1;             // load
+  int stage = -1, output = 0;   // acc: result of an earlier reduce stage
+  Dim dim;                      // index: an i64 expression over axes and params
+  bool operator==(const StageInput&) const = default;
+};
+
+struct SpecStage {
+  enum class Kind : uint8_t { reduce, map, map_row };
+  Kind kind = Kind::map;
+  std::vector<StageInput> inputs;  // body input k
+  ScalarProgram body;
+  // reduce: inputs are the accumulators, then the body's outputs; outputs the new accumulators.
+  ScalarProgram combine;
+  std::vector<double> init;        // per accumulator
+  std::vector<int> stores;         // map: operand per body output
+  bool operator==(const SpecStage&) const = default;
+};
+
+// Which implementation, with its tile sizes. `name` is a template of the backend; zeros mean "not used".
+struct SpecConfig {
+  std::string name = "loops";
+  int64_t mr = 0, nr = 0, kc = 0, mc = 0, nc = 0;  // contraction tiles, in elements
+  int64_t unroll = 1;
+  std::string vec_axis;                            // loops: the axis that vectors run along; empty: scalar code
+  // The task index enumerates the first `task_axes` parallel axes and blocks of `task_block` (0: none) of the next one.
+  int64_t task_axes = 0, task_block = 0;
+  bool operator==(const SpecConfig&) const = default;
+};
+
+struct KernelSpec {
+  std::string title;               // for people; not part of the key
+  std::vector<std::string> params; // symbols, in the order of the kernel's dims array
+  std::vector<SpecAxis> axes;      // outermost first
+  std::vector<SpecOperand> operands;
+  std::vector<SpecStage> stages;
+  int num_ptrs = 0;
+  SpecConfig config;
+  std::vector<std::string> runners_up;  // other configurations and their predicted cost, for the dump
+
+  int axis(const std::string& name) const;  // -1: none
+  Dim tasks() const;               // extent of the task index, over params
+};
+
+std::string print_spec(const KernelSpec& s);
+Result<KernelSpec> parse_spec(std::string_view text);
+// Structural hash: everything but title, operand names and runners-up.
+Hash spec_hash(const KernelSpec& s, const Target& target);
+
+// Merges neighbouring axes that every operand walks as one; drops axes of extent 1.
+void collapse_axes(KernelSpec& s);
+
+// One compiled kernel.
+struct KernelCode {
+  std::string object;   // ELF relocatable (CPU) or cubin
+  std::string symbol;
+  std::string listing;  // LLVM IR or CUDA source, when asked for
+};
+
+}  // namespace weft
