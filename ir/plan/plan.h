@@ -32,13 +32,15 @@ struct PlanBuffer {
   Storage storage = Storage::arena;
   Space space = Space::host;
   Dim bytes;
-  int64_t alignment = 64;
+  int64_t alignment = 64;      // a power of two; what callers bind and constants are aligned to their element only
   int64_t offset = -1;         // arena, when all sizes are constant; -1: the context plans offsets when it binds dims
   int first = -1, last = -1;   // arena lifetime in command numbers of the region tree (pre-order), inclusive
   int source = -1;
+  bool prepare = false;        // arena: belongs to the prepare region, whose numbers first and last are
 };
 
-// A typed view. Element strides; a sub-byte tensor's rows are padded to whole bytes.
+// A typed view. Element strides; a sub-byte tensor's rows are padded to whole bytes, which its strides show: i4 [3,5]
+// has strides [6,1]. Strides may be 0 or negative; `offset` is where element [0,0,...] lies.
 struct PlanTensor {
   std::string name;
   int buffer = -1;
@@ -56,9 +58,14 @@ struct PlanKernel {
   Dim flops, bytes;            // per launch at its first use, for the profile's roof
 };
 
+enum class Access : uint8_t { read, write, update };  // update: reads and writes
+
+// On the CPU the kernel's `ptrs` are its tensor parameters in order, its `dims` the dim and scalar parameters in order
+// (a scalar as the bits of its double); the other kinds are for CUDA.
 struct Param {
   enum class Kind : uint8_t { tensor, dim, scalar, tensor_map, peer_table, workspace };
   Kind kind = Kind::tensor;
+  Access access = Access::read;  // tensor, tensor_map, peer_table, workspace
   int tensor = -1;
   Dim dim;
   double scalar = 0;
@@ -68,16 +75,19 @@ enum class CommandKind : uint8_t {
   launch,      // kernel over `tasks`
   copy,        // tensors[0] -> tensors[1], same dims and dtype, any strides
   fill,        // tensors[0] with `scalar`
-  host_call,   // `name` from host.def on tensors (inputs, then outputs), `text` its attributes
+  host_call,   // `name` from host.def on tensors (the first `index` are inputs, the rest outputs), `text` its attributes;
+               // symbols in `sets` get values from the dims that the function gives its outputs
   set,         // symbol `name` = dim
-  read,        // symbol `name` = integer element `index` of tensors[0] (waits for it: ends a capture region)
+  read,        // symbol `name` = integer element `index` (row-major) of tensors[0]; waits for it: ends a capture region
   check,       // dim must be > 0 (a condition as 0/1), else Error with `text`
-  select,      // regions[i] for the first i whose ranges[i] holds; a variant choice
-  if_then,     // tensors[0] (bool scalar) ? regions[0] : regions[1]
-  loop,        // regions[0] `tasks` times or until tensors[0] (bool scalar, optional) is false; `name` counts iterations
-  alloc,       // dynamic buffer of tensors[0] gets its size now
+  select,      // regions[i] for the first i whose ranges[i] holds (an empty one always does); a variant choice
+  if_then,     // tensors[0] (bool scalar) ? regions[0] : regions[1], which may be absent
+  loop,        // regions[0] `tasks` times or until tensors[0] (bool scalar, optional, read before each iteration) is
+               // false; symbol `name` (optional) counts iterations and afterwards holds how many there were
+  alloc,       // dynamic (or run-time sized output) buffer of tensors[0] gets its size now
   free,
-  swap,        // exchanges the storage of tensors[0] and tensors[1] (same size; loop-carried values, states)
+  swap,        // exchanges the storage of the buffers of tensors[0] and tensors[1]: both arena with one lifetime and
+               // size, both dynamic, or both state (loop-carried values, states)
   collective,  // `name` over `group` from tensors[0] to tensors[1], started on its stream
   wait_collective,
   record,      // event number `event` on `stream`
@@ -94,6 +104,7 @@ struct Command {
   std::string name;
   std::string text;
   std::vector<int> tensors;           // operands, all commands but launch
+  std::vector<std::string> sets;      // host_call
   std::vector<std::string> nodes;     // provenance: ONNX nodes this command computes
   // launch
   int kernel = -1;
@@ -109,17 +120,24 @@ struct Command {
   double scalar = 0;
   std::string group;
   std::vector<std::unique_ptr<Region>> regions;
-  std::vector<std::vector<Dim>> ranges;  // select: per region lo, hi pairs over `name`d symbols in `text`
+  std::vector<std::vector<Dim>> ranges;  // select: per region lo, hi pairs (inclusive), one per symbol in `text` ("m,n")
 };
 
 struct Region {
   std::vector<Command> commands;
 };
 
-struct PlanPort {                     // an entry's input or output, or a state
+// An entry's input or output, or a state. A state's `tensor` is the value before a step, `paired` the one after it.
+//   overwrite (axis -1)  both lie in its buffer, or in two state buffers that the plan swaps
+//   append               both lie in its buffer with capacity strides; at the start of a step the symbol `length` is the
+//                        extent of `tensor` along `axis`, after it that of `paired`. `capacity` (optional) is a symbol in
+//                        the strides: the context chooses it and grows the buffer; without it the range of `length` holds
+struct PlanPort {
   std::string name;
   int tensor = -1;
-  int paired = -1;                    // state: the output's tensor
+  int paired = -1;
+  int axis = -1;
+  std::string length, capacity;
 };
 
 struct PlanConstant {
@@ -160,9 +178,38 @@ void for_each_command(R& region, F&& f, int& number) {
   }
 }
 
+// The tensors that a command itself accesses: f(tensor, Access).
+template <class F>
+void for_each_access(const Command& c, F&& f) {
+  for (const Param& p : c.params)
+    if (p.tensor >= 0) f(p.tensor, p.access);
+  for (size_t i = 0; i < c.tensors.size(); ++i) {
+    Access a = Access::read;
+    switch (c.kind) {
+      case CommandKind::copy:
+      case CommandKind::collective: a = i == 0 ? Access::read : Access::write; break;
+      case CommandKind::fill: a = Access::write; break;
+      case CommandKind::host_call: a = static_cast<int64_t>(i) < c.index ? Access::read : Access::write; break;
+      case CommandKind::alloc:
+      case CommandKind::free:
+      case CommandKind::swap: a = Access::update; break;
+      default: break;
+    }
+    f(c.tensors[i], a);
+  }
+}
+
+// Row-major element strides, a sub-byte type's rows padded to whole bytes; and the bytes of such a tensor.
+std::vector<Dim> plan_strides(const Shape& dims, DType t);
+Dim plan_bytes(const Shape& dims, DType t);
+
+// Sets first and last of every arena buffer from the accesses of the plan's commands. A buffer whose value may cross
+// iterations of a loop lives over the whole loop; swapped buffers live equally long. -1 for one that is never accessed.
+void assign_lifetimes(Plan& p);
+
 std::string print_plan(const Plan& p);
 Result<Plan> parse_plan(std::string_view text);
-// Every index in range, every tensor inside its buffer where that is provable, parameters of each command of the right
+// Every index in range, every symbol declared, every tensor inside its buffer where that is provable, parameters of each command of the right
 // number and kind, arena buffers alive where they are used, bytes that overlap in the arena never live at once, and
 // accesses to the same bytes from different streams ordered by events.
 Status verify_plan(const Plan& p);
