@@ -1,6 +1,7 @@
 #include "ir/core/scalar.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "ir/base/check.h"
 #include "ir/base/text.h"
@@ -86,6 +87,39 @@ int ScalarProgram::num_inputs() const {
   for (const ScalarInst& x : insts)
     if (x.prim == Prim::input) n = std::max(n, x.index + 1);
   return n;
+}
+
+// Classes of types that a primitive computes on: of dtype_class, in its letters.
+static const char* classes_of(Prim p) {
+  switch (p) {
+    case Prim::add: case Prim::sub: case Prim::mul: case Prim::div: case Prim::fma: case Prim::neg: case Prim::pow: return "fiuc";
+    case Prim::mod: case Prim::rem: case Prim::abs: case Prim::sign:
+    case Prim::floor: case Prim::ceil: case Prim::round: case Prim::trunc: return "fiu";
+    case Prim::min: case Prim::max: case Prim::lt: case Prim::le: return "fiub";
+    case Prim::sqrt: case Prim::exp: case Prim::log: case Prim::sin: case Prim::cos: case Prim::tanh: return "fc";
+    case Prim::expm1: case Prim::log1p: case Prim::atan: case Prim::erf: case Prim::sigmoid: case Prim::is_nan: case Prim::is_inf: return "f";
+    case Prim::bit_and: case Prim::bit_or: case Prim::bit_xor: case Prim::bit_not: return "iub";
+    case Prim::shl: case Prim::shr: return "iu";
+    default: return "fiubcs";
+  }
+}
+
+Status ScalarProgram::verify() const {
+  for (const ScalarInst& x : insts) {
+    int n = prim_arity(x.prim), first = x.prim == Prim::select ? 1 : 0;
+    if (n == 0) continue;
+    auto bad = [&](int a) {
+      return invalid(std::string(prim_name(x.prim)) + " does not take " + dtype_name(type(x.args[a])) +
+                     (a > first ? std::string(" beside ") + dtype_name(type(x.args[first])) : ""));
+    };
+    if (first && type(x.args[0]) != DType::b1) return bad(0);
+    if (!std::strchr(classes_of(x.prim), dtype_class(type(x.args[first])))) return bad(first);
+    for (int a = first + 1; a < n; ++a)
+      if (type(x.args[a]) != type(x.args[first])) return bad(a);
+    if (x.prim == Prim::bitcast && bit_width(x.type) != bit_width(type(x.args[0])))
+      return invalid(std::string("bitcast from ") + dtype_name(type(x.args[0])) + " to " + dtype_name(x.type) + ", which differ in width");
+  }
+  return {};
 }
 
 std::vector<int> ScalarProgram::splice(const ScalarProgram& body, const std::vector<int>& inputs) {
@@ -185,6 +219,8 @@ Result<ScalarProgram> ScalarProgram::parse(Lexer& lx) {
       p.outputs.push_back(o);
     } while (lx.accept(","));
   }
+  Status typed = p.verify();
+  if (!typed.ok()) return lx.fail(typed.error().message + " in the program before");
   return p;
 }
 

@@ -46,6 +46,9 @@ struct ScalarProgram {
   DType type(int v) const { return insts[v].type; }
   int num_inputs() const;
 
+  // Error unless every primitive takes the types it is given (both operands alike, transcendental functions floats only).
+  Status verify() const;
+
   // Copies `body` with its inputs replaced by instructions of this program; returns the images of its outputs.
   std::vector<int> splice(const ScalarProgram& body, const std::vector<int>& inputs);
   std::string to_string(const std::string& indent = "  ") const;

@@ -2,7 +2,6 @@
 // instruction's type. Integer instructions wrap to their dtype; float instructions stay f64 until a `cast` or the final
 // store rounds them. Inputs broadcast by strides; after merging dims the innermost stride of each is 0 or 1.
 //
-// cast: float → int truncates and saturates (NaN gives 0); int → int wraps; anything → bool is x != 0.
 #include <cmath>
 #include <cstring>
 
@@ -292,12 +291,14 @@ static double int_to_float(T v, DType to, bool saturate) {
 
 static int64_t float_to_signed(double v, DType to) {
   if (std::isnan(v)) return 0;
+  if (is_subbyte(to)) return wrap(to, float_to_signed(v, DType::i64));
   v = std::trunc(v);
   if (v <= static_cast<double>(int_min(to))) return int_min(to);
   // 2^63 is not an int64 but is a double, hence >=.
   return v >= static_cast<double>(int_max(to)) ? int_max(to) : static_cast<int64_t>(v);
 }
 static uint64_t float_to_unsigned(double v, DType to) {
+  if (is_subbyte(to)) return wrap(to, static_cast<uint64_t>(float_to_signed(v, DType::i64)));
   if (std::isnan(v) || v <= 0) return 0;
   uint64_t top = bit_width(to) == 64 ? UINT64_MAX : (uint64_t{1} << bit_width(to)) - 1;
   return v >= static_cast<double>(top) ? top : static_cast<uint64_t>(v);

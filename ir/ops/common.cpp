@@ -104,7 +104,9 @@ static std::optional<Dim> symbolic(const ScalarProgram& p, int id, const std::ve
     case Prim::min: return min(*a, *b);
     case Prim::max: return max(*a, *b);
     // Dims are non-negative, where truncation is flooring.
-    case Prim::div: return b->is(0) ? std::nullopt : std::optional<Dim>(floordiv(*a, *b));
+    case Prim::div:
+      if (a->is_const() && b->is_const() && !b->is(0) && !b->is(-1)) return Dim(a->value() / b->value());
+      return b->is(0) ? std::nullopt : std::optional<Dim>(floordiv(*a, *b));
     case Prim::mod: return b->is(0) ? std::nullopt : std::optional<Dim>(mod(*a, *b));
     case Prim::eq:
     case Prim::ne: {
@@ -162,6 +164,7 @@ Status infer_pointwise(Op& op, InferContext&) {
   }
   ScalarProgram body;
   op_def(op).scalar(op, body);
+  TRY(body.verify());
   CHECK(static_cast<int>(body.outputs.size()) >= op.num_results());
   if (!ranked) {
     for (int r = 0; r < op.num_results(); ++r) set_type(op, r, Type::unranked(body.type(body.outputs[r])));
