@@ -17,6 +17,9 @@ int64_t floor_div(int64_t a, int64_t b) {
   return (a % b != 0 && ((a < 0) != (b < 0))) ? q - 1 : q;
 }
 
+// Expressions beyond these are poison: text may be hostile, and a product of sums grows without bound.
+constexpr size_t kMaxTerms = 4096, kMaxText = 1 << 16;
+
 std::string term_text(const DimTerm& t) {
   if (t.coef == 1) return t.key;
   if (t.coef == -1) return "-" + t.key;
@@ -39,6 +42,9 @@ struct DimBuild {
     }
     if (!out.empty() && out.back().coef == 0) out.pop_back();
     if (out.empty()) return Dim(constant);
+    size_t length = 0;
+    for (const DimTerm& t : out) length += t.key.size();
+    if (out.size() > kMaxTerms || length > kMaxText) return Dim::overflow();
     auto e = std::make_shared<DimExpr>();
     e->constant = constant;
     e->terms = std::move(out);
@@ -55,9 +61,7 @@ struct DimBuild {
   }
 
   static Dim atom(DimAtom a) {
-    DimTerm t;
-    t.coef = 1;
-    t.key = a.text;
+    DimTerm t{1, {}, a.text};
     t.atoms.push_back(std::move(a));
     std::vector<DimTerm> terms;
     terms.push_back(std::move(t));
@@ -87,16 +91,14 @@ struct DimBuild {
     return d;
   }
 
-  static Dim product(const DimTerm& a, const DimTerm& b) {
-    DimTerm t;
-    if (!mul_ok(a.coef, b.coef, &t.coef)) return Dim::overflow();
-    t.atoms = a.atoms;
-    t.atoms.insert(t.atoms.end(), b.atoms.begin(), b.atoms.end());
-    std::sort(t.atoms.begin(), t.atoms.end(), [](auto& x, auto& y) { return x.text < y.text; });
-    for (const DimAtom& x : t.atoms) t.key += (t.key.empty() ? "" : "*") + x.text;
-    std::vector<DimTerm> terms;
-    terms.push_back(std::move(t));
-    return make(0, std::move(terms));
+  // False on overflow of the coefficient.
+  static bool product(const DimTerm& a, const DimTerm& b, DimTerm* t) {
+    if (!mul_ok(a.coef, b.coef, &t->coef)) return false;
+    t->atoms = a.atoms;
+    t->atoms.insert(t->atoms.end(), b.atoms.begin(), b.atoms.end());
+    std::sort(t->atoms.begin(), t->atoms.end(), [](auto& x, auto& y) { return x.text < y.text; });
+    for (const DimAtom& x : t->atoms) t->key += (t->key.empty() ? "" : "*") + x.text;
+    return true;
   }
 
   static Dim scale(const Dim& d, int64_t k) {
@@ -179,16 +181,18 @@ Dim operator*(const Dim& a, const Dim& b) {
     return DimBuild::scale(b, a.const_);
   }
   if (b.is_const()) return DimBuild::scale(a, b.const_);
-  Dim sum = DimBuild::scale(a, b.expr_->constant);
+  if (a.expr_->terms.size() * b.expr_->terms.size() > kMaxTerms) return Dim::overflow();
+  Dim rest = DimBuild::scale(a, b.expr_->constant);
+  std::vector<DimTerm> terms;
   for (const DimTerm& t : b.expr_->terms) {
     if (a.expr_->constant != 0) {
-      DimTerm k = t;
-      if (!mul_ok(k.coef, a.expr_->constant, &k.coef)) return Dim::overflow();
-      sum += DimBuild::make(0, {k});
+      terms.push_back(t);
+      if (!mul_ok(t.coef, a.expr_->constant, &terms.back().coef)) return Dim::overflow();
     }
-    for (const DimTerm& s : a.expr_->terms) sum += DimBuild::product(s, t);
+    for (const DimTerm& s : a.expr_->terms)
+      if (!DimBuild::product(s, t, &terms.emplace_back())) return Dim::overflow();
   }
-  return sum;
+  return rest + DimBuild::make(0, std::move(terms));
 }
 
 Dim floordiv(const Dim& a, const Dim& b) {
@@ -434,15 +438,10 @@ struct DimParser {
     if (++depth > 64) return lx.fail("expression nested too deeply");
     TRY_ASSIGN(Dim v, product());
     while (true) {
-      if (lx.accept("+")) {
-        TRY_ASSIGN(Dim w, product());
-        v = v + w;
-      } else if (lx.accept("-")) {
-        TRY_ASSIGN(Dim w, product());
-        v = v - w;
-      } else {
-        break;
-      }
+      bool plus = lx.accept("+");
+      if (!plus && !lx.accept("-")) break;
+      TRY_ASSIGN(Dim w, product());
+      v = plus ? v + w : v - w;
     }
     --depth;
     return v;
@@ -456,10 +455,12 @@ struct DimParser {
     return v;
   }
   Result<Dim> factor() {
-    if (lx.accept("-")) {
-      TRY_ASSIGN(Dim v, factor());
-      return Dim(0) - v;
-    }
+    bool negative = false;
+    while (lx.accept("-")) negative = !negative;
+    TRY_ASSIGN(Dim v, atom());
+    return Dim(negative ? -1 : 1) * v;
+  }
+  Result<Dim> atom() {
     if (lx.accept("(")) {
       TRY_ASSIGN(Dim v, sum());
       TRY(lx.expect(")"));
@@ -470,6 +471,7 @@ struct DimParser {
       return Dim(v);
     }
     TRY_ASSIGN(std::string name, lx.identifier());
+    if (name == "overflow") return Dim::overflow();
     for (DimFn fn : {DimFn::floordiv, DimFn::mod, DimFn::min, DimFn::max}) {
       static const char* names[] = {"", "floordiv", "mod", "min", "max"};
       if (name == names[static_cast<int>(fn)] && lx.accept("(")) {
@@ -480,7 +482,6 @@ struct DimParser {
         return apply(fn, a, b);
       }
     }
-    if (name == "overflow") return Dim::overflow();
     return Dim::symbol(name);
   }
 };

@@ -209,9 +209,9 @@ void assign_lifetimes(Plan& p);
 
 std::string print_plan(const Plan& p);
 Result<Plan> parse_plan(std::string_view text);
-// Every index in range, every symbol declared, every tensor inside its buffer where that is provable, parameters of each command of the right
-// number and kind, arena buffers alive where they are used, bytes that overlap in the arena never live at once, and
-// accesses to the same bytes from different streams ordered by events.
+// Every index in range, every symbol declared, every tensor inside its buffer where that is provable, parameters of
+// each command of the right number and kind, arena buffers alive where they are used, bytes that overlap in the arena
+// never live at once, and accesses to the same bytes from different streams ordered by events.
 Status verify_plan(const Plan& p);
 
 // Offsets for arena buffers: greedy by size, by lifetime and by breadth, the best of them. `sizes` in bytes.
