@@ -344,7 +344,10 @@ static void run_arithmetic(const ScalarInst& x, std::vector<Register>& regs, Reg
 static Status run_bitcast(const ScalarInst& x, DType from, Register& src, Register& out, int64_t n) {
   CHECK(bit_width(from) == bit_width(x.type));
   TRY_ASSIGN(Tensor t, Tensor::make(from, {n}));
-  with_carrier(from, [&](auto v) { store_row(t, 0, src.as<decltype(v)>(), n); });
+  with_carrier(from, [&](auto v) {
+    if constexpr (std::is_same_v<decltype(v), double>) store_row(t, 0, src.f.data(), n, false);
+    else store_row(t, 0, src.as<decltype(v)>(), n);
+  });
   t.dtype = x.type;
   if (is_subbyte(x.type)) {
     // Through the packed form, which drops the extension bits of the other signedness.
