@@ -1,4 +1,4 @@
-// Region: turns a connected piece of a Graph into one KernelSpec by asking, for each output element, which elements of
+// SpecBuilder: turns a connected piece of a Graph into one KernelSpec by asking, for each output element, which elements of
 // the inputs it is made of. Every op has a rule that says how its result at an index follows from its operands
 // (rules.def); elementwise ops use their scalar body. Reductions become stages. What cannot be expressed as one kernel
 // is an Error kUnsupported, so a fusion that goes too far is refused, never wrong.
@@ -22,10 +22,10 @@ std::vector<Dim> dense_strides(const Shape& dims);
 
 using Index = std::vector<Dim>;
 
-class Region {
+class SpecBuilder {
  public:
   // `place` gives the placement of the values that the region reads and writes.
-  Region(std::string title, std::function<Placement(const Value*)> place);
+  SpecBuilder(std::string title, std::function<Placement(const Value*)> place);
 
   // Values read from outside; every other value must come from an op with a rule. Pointer numbers are given in order of
   // first use: inputs() and outputs() list the values to pass.
@@ -94,7 +94,7 @@ class Region {
 };
 
 // The rule of an op, or null: its result at idx as an instruction of r.program().
-using Rule = Result<int> (*)(Region& r, const Op& op, int result, const Index& idx);
+using Rule = Result<int> (*)(SpecBuilder& r, const Op& op, int result, const Index& idx);
 Rule rule_of(OpKind k);
 // Whether a region can hold the op.
 bool has_rule(const Op& op);

@@ -1,4 +1,4 @@
-#include "codegen/lower/region.h"
+#include "codegen/lower/spec_builder.h"
 
 #include <algorithm>
 #include <limits>
@@ -15,19 +15,19 @@ std::vector<Dim> dense_strides(const Shape& dims) {
   return s;
 }
 
-Region::Region(std::string title, std::function<Placement(const Value*)> place) : place_(std::move(place)) { spec_.title = std::move(title); }
+SpecBuilder::SpecBuilder(std::string title, std::function<Placement(const Value*)> place) : place_(std::move(place)) { spec_.title = std::move(title); }
 
-Error Region::refuse(const Op& op, const std::string& why) const {
+Error SpecBuilder::refuse(const Op& op, const std::string& why) const {
   Error e = unsupported(why);
   e.at_node(op.describe());
   return e;
 }
 
-std::string Region::key_of(const Op& op, const char* what, const Index& idx) {
+std::string SpecBuilder::key_of(const Op& op, const char* what, const Index& idx) {
   return std::to_string(reinterpret_cast<uintptr_t>(&op)) + what + "[" + shape_text(idx) + "]";
 }
 
-int Region::pointer(const Value* v) {
+int SpecBuilder::pointer(const Value* v) {
   auto it = std::find(pointers_.begin(), pointers_.end(), v);
   if (it == pointers_.end()) {
     pointers_.push_back(v);
@@ -36,14 +36,14 @@ int Region::pointer(const Value* v) {
   return static_cast<int>(it - pointers_.begin());
 }
 
-int Region::add_input_slot(StageInput in, DType t) {
+int SpecBuilder::add_input_slot(StageInput in, DType t) {
   for (size_t k = 0; k < cx_->inputs.size(); ++k)
     if (cx_->inputs[k] == in) return cx_->body.input(static_cast<int>(k), t);
   cx_->inputs.push_back(std::move(in));
   return cx_->body.input(static_cast<int>(cx_->inputs.size()) - 1, t);
 }
 
-int Region::index_value(const Dim& d) {
+int SpecBuilder::index_value(const Dim& d) {
   if (d.is_const()) return cx_->body.constant_int(DType::i64, d.value());
   if (d.is_symbol() && d.symbol_name()[0] == '$') return cx_->body.cast(std::stoi(d.symbol_name().substr(1)), DType::i64);
   StageInput in;
@@ -73,7 +73,7 @@ static bool literal(const Value* v, ScalarInst* out) {
   return true;
 }
 
-int Region::load(const Value* v, const Index& idx) {
+int SpecBuilder::load(const Value* v, const Index& idx) {
   ScalarInst lit;
   if (literal(v, &lit)) return is_float(lit.type) ? cx_->body.constant(lit.type, lit.f) : cx_->body.constant_int(lit.type, lit.i);
   Placement p = place_(v);
@@ -104,7 +104,7 @@ static std::string guards_text(const std::vector<SpecGuard>& g, double fill) {
   return g.empty() ? s : s + "?" + number_text(fill);
 }
 
-Result<int> Region::emit(const Value* v, const Index& idx) {
+Result<int> SpecBuilder::emit(const Value* v, const Index& idx) {
   std::string key = std::to_string(reinterpret_cast<uintptr_t>(v)) + "[" + shape_text(idx) + "]" + guards_text(guards_, guard_fill_);
   if (auto it = cx_->memo.find(key); it != cx_->memo.end()) return it->second;
   int id;
@@ -124,7 +124,7 @@ Result<int> Region::emit(const Value* v, const Index& idx) {
   return id;
 }
 
-Result<int> Region::guarded(std::vector<SpecGuard> guards, double fill, DType t, const std::function<Result<int>()>& inner) {
+Result<int> SpecBuilder::guarded(std::vector<SpecGuard> guards, double fill, DType t, const std::function<Result<int>()>& inner) {
   // A guard that always holds is none.
   std::vector<SpecGuard> kept;
   for (SpecGuard& g : guards) {
@@ -163,19 +163,19 @@ Result<int> Region::guarded(std::vector<SpecGuard> guards, double fill, DType t,
   return program().add(Prim::select, ok.id, v, f);
 }
 
-static Region::Reduction fold(DType t, Prim p, double init) {
-  Region::Reduction r;
+static SpecBuilder::Reduction fold(DType t, Prim p, double init) {
+  SpecBuilder::Reduction r;
   int a = r.combine.input(0, t), b = r.combine.input(1, t);
   r.combine.outputs = {r.combine.add(p, a, b)};
   r.init = {init};
   return r;
 }
-Region::Reduction Region::sum(DType t) { return fold(t, Prim::add, 0); }
-Region::Reduction Region::product(DType t) { return fold(t, Prim::mul, 1); }
-Region::Reduction Region::maximum(DType t) { return fold(t, t == DType::b1 ? Prim::bit_or : Prim::max, t == DType::b1 ? 0 : -std::numeric_limits<double>::infinity()); }
-Region::Reduction Region::minimum(DType t) { return fold(t, t == DType::b1 ? Prim::bit_and : Prim::min, t == DType::b1 ? 1 : std::numeric_limits<double>::infinity()); }
+SpecBuilder::Reduction SpecBuilder::sum(DType t) { return fold(t, Prim::add, 0); }
+SpecBuilder::Reduction SpecBuilder::product(DType t) { return fold(t, Prim::mul, 1); }
+SpecBuilder::Reduction SpecBuilder::maximum(DType t) { return fold(t, t == DType::b1 ? Prim::bit_or : Prim::max, t == DType::b1 ? 0 : -std::numeric_limits<double>::infinity()); }
+SpecBuilder::Reduction SpecBuilder::minimum(DType t) { return fold(t, t == DType::b1 ? Prim::bit_and : Prim::min, t == DType::b1 ? 1 : std::numeric_limits<double>::infinity()); }
 
-Result<Index> Region::row_index(const Shape& extents) {
+Result<Index> SpecBuilder::row_index(const Shape& extents) {
   Index idx;
   Shape have;
   for (const SpecAxis& a : spec_.axes)
@@ -198,7 +198,7 @@ Result<Index> Region::row_index(const Shape& extents) {
   return idx;
 }
 
-Result<std::vector<int>> Region::reduce(const std::string& key, const Shape& extents, const Reduction& r, const std::function<Result<std::vector<int>>(const Index&)>& body) {
+Result<std::vector<int>> SpecBuilder::reduce(const std::string& key, const Shape& extents, const Reduction& r, const std::function<Result<std::vector<int>>(const Index&)>& body) {
   int stage;
   std::vector<DType> types;
   if (auto it = stages_by_key_.find(key); it != stages_by_key_.end()) {
@@ -239,7 +239,7 @@ Result<std::vector<int>> Region::reduce(const std::string& key, const Shape& ext
   return ids;
 }
 
-Result<std::vector<int>> Region::reduce_along(const std::string& key, const Shape& dims, const std::vector<int>& axes, const Index& idx, const Reduction& r,
+Result<std::vector<int>> SpecBuilder::reduce_along(const std::string& key, const Shape& dims, const std::vector<int>& axes, const Index& idx, const Reduction& r,
                                               const std::function<Result<std::vector<int>>(const Index&)>& body) {
   // Plain, full-extent output axes turn into row axes: then all stages and the final map walk the same row.
   std::vector<int> found;
@@ -268,7 +268,7 @@ Result<std::vector<int>> Region::reduce_along(const std::string& key, const Shap
   });
 }
 
-Dim Region::simplify(const Dim& d) const {
+Dim SpecBuilder::simplify(const Dim& d) const {
   if (!d.expr()) return d;
   SymbolTable ranges;
   for (const SpecAxis& a : spec_.axes) {
@@ -303,7 +303,7 @@ Dim Region::simplify(const Dim& d) const {
   return sum;
 }
 
-Status Region::add_output(const Value* v) {
+Status SpecBuilder::add_output(const Value* v) {
   CHECK(v->type.is_ranked());
   const Shape& dims = v->type.shape;
   if (domain_.empty() && spec_.axes.empty()) {
@@ -375,7 +375,7 @@ Status Region::add_output(const Value* v) {
   return {};
 }
 
-Result<KernelSpec> Region::finish() {
+Result<KernelSpec> SpecBuilder::finish() {
   spec_.num_ptrs = static_cast<int>(pointers_.size());
   // Symbols become params n0, n1, ... in order of first use, so that equal kernels of different models are equal.
   std::map<std::string, std::string> names;

@@ -1,0 +1,104 @@
+// choose_cpu: template and parameters for a spec, by an analytic model. Pure; nothing is timed.
+#include <algorithm>
+
+#include "codegen/backend.h"
+
+namespace weft {
+
+namespace {
+
+// A size to plan with where a dim is symbolic.
+constexpr int64_t kTypicalDim = 64;
+int64_t estimate(const Dim& d) {
+  if (d.is_const()) return d.value();
+  SymbolValues v;
+  for (const std::string& s : d.symbols()) v[s] = kTypicalDim;
+  return std::max<int64_t>(1, d.eval(v).value_or(kTypicalDim));
+}
+
+// Relative cost of one vector of accesses along an axis: how far memory order suits it.
+double vector_cost(const KernelSpec& s, const SpecAxis& a, int lanes) {
+  int64_t n = estimate(a.extent);
+  double cost = 0;
+  for (const SpecOperand& o : s.operands) {
+    Dim lin = o.linear();
+    bool indirect = false;
+    for (const std::string& name : lin.symbols()) indirect = indirect || name[0] == '$';
+    auto c = lin.coefficient(a.name);
+    if (!indirect && c && c->is(0)) cost += 0.3;
+    else if (!indirect && c && c->is(1)) cost += 1;
+    else cost += o.write ? 2.0 * lanes : 1.2 * lanes;  // gathers and scatters go element by element
+  }
+  // Vectors that do not fill: tails run narrower.
+  double full = static_cast<double>(n / lanes), tail = static_cast<double>(n % lanes);
+  return cost * (full + tail * 0.7 + 0.3) / static_cast<double>(std::max<int64_t>(n, 1));
+}
+
+int widest_lanes(const KernelSpec& s, const Target& t) {
+  int bytes = 1;
+  auto see = [&](DType d) { bytes = std::max(bytes, is_float(d) && d != DType::f64 ? 4 : byte_size(d)); };
+  for (const SpecOperand& o : s.operands) see(o.dtype);
+  for (const SpecStage& st : s.stages)
+    for (const ScalarInst& x : st.body.insts) see(x.type);
+  return std::max(4, t.vector_bytes / bytes);
+}
+
+void choose_vector_axis(KernelSpec& s, const Target& target) {
+  int lanes = widest_lanes(s, target);
+  double best = 1e30;
+  int pick = -1;
+  for (size_t k = 0; k < s.axes.size(); ++k) {
+    if (estimate(s.axes[k].extent) < 2) continue;
+    double c = vector_cost(s, s.axes[k], lanes);
+    // Reducing along the vector needs a horizontal step at the end of each row.
+    if (s.axes[k].row) c *= 1.0 + 8.0 / static_cast<double>(std::max<int64_t>(1, estimate(s.axes[k].extent)));
+    s.runners_up.push_back("vec " + s.axes[k].name + " predicted " + std::to_string(c));
+    if (c <= best) {
+      best = c;
+      pick = static_cast<int>(k);
+    }
+  }
+  if (pick < 0) return;
+  s.config.vec_axis = s.axes[pick].name;
+  // The vector axis goes last in its group.
+  SpecAxis a = s.axes[pick];
+  s.axes.erase(s.axes.begin() + pick);
+  size_t at = s.axes.size();
+  if (!a.row)
+    while (at > 0 && s.axes[at - 1].row) --at;
+  s.axes.insert(s.axes.begin() + static_cast<long>(at), a);
+}
+
+void choose_tasks(KernelSpec& s) {
+  constexpr double kGrain = 8192, kMostTasks = 256;  // elements of work that pay for handing out a task
+  double work = 1;
+  for (const SpecAxis& a : s.axes) work *= static_cast<double>(estimate(a.extent));
+  double tasks = 1;
+  for (const SpecAxis& a : s.axes) {
+    if (a.row) continue;
+    double n = static_cast<double>(estimate(a.extent)), each = work / tasks;
+    if (each <= kGrain || tasks >= kMostTasks) break;
+    if (each / n >= kGrain && tasks * n <= 4 * kMostTasks && a.name != s.config.vec_axis) {
+      ++s.config.task_axes;
+      tasks *= n;
+      continue;
+    }
+    double per = each / n;  // work of one step along this axis
+    int64_t block = std::max<int64_t>(1, static_cast<int64_t>(std::max(kGrain / per, n * tasks / kMostTasks)));
+    if (a.name == s.config.vec_axis) block = (block + 63) / 64 * 64;
+    s.config.task_block = block;
+    break;
+  }
+}
+
+}  // namespace
+
+Dim choose_cpu(KernelSpec& spec, const Target& target) {
+  choose_vector_axis(spec, target);
+  bool rows = std::any_of(spec.axes.begin(), spec.axes.end(), [](const SpecAxis& a) { return a.row; });
+  spec.config.unroll = rows ? 4 : 1;
+  choose_tasks(spec);
+  return Dim(0);
+}
+
+}  // namespace weft

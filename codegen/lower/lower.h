@@ -1,0 +1,20 @@
+// Lowering: a Module after the passes -> Plan and KernelSpecs. One op (or `fused` op) becomes one or more kernels, a view,
+// a host call or a region of commands.
+#pragma once
+
+#include "codegen/kernel_spec.h"
+#include "ir/core/module.h"
+#include "ir/plan/plan.h"
+
+namespace weft {
+
+struct Lowered {
+  Plan plan;
+  std::vector<KernelSpec> specs;      // parallel to plan.kernels
+  std::vector<int> constants;         // plan.constants[i] is module.constants[constants[i]]
+};
+
+// Error kUnsupported with every op that the target cannot run, before any kernel is built.
+Result<Lowered> lower_module(Module& m, const Target& target);
+
+}  // namespace weft

@@ -1,0 +1,13 @@
+// What rules share.
+#pragma once
+
+#include "codegen/lower/spec_builder.h"
+
+namespace weft {
+
+// The index into a tensor of dims `from` that is broadcast to `to` and read at idx.
+Index broadcast_index(const Shape& from, const Shape& to, const Index& idx);
+// The index into `from` of the element at idx of `to`, where both hold the same elements in row-major order.
+Index reshape_index(SpecBuilder& r, const Shape& to, const Shape& from, const Index& idx);
+
+}  // namespace weft
