@@ -162,7 +162,9 @@ class ObjectReader {
     if (h.sh_type != SHT_PROGBITS && h.sh_type != SHT_NOBITS) return bad("section " + name + " has a kind that kernels do not have");
     if (h.sh_flags & (SHF_TLS | SHF_COMPRESSED)) return bad("section " + name + " is thread-local or compressed");
     s.code = h.sh_flags & SHF_EXECINSTR;
-    const bool relro = s.name == ".data.rel.ro" || s.name.substr(0, 13) == ".data.rel.ro.";
+    bool relro = false;  // .ldata: the medium and large code models
+    for (std::string_view prefix : {".data.rel.ro", ".ldata.rel.ro"})
+      relro |= s.name == prefix || (s.name.starts_with(prefix) && s.name[prefix.size()] == '.');
     if ((h.sh_flags & SHF_WRITE) && (s.code || !relro)) return bad("section " + name + " is writable");
     if (h.sh_addralign & (h.sh_addralign - 1) || h.sh_addralign > kMaxAlign) return bad("section " + name + " has a bad alignment");
     if (h.sh_size > kMaxImage) return bad("section " + name + " is too large");
