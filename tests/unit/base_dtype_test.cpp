@@ -9,7 +9,7 @@
 #include <limits>
 #include <vector>
 
-namespace weft {
+namespace weft::dtype_test {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
@@ -291,4 +291,4 @@ TEST(DType, SubBytePacking) {
 }
 
 }  // namespace
-}  // namespace weft
+}  // namespace weft::dtype_test

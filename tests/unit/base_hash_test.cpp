@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace weft {
+namespace weft::hash_test {
 namespace {
 
 // Cache entries and artefacts store these: the values must never change.
@@ -28,4 +28,4 @@ TEST(Hash, SeedAndContentMatter) {
 }
 
 }  // namespace
-}  // namespace weft
+}  // namespace weft::hash_test

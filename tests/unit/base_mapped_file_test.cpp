@@ -9,7 +9,7 @@
 #include <filesystem>
 #include <fstream>
 
-namespace weft {
+namespace weft::mapped_file_test {
 namespace {
 
 class MappedFileTest : public ::testing::Test {
@@ -67,4 +67,4 @@ TEST_F(MappedFileTest, FromFdClosesIt) {
 }
 
 }  // namespace
-}  // namespace weft
+}  // namespace weft::mapped_file_test

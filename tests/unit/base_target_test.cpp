@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace weft {
+namespace weft::target_test {
 namespace {
 
 Target parsed(const std::string& text) {
@@ -70,4 +70,4 @@ TEST(Target, UnknownTextsListTheKnown) {
 }
 
 }  // namespace
-}  // namespace weft
+}  // namespace weft::target_test

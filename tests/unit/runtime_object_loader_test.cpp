@@ -14,7 +14,7 @@
 #include <functional>
 #include <iterator>
 
-namespace weft {
+namespace weft::object_loader_test {
 namespace {
 
 using Bytes = std::vector<std::byte>;
@@ -358,4 +358,4 @@ TEST(ObjectLoader, OtherProcessorsAreUnsupported) { expect_refused(sample(), "x8
 #endif
 
 }  // namespace
-}  // namespace weft
+}  // namespace weft::object_loader_test

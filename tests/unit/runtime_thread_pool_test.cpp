@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-namespace weft {
+namespace weft::thread_pool_test {
 namespace {
 
 std::shared_ptr<ThreadPool> make_pool(int threads) {
@@ -175,4 +175,4 @@ TEST(ThreadPool, WorksInAForkedChild) {
 }
 
 }  // namespace
-}  // namespace weft
+}  // namespace weft::thread_pool_test
