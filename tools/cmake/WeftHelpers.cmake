@@ -14,10 +14,11 @@ function(weft_sources var)
   set(${var} ${found} PARENT_SCOPE)
 endfunction()
 
-# weft_objects(TARGET DIR… [EXCLUDE DIR…] [PCH] [UNITY]): the sources of the folders as an object library. Folders
-# may be empty. PCH: with the standard headers precompiled. UNITY: several sources at once, where WEFT_UNITY is on.
+# weft_objects(TARGET DIR… [EXCLUDE DIR…] [UNITY DIR…] [PCH]): the sources of the folders as an object library. Folders
+# may be empty. PCH: with the standard headers precompiled. UNITY: where WEFT_UNITY is on, the sources of these folders
+# are compiled a few at once.
 function(weft_objects target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "PCH;UNITY" "" "EXCLUDE")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "PCH" "" "EXCLUDE;UNITY")
   weft_sources(sources ${arg_UNPARSED_ARGUMENTS} EXCLUDE ${arg_EXCLUDE})
   if(NOT sources)
     set(sources ${CMAKE_BINARY_DIR}/empty.cpp)
@@ -32,6 +33,12 @@ function(weft_objects target)
   endif()
   if(arg_UNITY)
     weft_use_unity(${target})
+    weft_sources(together ${arg_UNITY})
+    foreach(source IN LISTS sources)
+      if(NOT source IN_LIST together)
+        set_source_files_properties(${source} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+      endif()
+    endforeach()
   endif()
 endfunction()
 
@@ -54,9 +61,11 @@ set(weft_std_headers <algorithm> <array> <bit> <charconv> <cmath> <cstddef> <cst
   <functional> <limits> <map> <memory> <numeric> <optional> <set> <span> <sstream> <string> <string_view> <tuple>
   <type_traits> <unordered_map> <unordered_set> <utility> <variant> <vector>)
 
+# Four at once: the precompiled headers save most of the time already, and a touched file costs its whole batch.
+# Sources of one folder must therefore not define the same name in an unnamed namespace.
 function(weft_use_unity target)
   if(WEFT_UNITY)
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE BATCH UNITY_BUILD_BATCH_SIZE 6)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE BATCH UNITY_BUILD_BATCH_SIZE 4)
   endif()
 endfunction()
 
