@@ -19,18 +19,6 @@ int KernelSpec::axis(const std::string& name) const {
   return -1;
 }
 
-Dim KernelSpec::tasks() const {
-  Dim t(1);
-  int64_t seen = 0;
-  for (const SpecAxis& a : axes) {
-    if (a.row) continue;
-    if (seen < config.task_axes) t *= a.extent;
-    else if (seen == config.task_axes && config.task_block > 0) t *= ceildiv(a.extent, Dim(config.task_block));
-    ++seen;
-  }
-  return t;
-}
-
 static std::string dims_text(const std::vector<Dim>& v) { return "[" + shape_text(v) + "]"; }
 
 static std::string inputs_text(const KernelSpec& s, const SpecStage& st, bool names) {
@@ -75,7 +63,8 @@ static std::string spec_text(const KernelSpec& s, bool names) {
     t += "}\n";
   }
   const SpecConfig& c = s.config;
-  t += "config " + c.name + (c.vec_axis.empty() ? "" : " vec " + c.vec_axis) + " mr=" + std::to_string(c.mr) + " nr=" + std::to_string(c.nr) + " kc=" + std::to_string(c.kc) + " mc=" + std::to_string(c.mc) + " nc=" + std::to_string(c.nc) +
+  t += "tasks " + s.tasks.to_string() + "\n";
+  t += "config " + c.name + (c.vec_axis.empty() ? "" : " vec " + c.vec_axis) + (c.swap ? " swap" : "") + " mr=" + std::to_string(c.mr) + " nr=" + std::to_string(c.nr) + " mc=" + std::to_string(c.mc) + " nc=" + std::to_string(c.nc) +
        " unroll=" + std::to_string(c.unroll) + " task_axes=" + std::to_string(c.task_axes) + " task_block=" + std::to_string(c.task_block) + "\n";
   if (names)
     for (const std::string& r : s.runners_up) t += "// " + r + "\n";
@@ -203,7 +192,8 @@ struct SpecParser {
     if (lx.accept("vec")) {
       TRY_ASSIGN(s.config.vec_axis, lx.identifier());
     }
-    struct { const char* name; int64_t* v; } fields[] = {{"mr", &s.config.mr}, {"nr", &s.config.nr}, {"kc", &s.config.kc}, {"mc", &s.config.mc}, {"nc", &s.config.nc},
+    s.config.swap = lx.accept("swap");
+    struct { const char* name; int64_t* v; } fields[] = {{"mr", &s.config.mr}, {"nr", &s.config.nr}, {"mc", &s.config.mc}, {"nc", &s.config.nc},
                                                          {"unroll", &s.config.unroll}, {"task_axes", &s.config.task_axes}, {"task_block", &s.config.task_block}};
     for (auto& f : fields) {
       TRY(lx.expect(f.name));
@@ -241,6 +231,8 @@ struct SpecParser {
         TRY(operand());
       } else if (lx.accept("stage")) {
         TRY(stage());
+      } else if (lx.accept("tasks")) {
+        TRY_ASSIGN(s.tasks, parse_dim(lx));
       } else {
         TRY(lx.expect("config"));
         TRY(config());

@@ -71,7 +71,8 @@ struct SpecStage {
 // Which implementation, with its tile sizes. `name` is a template of the backend; zeros mean "not used".
 struct SpecConfig {
   std::string name = "loops";
-  int64_t mr = 0, nr = 0, kc = 0, mc = 0, nc = 0;  // contraction tiles, in elements
+  int64_t mr = 0, nr = 0, mc = 0, nc = 0;          // contraction: register tile; block of a task (nc: steps of its V axis)
+  bool swap = false;                               // contraction: the second factor is broadcast, the first one a vector
   int64_t unroll = 1;
   std::string vec_axis;                            // loops: the axis that vectors run along; empty: scalar code
   // The task index enumerates the first `task_axes` parallel axes and blocks of `task_block` (0: none) of the next one.
@@ -87,10 +88,10 @@ struct KernelSpec {
   std::vector<SpecStage> stages;
   int num_ptrs = 0;
   SpecConfig config;
+  Dim tasks = 1;                   // extent of the task index, over params; set with config
   std::vector<std::string> runners_up;  // other configurations and their predicted cost, for the dump
 
   int axis(const std::string& name) const;  // -1: none
-  Dim tasks() const;               // extent of the task index, over params
 };
 
 std::string print_spec(const KernelSpec& s);

@@ -2,19 +2,19 @@
 #include <algorithm>
 
 #include "codegen/backend.h"
+#include "codegen/cpu/contraction_shape.h"
 
 namespace weft {
 
-namespace {
-
-// A size to plan with where a dim is symbolic.
-constexpr int64_t kTypicalDim = 64;
 int64_t estimate(const Dim& d) {
+  constexpr int64_t kTypicalDim = 64;
   if (d.is_const()) return d.value();
   SymbolValues v;
   for (const std::string& s : d.symbols()) v[s] = kTypicalDim;
   return std::max<int64_t>(1, d.eval(v).value_or(kTypicalDim));
 }
+
+namespace {
 
 // Relative cost of one vector of accesses along an axis: how far memory order suits it.
 double vector_cost(const KernelSpec& s, const SpecAxis& a, int lanes) {
@@ -83,6 +83,7 @@ void choose_tasks(KernelSpec& s) {
       tasks *= n;
       continue;
     }
+    // Split in blocks: the last level of the task index.
     double per = each / n;  // work of one step along this axis
     int64_t block = std::max<int64_t>(1, static_cast<int64_t>(std::max(kGrain / per, n * tasks / kMostTasks)));
     if (a.name == s.config.vec_axis) block = (block + 63) / 64 * 64;
@@ -91,13 +92,29 @@ void choose_tasks(KernelSpec& s) {
   }
 }
 
+// The task index: the first task_axes parallel axes, then blocks of the next one.
+Dim loop_tasks(const KernelSpec& s) {
+  Dim t(1);
+  int64_t seen = 0;
+  for (const SpecAxis& a : s.axes) {
+    if (a.row) continue;
+    if (seen < s.config.task_axes) t *= a.extent;
+    else if (seen == s.config.task_axes && s.config.task_block > 0) t *= ceildiv(a.extent, Dim(s.config.task_block));
+    ++seen;
+  }
+  return t;
+}
+
 }  // namespace
 
 Dim choose_cpu(KernelSpec& spec, const Target& target) {
+  Dim scratch;
+  if (choose_contraction(spec, target, &scratch)) return scratch;
   choose_vector_axis(spec, target);
   bool rows = std::any_of(spec.axes.begin(), spec.axes.end(), [](const SpecAxis& a) { return a.row; });
   spec.config.unroll = rows ? 4 : 1;
   choose_tasks(spec);
+  spec.tasks = loop_tasks(spec);
   return Dim(0);
 }
 

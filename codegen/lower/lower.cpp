@@ -161,7 +161,7 @@ Status Lowering::launch(KernelSpec spec, const std::vector<int>& ids, const std:
       return std::nullopt;
     });
   };
-  Dim tasks = back(spec.tasks());
+  Dim tasks = back(spec.tasks);
   scratch = back(scratch);
   Hash h = spec_hash(spec, target);
   auto [it, fresh] = kernels.emplace(h, static_cast<int>(plan().kernels.size()));

@@ -280,6 +280,25 @@ std::vector<Val> Emitter::program(const ScalarProgram& p, int lanes, const Input
   return out;
 }
 
+std::vector<Val> Emitter::stage_body(const SpecStage& st, const SymbolEnv& env, const std::string& vs, int lanes, const std::function<Val(int, int)>& acc) {
+  return program(st.body, lanes, [&](int k, const std::vector<Val>& so_far) -> Val {
+    const StageInput& in = st.inputs[k];
+    if (in.kind == StageInput::Kind::acc) return acc(in.stage, in.output);
+    if (in.kind == StageInput::Kind::index) return dim(in.dim, env);
+    const SpecOperand& o = spec.operands[in.operand];
+    SymbolEnv at = env;
+    for (const std::string& name : o.linear().symbols()) {
+      if (name[0] != '$') continue;
+      int id = std::stoi(name.substr(1));
+      Val v = so_far[id];
+      llvm::Type* ty = vec(b.getInt64Ty(), lanes_of(v));
+      DType t = st.body.type(id);
+      at[name] = is_unsigned_int(t) || t == DType::b1 ? b.CreateZExtOrTrunc(v, ty) : b.CreateSExtOrTrunc(v, ty);
+    }
+    return load(o, at, vs, lanes);
+  });
+}
+
 Val Emitter::prim(const ScalarProgram& p, const ScalarInst& x, const std::vector<Val>& vals, int lanes) {
   Val a = vals[x.args[0]], c = x.args[1] >= 0 ? vals[x.args[1]] : nullptr, d = x.args[2] >= 0 ? vals[x.args[2]] : nullptr;
   int n = std::max({lanes_of(a), c ? lanes_of(c) : 1, d ? lanes_of(d) : 1});

@@ -45,24 +45,7 @@ struct Loops {
   // --- bodies -----------------------------------------------------------------------------------------------
 
   std::vector<Val> body(const SpecStage& st, const SymbolEnv& env, int n) {
-    std::string vs = n > 1 ? vec_name() : "";
-    return e.program(st.body, n, [&](int k, const std::vector<Val>& so_far) -> Val {
-      const StageInput& in = st.inputs[k];
-      switch (in.kind) {
-        case StageInput::Kind::acc: return acc[in.stage][in.output];
-        case StageInput::Kind::index: return e.dim(in.dim, env);
-        case StageInput::Kind::load: break;
-      }
-      const SpecOperand& o = s.operands[in.operand];
-      SymbolEnv at = env;
-      for (const std::string& name : o.linear().symbols())
-        if (name[0] == '$') at[name] = to_i64(so_far[std::stoul(name.substr(1))], st.body.type(std::stoi(name.substr(1))));
-      return e.load(o, at, vs, n);
-    });
-  }
-  Val to_i64(Val v, DType t) {
-    llvm::Type* ty = e.is_vec(v) ? llvm::VectorType::get(e.b.getInt64Ty(), llvm::cast<llvm::VectorType>(v->getType())->getElementCount()) : static_cast<llvm::Type*>(e.b.getInt64Ty());
-    return is_unsigned_int(t) || t == DType::b1 ? e.b.CreateZExtOrTrunc(v, ty) : e.b.CreateSExtOrTrunc(v, ty);
+    return e.stage_body(st, env, n > 1 ? vec_name() : "", n, [&](int stage, int output) { return acc[stage][output]; });
   }
   void stores(const SpecStage& st, const SymbolEnv& env, int n) {
     std::vector<Val> out = body(st, env, n);

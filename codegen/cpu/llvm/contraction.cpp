@@ -1,0 +1,329 @@
+// The `contraction` template: packed panels over one register-tiled micro-kernel (see contraction_shape.h for the roles).
+//
+// A task owns a block of rows of m and of the V line. For each panel of nr elements of the line: V is packed as
+// [k][nr]; each tile of mr rows runs mr x nr accumulators over all of K and leaves them in the C block. Then the
+// remaining stages (bias, activation, residual, stores) run over the block as ordinary vector loops.
+#include "codegen/cpu/contraction_shape.h"
+#include "codegen/cpu/llvm/emit.h"
+#include "ir/base/check.h"
+
+namespace weft {
+
+namespace {
+
+struct Contraction {
+  Emitter& e;
+  const KernelSpec& s;
+  const ContractionShape h;
+  const ContractionScratch areas;
+  DType acc;
+  llvm::Type *type, *vtype;
+  int lanes, nv;
+  int64_t bytes;
+  Val c_block, panel, s_block, ldc;
+  Val m0, m1, o0, o1, line;  // block bounds: rows of m, steps of the outer V axis, length of the q line
+  SymbolEnv env;             // batch axes
+
+  Contraction(Emitter& em, ContractionShape shape)
+      : e(em), s(em.spec), h(std::move(shape)), areas(contraction_scratch(s, h)), acc(s.stages[0].body.type(s.stages[0].body.outputs[0])) {
+    type = e.compute_type(acc);
+    bytes = byte_size(acc);
+    lanes = static_cast<int>(e.target.vector_bytes / bytes);
+    nv = static_cast<int>(s.config.nr / lanes);
+    vtype = e.vec(type, lanes);
+  }
+
+  const std::string& name(int axis) const { return s.axes[axis].name; }
+  Val extent(int axis) { return e.dim(s.axes[axis].extent, {}); }
+  Val add(Val a, Val b) { return e.b.CreateNSWAdd(a, b); }
+  Val add(Val a, int64_t b) { return b ? e.b.CreateNSWAdd(a, e.i64(b)) : a; }
+  Val mul(Val a, Val b) { return e.b.CreateNSWMul(a, b); }
+  Val at(Val base, Val index) { return e.b.CreateGEP(type, base, index); }
+  Val minimum(Val a, Val b) { return e.b.CreateSelect(e.b.CreateICmpSLT(a, b), a, b); }
+  llvm::Align align() const { return llvm::Align(static_cast<uint64_t>(bytes)); }
+
+  // A factor's element with the casts that the body applies to it.
+  Val factor(int operand, const SymbolEnv& where, const std::string& vs, int n, const SpecOperand& o) {
+    (void)operand;
+    Val v = e.load(o, where, vs, n);
+    return o.dtype == acc || (is_float(o.dtype) && acc == DType::f32) ? v : e.cast(v, o.dtype, acc, true);
+  }
+
+  // Loops over all K axes; f gets the flat k.
+  void k_loops(size_t i, SymbolEnv where, Val flat, const std::function<void(SymbolEnv&, Val)>& f) {
+    if (i == h.k_axes.size()) return f(where, flat);
+    Val n = extent(h.k_axes[i]);
+    e.loop(e.i64(0), n, e.i64(1), name(h.k_axes[i]).c_str(), [&](Val k) {
+      SymbolEnv in = where;
+      in[name(h.k_axes[i])] = k;
+      k_loops(i + 1, in, i == 0 ? k : add(mul(flat, n), k), f);
+    });
+  }
+
+  // panel[k][0..nr) = V at q0 .. q0 + nr, zero beyond the line.
+  void pack_panel(Val q0) {
+    Val left = e.b.CreateSub(line, q0);
+    Val full = e.b.CreateICmpSGE(left, e.i64(s.config.nr));
+    auto body = [&](bool masked) {
+      SymbolEnv where = env;
+      where[name(h.v_axes[0])] = o0;
+      std::vector<Val> q(nv), masks(nv);
+      for (int j = 0; j < nv; ++j) {
+        q[j] = e.b.CreateAdd(e.splat(add(q0, static_cast<int64_t>(j) * lanes), lanes), e.lane_ids(lanes));
+        masks[j] = masked ? e.b.CreateICmpSLT(q[j], e.splat(line, lanes)) : nullptr;
+      }
+      k_loops(0, where, nullptr, [&](SymbolEnv& in, Val k) {
+        Val row = at(panel, mul(k, e.i64(s.config.nr)));
+        for (int j = 0; j < nv; ++j) {
+          SpecOperand o = s.operands[h.v];
+          if (masked) {
+            // The mask as a guard on q: a masked load touches nothing beyond the line.
+            SpecGuard g;
+            g.expr = Dim::symbol("q.line");
+            g.lo = Dim(0);
+            g.hi = Dim::symbol("q.end");
+            o.guards.push_back(g);
+            in["q.line"] = q[j];
+            in["q.end"] = line;
+          }
+          place_q(in, q[j]);
+          Val v = factor(h.v, in, name(h.v_axes.back()), lanes, o);
+          e.b.CreateAlignedStore(e.splat(v, lanes), at(row, e.i64(static_cast<int64_t>(j) * lanes)), llvm::Align(static_cast<uint64_t>(e.target.vector_bytes)));
+        }
+      });
+    };
+    auto* whole = llvm::BasicBlock::Create(e.cx, "pack.full", e.fn);
+    auto* part = llvm::BasicBlock::Create(e.cx, "pack.part", e.fn);
+    auto* done = llvm::BasicBlock::Create(e.cx, "pack.done", e.fn);
+    e.b.CreateCondBr(full, whole, part);
+    e.b.SetInsertPoint(whole);
+    body(false);
+    e.b.CreateBr(done);
+    e.b.SetInsertPoint(part);
+    body(true);
+    e.b.CreateBr(done);
+    e.b.SetInsertPoint(done);
+  }
+
+  // Sets the V axes at line positions q (vector).
+  void place_q(SymbolEnv& in, Val q) {
+    if (h.v_axes.size() == 1) {
+      in[name(h.v_axes[0])] = e.b.CreateAdd(q, e.splat(o0, lanes));
+    } else if (h.by_address) {
+      in[name(h.v_axes[0])] = o0;
+      in[name(h.v_axes[1])] = q;
+    } else {
+      Val p = e.splat(e.dim(h.pitch, {}), lanes);
+      in[name(h.v_axes[0])] = e.b.CreateAdd(e.splat(o0, lanes), e.b.CreateUDiv(q, p));
+      in[name(h.v_axes[1])] = e.b.CreateURem(q, p);
+    }
+  }
+
+  // s_block[tile][k][mr] = S, zero-filled rows are never read back.
+  void pack_s() {
+    int64_t mr = s.config.mr;
+    Val k_total = e.dim(h.extent_k(s), {});
+    e.loop(m0, m1, e.i64(1), "sm", [&](Val m) {
+      Val r = e.b.CreateSub(m, m0);
+      Val tile = mul(e.b.CreateUDiv(r, e.i64(mr)), mul(k_total, e.i64(mr)));
+      Val base = add(tile, e.b.CreateURem(r, e.i64(mr)));
+      SymbolEnv where = env;
+      if (h.m >= 0) where[name(h.m)] = m;
+      k_loops(0, where, nullptr, [&](SymbolEnv& in, Val k) {
+        e.b.CreateAlignedStore(factor(h.s, in, "", 1, s.operands[h.s]), at(s_block, add(base, mul(k, e.i64(mr)))), align());
+      });
+    });
+  }
+
+  // rows x nr accumulators over all of K for rows m .. m + rows and the packed panel; results go to the C block.
+  void micro_kernel(Val m, Val q0, int rows) {
+    Val k_total = e.dim(h.extent_k(s), {});
+    Val s_base;
+    int64_t row_step, k_step;
+    if (h.s_direct) {
+      SymbolEnv where = env;
+      if (h.m >= 0) where[name(h.m)] = m;
+      for (int a : h.k_axes) where[name(a)] = e.i64(0);
+      s_base = at(e.ptrs[s.operands[h.s].ptr], e.dim(s.operands[h.s].linear(), where));
+      row_step = h.s_m_stride.value();
+      k_step = h.s_k_stride.value();
+    } else {
+      Val tile = mul(e.b.CreateUDiv(e.b.CreateSub(m, m0), e.i64(s.config.mr)), mul(k_total, e.i64(s.config.mr)));
+      s_base = at(s_block, tile);
+      row_step = 1;
+      k_step = s.config.mr;
+    }
+    auto* from = e.b.GetInsertBlock();
+    auto* body = llvm::BasicBlock::Create(e.cx, "micro", e.fn);
+    auto* exit = llvm::BasicBlock::Create(e.cx, "micro.exit", e.fn);
+    e.b.CreateCondBr(e.b.CreateICmpSGT(k_total, e.i64(0)), body, exit);
+    e.b.SetInsertPoint(body);
+    auto* k = e.b.CreatePHI(e.b.getInt64Ty(), 2, "k");
+    k->addIncoming(e.i64(0), from);
+    std::vector<llvm::PHINode*> sum;
+    for (int r = 0; r < rows * nv; ++r) {
+      sum.push_back(e.b.CreatePHI(vtype, 2));
+      sum.back()->addIncoming(llvm::Constant::getNullValue(vtype), from);
+    }
+    std::vector<Val> v(nv), next;
+    Val row = at(panel, mul(k, e.i64(s.config.nr)));
+    for (int j = 0; j < nv; ++j) v[j] = e.b.CreateAlignedLoad(vtype, at(row, e.i64(static_cast<int64_t>(j) * lanes)), llvm::Align(static_cast<uint64_t>(e.target.vector_bytes)));
+    Val sk = at(s_base, mul(k, e.i64(k_step)));
+    for (int r = 0; r < rows; ++r) {
+      Val x = e.b.CreateAlignedLoad(type, at(sk, e.i64(r * row_step)), align());
+      Val wide = e.splat(x, lanes);
+      for (int j = 0; j < nv; ++j) next.push_back(multiply_add(wide, v[j], sum[r * nv + j]));
+    }
+    Val k1 = add(k, 1);
+    k->addIncoming(k1, body);
+    for (int r = 0; r < rows * nv; ++r) sum[r]->addIncoming(next[r], body);
+    e.b.CreateCondBr(e.b.CreateICmpSLT(k1, k_total), body, exit);
+    e.b.SetInsertPoint(exit);
+    for (Val& x : next) {
+      auto* result = e.b.CreatePHI(vtype, 2);
+      result->addIncoming(llvm::Constant::getNullValue(vtype), from);
+      result->addIncoming(x, body);
+      x = result;
+    }
+    Val c = at(c_block, add(mul(e.b.CreateSub(m, m0), ldc), q0));
+    for (int r = 0; r < rows; ++r) {
+      for (int j = 0; j < nv; ++j) e.b.CreateAlignedStore(next[r * nv + j], at(c, e.i64(static_cast<int64_t>(j) * lanes)), align());
+      if (r + 1 < rows) c = at(c, ldc);
+    }
+  }
+  Val multiply_add(Val a, Val b, Val c) {
+    if (type->isFloatingPointTy()) {
+      if (e.target.fma) return e.b.CreateIntrinsic(llvm::Intrinsic::fma, {vtype}, {a, b, c});
+      return e.b.CreateFAdd(c, e.b.CreateFMul(a, b));
+    }
+    return e.b.CreateAdd(c, e.b.CreateMul(a, b));
+  }
+
+  // Tiles of mr rows, then what is left: one tile of the exact size where it is known, else ones of 4 and 1.
+  void rows_of_panel(Val q0) {
+    int64_t mr = s.config.mr;
+    Val count = e.b.CreateSub(m1, m0);
+    Val full = add(m0, mul(e.b.CreateUDiv(count, e.i64(mr)), e.i64(mr)));
+    e.loop(m0, full, e.i64(mr), "m", [&](Val m) { micro_kernel(m, q0, static_cast<int>(mr)); });
+    Dim extent = h.extent_m(s);
+    if (extent.is_const()) {
+      int64_t left = extent.value() % s.config.mc % mr;
+      if (left) e.branch(e.b.CreateICmpSLT(full, m1), [&] { micro_kernel(full, q0, static_cast<int>(left)); });
+      return;
+    }
+    Val from = full;
+    for (int64_t r : {int64_t{4}, int64_t{1}}) {
+      if (r >= mr) continue;
+      Val end = r == 1 ? m1 : add(from, e.b.CreateAnd(e.b.CreateSub(m1, from), e.i64(-4)));
+      e.loop(from, end, e.i64(r), "mt", [&](Val m) { micro_kernel_tail(m, q0, static_cast<int>(r)); });
+      from = end;
+    }
+  }
+  // A tail tile may start inside a packed S tile.
+  void micro_kernel_tail(Val m, Val q0, int rows) {
+    if (h.s_direct) return micro_kernel(m, q0, rows);
+    int64_t mr = s.config.mr;
+    Val k_total = e.dim(h.extent_k(s), {});
+    Val r = e.b.CreateSub(m, m0);
+    Val base = add(mul(e.b.CreateUDiv(r, e.i64(mr)), mul(k_total, e.i64(mr))), e.b.CreateURem(r, e.i64(mr)));
+    for (int i = 0; i < rows; ++i) {
+      std::vector<Val> slots;
+      for (int j = 0; j < nv; ++j) {
+        slots.push_back(e.alloca_at_entry(vtype, "tail"));
+        e.b.CreateStore(llvm::Constant::getNullValue(vtype), slots[j]);
+      }
+      e.loop(e.i64(0), k_total, e.i64(1), "k", [&](Val k) {
+        Val x = e.splat(e.b.CreateAlignedLoad(type, at(s_block, add(add(base, i), mul(k, e.i64(mr)))), align()), lanes);
+        for (int j = 0; j < nv; ++j) {
+          Val v = e.b.CreateAlignedLoad(vtype, at(panel, add(mul(k, e.i64(s.config.nr)), static_cast<int64_t>(j) * lanes)), align());
+          e.b.CreateStore(multiply_add(x, v, e.b.CreateLoad(vtype, slots[j])), slots[j]);
+        }
+      });
+      Val c = at(c_block, add(mul(add(r, i), ldc), q0));
+      for (int j = 0; j < nv; ++j) e.b.CreateAlignedStore(e.b.CreateLoad(vtype, slots[j]), at(c, e.i64(static_cast<int64_t>(j) * lanes)), align());
+    }
+  }
+
+  // The stages after the sum, over the block, in vectors along the inner V axis.
+  void epilogue() {
+    int inner = h.v_axes.back();
+    auto rows = [&](const SymbolEnv& where, Val c_row, Val lo, Val hi) {
+      Val from = lo;
+      for (int n = lanes; n >= 1; n = n > 4 ? 4 : n > 1 ? 1 : 0) {
+        Val end = n == 1 ? hi : add(from, e.b.CreateAnd(e.b.CreateSub(hi, from), e.i64(-static_cast<int64_t>(n))));
+        e.loop(from, end, e.i64(n), "j", [&](Val j) {
+          SymbolEnv in = where;
+          in[name(inner)] = n == 1 ? j : e.b.CreateAdd(e.splat(j, n), e.lane_ids(n));
+          Val c = e.b.CreateAlignedLoad(e.vec(type, n), at(c_row, h.v_axes.size() == 1 ? e.b.CreateSub(j, o0) : j), align());
+          std::string vs = n > 1 ? name(inner) : "";
+          for (size_t k = 1; k < s.stages.size(); ++k) {
+            std::vector<Val> out = e.stage_body(s.stages[k], in, vs, n, [&](int, int) { return c; });
+            for (size_t i = 0; i < out.size(); ++i) e.store(s.operands[s.stages[k].stores[i]], out[i], in, vs, n);
+          }
+        });
+        if (n == 1) break;
+        from = end;
+      }
+    };
+    e.loop(m0, m1, e.i64(1), "em", [&](Val m) {
+      SymbolEnv where = env;
+      if (h.m >= 0) where[name(h.m)] = m;
+      Val row = at(c_block, mul(e.b.CreateSub(m, m0), ldc));
+      if (h.v_axes.size() == 1) return rows(where, row, o0, o1);
+      Val pitch = e.dim(h.pitch, {});
+      e.loop(o0, o1, e.i64(1), "eo", [&](Val o) {
+        SymbolEnv in = where;
+        in[name(h.v_axes[0])] = o;
+        rows(in, at(row, mul(e.b.CreateSub(o, o0), pitch)), e.i64(0), extent(inner));
+      });
+    });
+  }
+
+  void run() {
+    Val base = e.arg_scratch;
+    auto area = [&](const Dim& offset) { return e.b.CreateGEP(e.b.getInt8Ty(), base, e.dim(offset, {})); };
+    c_block = area(areas.c);
+    panel = area(areas.panel);
+    s_block = area(areas.s);
+    ldc = e.dim(areas.ldc, {});
+    const SpecConfig& c = s.config;
+    e.loop(e.arg_begin, e.arg_end, e.i64(1), "task", [&](Val t) {
+      Val rest = t;
+      auto take = [&](Val n) {
+        Val i = e.b.CreateURem(rest, n);
+        rest = e.b.CreateUDiv(rest, n);
+        return i;
+      };
+      Val outer = extent(h.v_axes[0]), rows = e.dim(h.extent_m(s), {});
+      Val mb = take(e.dim(ceildiv(h.extent_m(s), Dim(c.mc)), {}));
+      Val nb = take(e.dim(ceildiv(s.axes[h.v_axes[0]].extent, Dim(c.nc)), {}));
+      m0 = mul(mb, e.i64(c.mc));
+      m1 = minimum(add(m0, c.mc), rows);
+      o0 = mul(nb, e.i64(c.nc));
+      o1 = minimum(add(o0, c.nc), outer);
+      env.clear();
+      for (size_t k = h.batch.size(); k-- > 0;) env[name(h.batch[k])] = k == 0 ? rest : take(extent(h.batch[k]));
+      Val steps = e.b.CreateSub(o1, o0);
+      line = h.v_axes.size() == 1 ? steps : add(mul(add(steps, -1), e.dim(h.pitch, {})), extent(h.v_axes[1]));
+      if (!h.s_direct) pack_s();
+      e.loop(e.i64(0), line, e.i64(c.nr), "q", [&](Val q0) {
+        pack_panel(q0);
+        rows_of_panel(q0);
+      });
+      epilogue();
+    });
+    e.b.CreateRetVoid();
+  }
+};
+
+}  // namespace
+
+Status emit_contraction(Emitter& e) {
+  auto shape = contraction_shape(e.spec, e.spec.config.swap);
+  if (!shape || e.spec.config.mr < 1 || e.spec.config.nr < 1 || e.spec.config.mc < 1 || e.spec.config.nc < 1)
+    return invalid("config `" + e.spec.config.name + "` does not fit this kernel");
+  Contraction(e, *shape).run();
+  return {};
+}
+
+}  // namespace weft
