@@ -110,6 +110,15 @@ template <> std::vector<int64_t> load_all<int64_t>(const Tensor& t) { return loa
 template <> std::vector<uint64_t> load_all<uint64_t>(const Tensor& t) { return load_rows<uint64_t>(t); }
 template <> std::vector<std::complex<double>> load_all<std::complex<double>>(const Tensor& t) { return load_rows<std::complex<double>>(t); }
 
+TensorView view_of(const Tensor& t) {
+  TensorView v;
+  v.data = t.dtype == DType::str ? static_cast<void*>(t.strings->data()) : t.data.get();
+  v.dtype = t.dtype;
+  v.dims = t.dims;
+  v.strides = dense_strides(t.dims);
+  return v;
+}
+
 // The bytes of a constant as shared data without a copy, when they are aligned.
 static std::shared_ptr<std::byte> share(const Constant& c) {
   const std::byte* p = c.data();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ir/base/check.h"
+#include "ir/base/tensor_view.h"
 #include "ir/core/op_def.h"
 
 namespace weft {
@@ -100,6 +101,8 @@ Result<Tensor> store_all(DType t, std::vector<int64_t> dims, const std::vector<T
   return out;
 }
 
+// A dense view for host functions; strings: data is the first std::string.
+TensorView view_of(const Tensor& t);
 Result<Tensor> tensor_of(const Constant& c);
 Result<std::vector<HostValue>> one(Result<Tensor> t);  // a single result
 
