@@ -10,4 +10,7 @@ Index broadcast_index(const Shape& from, const Shape& to, const Index& idx);
 // The index into `from` of the element at idx of `to`, where both hold the same elements in row-major order.
 Index reshape_index(SpecBuilder& r, const Shape& to, const Shape& from, const Index& idx);
 
+// f32 for narrow floats, else t itself: what kernels compute in.
+DType wide_float(DType t);
+
 }  // namespace weft
