@@ -1,0 +1,177 @@
+// The host calls over the typed functions of this folder. Plans may come from files, so operands are checked.
+#include <cstring>
+
+#include "kernels/host/nms.h"
+#include "kernels/host/registry.h"
+#include "kernels/host/sort.h"
+
+namespace weft {
+
+namespace {
+
+Status operands(const HostCall& c, size_t inputs_min, size_t inputs_max, size_t outputs_min, size_t outputs_max) {
+  bool fits = c.inputs.size() >= inputs_min && c.inputs.size() <= inputs_max && c.outputs.size() >= outputs_min && c.outputs.size() <= outputs_max;
+  if (fits) return {};
+  return invalid("a host call has " + std::to_string(c.inputs.size()) + " inputs and " + std::to_string(c.outputs.size()) + " outputs");
+}
+Status expect(bool holds, const char* what) { return holds ? Status{} : Status(invalid(std::string("a host call ") + what)); }
+
+// A number of operands by an attribute; -1: not given.
+Result<int> operand_number(const HostCall& c, const char* name, size_t count) {
+  TRY_ASSIGN(int64_t i, c.integer(name, -1));
+  if (i < -1 || i >= static_cast<int64_t>(count)) return invalid(std::string("a host call's operand ") + name + " does not exist");
+  return static_cast<int>(i);
+}
+Result<int> axis_of(const HostCall& c, int rank, int64_t fallback) {
+  TRY_ASSIGN(int64_t axis, c.integer("axis", fallback));
+  if (axis < -rank || axis >= rank) return invalid("a host call has axis " + std::to_string(axis) + " of rank " + std::to_string(rank));
+  return static_cast<int>(axis < 0 ? axis + rank : axis);
+}
+
+// Calls f(byte address, position) for every element in row-major order.
+template <class F>
+void for_each_element(const TensorView& v, F&& f) {
+  std::vector<int64_t> at(v.dims.size(), 0);
+  const int64_t n = v.numel(), size = byte_size(v.dtype);
+  for (int64_t i = 0; i < n; ++i) {
+    int64_t offset = 0;
+    for (size_t d = 0; d < at.size(); ++d) offset += at[d] * v.strides[d];
+    f(static_cast<const char*>(v.data) + offset * size, at);
+    for (size_t d = at.size(); d-- > 0;) {
+      if (++at[d] < v.dims[d]) break;
+      at[d] = 0;
+    }
+  }
+}
+
+// Whether an element is not zero: floats by value (-0 is zero), the rest by bits.
+bool is_set(DType t, const char* p) {
+  if (is_float(t)) {
+    double v;
+    load_row_f64(t, p, &v, 1);
+    return v != 0;
+  }
+  if (is_complex(t)) {
+    double v[2];
+    load_row_f64(t, p, v, 1);
+    return v[0] != 0 || v[1] != 0;
+  }
+  for (int i = 0; i < byte_size(t); ++i)
+    if (p[i]) return true;
+  return false;
+}
+
+Result<double> scalar(const TensorView& v) {
+  TRY(expect(v.numel() == 1, "wants a scalar"));
+  double d = 0;
+  int64_t i = 0;
+  if (is_float(v.dtype)) {
+    load_row_f64(v.dtype, v.data, &d, 1);
+    return d;
+  }
+  TRY(expect(is_signed_int(v.dtype), "wants a number"));
+  load_row_i64(v.dtype, v.data, &i, 1);
+  return static_cast<double>(i);
+}
+
+// A dense i64 output with these elements.
+Status store(HostCall& c, int output, std::span<const int64_t> dims, const std::vector<int64_t>& elements) {
+  TRY(expect(c.outputs[output].dtype == DType::i64, "wants an output of type i64"));
+  TRY(c.resize(output, dims));
+  TRY(expect(c.outputs[output].contiguous(), "wants dense outputs"));
+  if (!elements.empty()) std::memcpy(c.outputs[output].data, elements.data(), elements.size() * sizeof(int64_t));
+  return {};
+}
+
+}  // namespace
+
+Status host_call_non_zero(HostCall& c) {
+  TRY(operands(c, 1, 1, 1, 1));
+  const TensorView& x = c.inputs[0];
+  TRY(expect(x.dtype != DType::str && !is_subbyte(x.dtype), "wants numbers"));
+  std::vector<int64_t> found;  // position by position
+  int64_t count = 0;
+  for_each_element(x, [&](const char* p, const std::vector<int64_t>& at) {
+    if (!is_set(x.dtype, p)) return;
+    found.insert(found.end(), at.begin(), at.end());
+    ++count;
+  });
+  const int64_t rank = x.rank(), dims[] = {rank, count};
+  std::vector<int64_t> by_dim(found.size());
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t d = 0; d < rank; ++d) by_dim[d * count + i] = found[i * rank + d];
+  return store(c, 0, dims, by_dim);
+}
+
+Status host_call_non_max_suppression(HostCall& c) {
+  TRY(operands(c, 2, 5, 1, 1));
+  const TensorView &boxes = c.inputs[0], &scores = c.inputs[1];
+  bool shapes = boxes.dtype == DType::f32 && scores.dtype == DType::f32 && boxes.rank() == 3 && scores.rank() == 3 && boxes.dims[2] == 4 && boxes.dims[0] == scores.dims[0] && boxes.dims[1] == scores.dims[2];
+  TRY(expect(shapes, "wants boxes f32[b,n,4] and scores f32[b,c,n]"));
+  NmsOptions options;
+  TRY_ASSIGN(int64_t center, c.integer("center_point_box", 0));
+  options.center_point_box = center != 0;
+  TRY_ASSIGN(int most, operand_number(c, "max_boxes_per_class", c.inputs.size()));
+  TRY_ASSIGN(int iou, operand_number(c, "iou_threshold", c.inputs.size()));
+  TRY_ASSIGN(int score, operand_number(c, "score_threshold", c.inputs.size()));
+  if (most >= 0) {
+    TRY_ASSIGN(double v, scalar(c.inputs[most]));
+    options.max_boxes_per_class = v > 0 ? static_cast<int64_t>(std::min(v, 1e18)) : 0;
+  }
+  if (iou >= 0) {
+    TRY_ASSIGN(double v, scalar(c.inputs[iou]));
+    options.iou_threshold = static_cast<float>(v);
+  }
+  if (score >= 0) {
+    TRY_ASSIGN(double v, scalar(c.inputs[score]));
+    options.score_threshold = static_cast<float>(v);
+  }
+  std::vector<int64_t> chosen = host_nms(boxes, scores, options);
+  const int64_t dims[] = {static_cast<int64_t>(chosen.size() / 3), 3};
+  return store(c, 0, dims, chosen);
+}
+
+Status host_call_top_k(HostCall& c) {
+  TRY(operands(c, 1, 1, 2, 2));
+  const TensorView &x = c.inputs[0], &values = c.outputs[0], &indices = c.outputs[1];
+  TRY_ASSIGN(int axis, axis_of(c, x.rank(), -1));
+  TRY_ASSIGN(int64_t largest, c.integer("largest", 1));
+  bool fits = x.dtype != DType::str && !is_subbyte(x.dtype) && !is_complex(x.dtype) && values.dtype == x.dtype && indices.dtype == DType::i64 && values.dims == indices.dims && values.rank() == x.rank();
+  for (int d = 0; fits && d < x.rank(); ++d) fits = d == axis ? values.dims[d] <= x.dims[d] : values.dims[d] == x.dims[d];
+  TRY(expect(fits, "wants top_k's shapes and types"));
+  host_top_k(x, axis, largest != 0, values, indices);
+  return {};
+}
+
+Status host_call_unique(HostCall& c) {
+  TRY(operands(c, 1, 1, 1, 4));
+  const TensorView& x = c.inputs[0];
+  TRY(expect(x.dtype != DType::str && !is_subbyte(x.dtype) && !is_complex(x.dtype) && c.outputs[0].dtype == x.dtype, "wants numbers of one type"));
+  std::optional<int> axis;
+  if (c.has("axis")) {
+    TRY_ASSIGN(axis, axis_of(c, x.rank(), 0));
+  }
+  TRY_ASSIGN(int64_t sorted, c.integer("sorted", 1));
+  UniqueResult u = host_unique(x, axis, sorted != 0);
+  const auto count = static_cast<int64_t>(u.first.size());
+  std::vector<int64_t> dims = {count};
+  if (axis) {
+    dims = x.dims;
+    dims[*axis] = count;
+  }
+  TRY(c.resize(0, dims));
+  host_take(x, axis, u.first, c.outputs[0]);
+  struct Extra {
+    const char* name;
+    const std::vector<int64_t>& elements;
+  };
+  for (const Extra& e : {Extra{"first", u.first}, Extra{"inverse", u.inverse}, Extra{"counts", u.counts}}) {
+    TRY_ASSIGN(int output, operand_number(c, e.name, c.outputs.size()));
+    if (output < 0) continue;
+    const int64_t n[] = {static_cast<int64_t>(e.elements.size())};
+    TRY(store(c, output, n, e.elements));
+  }
+  return {};
+}
+
+}  // namespace weft

@@ -1,0 +1,43 @@
+#include "kernels/host/registry.h"
+
+#include <charconv>
+
+namespace weft {
+
+#define WEFT_HOST(name) Status host_call_##name(HostCall& call);
+#include "kernels/host/host.def"
+#undef WEFT_HOST
+
+HostFn find_host_function(std::string_view name) {
+#define WEFT_HOST(row) \
+  if (name == #row) return host_call_##row;
+#include "kernels/host/host.def"
+#undef WEFT_HOST
+  return nullptr;
+}
+
+// The text behind `name=`, or nothing.
+static std::string_view find_attribute(std::string_view text, std::string_view name) {
+  for (size_t from = 0; from < text.size();) {
+    size_t to = std::min(text.find(' ', from), text.size());
+    std::string_view pair = text.substr(from, to - from);
+    if (pair.size() > name.size() && pair.substr(0, name.size()) == name && pair[name.size()] == '=') return pair.substr(name.size() + 1);
+    from = to + 1;
+  }
+  return {};
+}
+
+bool HostCall::has(std::string_view name) const { return find_attribute(attributes, name).data() != nullptr; }
+
+Result<int64_t> HostCall::integer(std::string_view name, int64_t fallback) const {
+  std::string_view v = find_attribute(attributes, name);
+  if (!v.data()) return fallback;
+  if (v == "true") return int64_t{1};
+  if (v == "false") return int64_t{0};
+  int64_t n = 0;
+  auto r = std::from_chars(v.data(), v.data() + v.size(), n);
+  if (r.ec != std::errc() || r.ptr != v.data() + v.size()) return invalid("the attribute " + std::string(name) + " of a host call is no integer: " + std::string(v));
+  return n;
+}
+
+}  // namespace weft

@@ -1,0 +1,55 @@
+#include "runtime/executor/memory.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "ir/base/text.h"
+
+namespace weft {
+
+Block::~Block() { std::free(data_); }
+
+Status Block::reserve(int64_t bytes, int64_t alignment) {
+  alignment = std::max(alignment, kAlignment);
+  bytes = std::max<int64_t>(bytes, 1);
+  bool aligned = reinterpret_cast<uintptr_t>(data_) % static_cast<uintptr_t>(alignment) == 0;
+  if (data_ && bytes <= capacity_ && aligned) return {};
+  // aligned_alloc wants a multiple of the alignment.
+  void* p = bytes <= INT64_MAX - alignment ? std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>((bytes + alignment - 1) / alignment * alignment)) : nullptr;
+  if (!p) return resources("no memory for " + human_bytes(static_cast<double>(bytes)));
+  std::free(data_);
+  data_ = static_cast<std::byte*>(p);
+  capacity_ = bytes;
+  return {};
+}
+
+Result<int> BlockPool::take(int64_t bytes) {
+  int fits = -1, largest = -1;
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const Entry& e = blocks_[i];
+    if (e.used) continue;
+    if (e.memory.capacity() >= bytes && (fits < 0 || e.memory.capacity() < blocks_[fits].memory.capacity())) fits = static_cast<int>(i);
+    if (largest < 0 || e.memory.capacity() > blocks_[largest].memory.capacity()) largest = static_cast<int>(i);
+  }
+  int chosen = fits >= 0 ? fits : largest;
+  if (chosen < 0) {
+    chosen = static_cast<int>(blocks_.size());
+    blocks_.emplace_back();
+  }
+  if (fits < 0) {
+    // Some slack, so that slowly growing sizes settle.
+    Status s = blocks_[chosen].memory.reserve(bytes <= INT64_MAX / 5 * 4 ? bytes + bytes / 4 : bytes);
+    if (!s.ok()) s = blocks_[chosen].memory.reserve(bytes);
+    TRY(s);
+  }
+  blocks_[chosen].used = true;
+  return chosen;
+}
+
+int64_t BlockPool::bytes() const {
+  int64_t n = 0;
+  for (const Entry& e : blocks_) n += e.memory.capacity();
+  return n;
+}
+
+}  // namespace weft
