@@ -106,6 +106,7 @@ static std::vector<T> read_all(const Constant& c, int64_t limit, bool* ok, bool 
   if (ok) *ok = good;
   if (!good) return out;
   int64_t n = c.numel();
+  if (n == 0) return out;  // no elements may have no address
   out.resize(n);
   if (c.source == Constant::Source::splat) {
     T v{};

@@ -139,6 +139,7 @@ Result<Tensor> tensor_of(const Constant& c) {
   }
   TRY_ASSIGN(Tensor t, Tensor::make(c.dtype, c.dims));
   int64_t n = t.numel();
+  if (n == 0) return t;  // no elements may have no address
   switch (c.source) {
     case Constant::Source::strings: *t.strings = *c.strings; break;
     case Constant::Source::splat: {
