@@ -2,6 +2,7 @@
 // instruction's type. Integer instructions wrap to their dtype; float instructions stay f64 until a `cast` or the final
 // store rounds them. Inputs broadcast by strides; after merging dims the innermost stride of each is 0 or 1.
 //
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -421,6 +422,8 @@ static bool is_exact(const ScalarProgram& p, int id) {
 Result<std::vector<Tensor>> evaluate_scalar(const ScalarProgram& program, const std::vector<const Tensor*>& inputs, const std::vector<int64_t>& dims,
                                             const std::vector<DType>& output_types) {
   CHECK(output_types.size() == program.outputs.size());
+  for (const ScalarInst& x : program.insts)
+    if (x.type == DType::str) return unsupported("elementwise computation on strings");
   ScalarProgram p = program;
   std::vector<Tensor> out;
   for (size_t k = 0; k < p.outputs.size(); ++k) {

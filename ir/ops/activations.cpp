@@ -139,6 +139,8 @@ OpDef def_prelu() {
 
 // operands: x, min?, max?. Where min > max the result is max.
 static Status infer_clip(Op& op, InferContext& cx) {
+  DType t = type_of(op, 0).dtype;
+  if (!is_float(t) && !is_int(t)) return invalid(std::string("clip does not take ") + dtype_name(t));
   TRY(infer_pointwise(op, cx));
   for (int i = 1; i < op.num_operands(); ++i) {
     const Value* v = op.operand(i);

@@ -21,7 +21,7 @@ static OpDef variadic(const char* onnx, void (*scalar)(const Op&, ScalarProgram&
   d.max_operands = -1;
   d.verify = [](const Op& op) -> Status {
     for (const Value* v : op.operands)
-      if (!v) return invalid("a variadic operand is absent");
+      if (!v || !v->type.is_tensor() || v->type.dtype == DType::str) return invalid(std::string(op_name(op.kind)) + " takes tensors of numbers");
     return {};
   };
   d.infer = [](Op& op, InferContext& cx) -> Status {

@@ -74,6 +74,9 @@ TEST(EvalPointwise, OperandTypesMustAgree) {
   EXPECT_EQ(run_op(OpKind::bitwise_and, {b, b}).error().code, Code::kInvalidModel);
   EXPECT_EQ(run_op(OpKind::where, {f, f, f}).error().code, Code::kInvalidModel);
   EXPECT_EQ(run_op(OpKind::mod, {f, f}).error().code, Code::kInvalidModel);
+  // One operand leaves the body nothing to reject.
+  EXPECT_EQ(run_op(OpKind::clip, {strings({1}, {"a"})}).error().code, Code::kInvalidModel);
+  EXPECT_EQ(run_op(OpKind::max, {strings({1}, {"a"})}).error().code, Code::kInvalidModel);
 }
 
 TEST(EvalPointwise, PowTakesTheTypeOfItsBase) {
