@@ -11,13 +11,14 @@
 
 #include "ir/base/tensor_view.h"
 #include "ir/plan/plan.h"
+#include "runtime/cpu/object_loader.h"
 
 namespace weft {
 
-class LoadedObject;
 class ThreadPool;
 
-// Bytes of a plan constant (row-major, little endian); they must outlive the executable through `owner`.
+// Bytes of a plan constant (row-major, little endian; sub-byte types one element a byte, which the executable packs);
+// they must outlive the executable through `owner`.
 struct ConstantBytes {
   const std::byte* data = nullptr;
   size_t size = 0;
@@ -29,13 +30,15 @@ struct ExecutableParts {
   Plan plan;
   std::vector<std::shared_ptr<const LoadedObject>> objects;  // PlanKernel::object indexes these
   std::vector<ConstantBytes> constants;                      // parallel to plan.constants
-  std::shared_ptr<ThreadPool> pool;
+  std::shared_ptr<ThreadPool> pool;                          // null: the calling thread alone
+  SymbolValues symbols;                                      // known before any input: rank.tp, …
+  std::vector<KernelFn> builtin;                             // by kernel: functions to use instead of objects (tests)
 };
 
-// One profiled launch or host call.
+// One profiled launch, host call, copy or fill.
 struct ProfileEvent {
   int command;          // pre-order number in plan.main
-  int64_t start_ns, end_ns;
+  int64_t start_ns, end_ns;  // of the steady clock
 };
 
 class ExecutableImpl;
@@ -51,6 +54,13 @@ struct RunOptions {
 };
 
 // Not thread safe; any number of contexts may run one executable at once.
+//
+// Errors of run: kUsage for inputs or outputs that do not fit (naming the input, its dim, what was expected and --shapes),
+// kInvalidModel for a `check` of the plan that does not hold, kResources, kCancelled. After an error the next run starts anew; states that the
+// plan appends to are as before it, states that it overwrites may be part old, part new.
+//
+// Views of sub-byte types are packed, low bits first; their strides count elements (ONNX's packing is dense_strides, the
+// plan's rows are padded to whole bytes), and data is where element [0,0,…] lies.
 class Context {
  public:
   explicit Context(std::shared_ptr<const ExecutableImpl> exe);
@@ -60,17 +70,34 @@ class Context {
 
   // inputs: one view per plan input, in order, any strides (a copy is made where a kernel needs density). outputs: on
   // entry an empty view (the context allocates and keeps it until the next run) or the caller's buffer of the right
-  // shape; on return the results. Binds symbols from the inputs' dims, checks ranges and equalities, plans the arena
-  // for new dims (cached), then runs. No heap allocation when dims were seen before.
+  // shape; on return the results. A view that still shows the context's memory counts as empty. Outputs may overlap
+  // inputs. Binds symbols from the inputs' dims, checks ranges and equalities, plans the arena for new dims (cached),
+  // then runs. No heap allocation when dims were seen before.
   Status run(std::span<const TensorView> inputs, std::span<TensorView> outputs, const RunOptions& options = {});
-  // States by plan state number: zero length / zero fill, and a deep copy.
+  // States by plan state number: zero length / zero fill, the value now (valid until the next run), and a deep copy.
+  // States that append with one length symbol are as long as each other, so they are reset together.
   Status reset_state(int state);
+  Result<TensorView> state(int state) const;
   Result<Context> fork() const;
   int64_t arena_bytes() const;     // of the last bound dims
   int64_t max_live_bytes() const;
+  SymbolValues symbols() const;    // after the last run
 
  private:
+  explicit Context(std::unique_ptr<ContextImpl> impl);
   std::unique_ptr<ContextImpl> impl_;
 };
+
+// Events summed by kernel, or by the ONNX nodes of their commands; the longest total first. Commands without a kernel or
+// without nodes count under their kind. flops and bytes are the kernel's for one launch with `symbols`, times the calls (0
+// when unknown).
+struct ProfileRow {
+  std::string name;
+  std::vector<std::string> nodes;
+  int64_t calls = 0, total_ns = 0, min_ns = 0, max_ns = 0;
+  double flops = 0, bytes = 0;
+};
+enum class ProfileBy : uint8_t { kernel, node };
+std::vector<ProfileRow> aggregate_profile(const Plan& plan, std::span<const ProfileEvent> events, ProfileBy by = ProfileBy::kernel, const SymbolValues& symbols = {});
 
 }  // namespace weft

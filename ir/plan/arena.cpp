@@ -244,5 +244,6 @@ class Search {
 }  // namespace
 
 ArenaLayout plan_arena(const std::vector<ArenaRequest>& requests) { return Search(requests).run(); }
+int64_t max_live_bytes(const std::vector<ArenaRequest>& requests) { return Packer(requests).max_live(); }
 
 }  // namespace weft

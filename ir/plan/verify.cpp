@@ -118,7 +118,7 @@ Status check_state(const Plan& p, const PlanPort& q) {
   std::string what = "state " + name_text(q.name);
   if (!in_range(q.paired, p.tensors.size())) return invalid(what + " has no tensor for its next value");
   for (int t : {q.tensor, q.paired})
-    if (p.buffers[p.tensors[t].buffer].storage != Storage::state) return invalid(what + ": tensor " + tensor_name(p, t) + " does not lie in a state buffer");
+    if (p.buffers[p.tensors[t].buffer].storage != Storage::state || !p.tensors[t].offset.is(0)) return invalid(what + ": tensor " + tensor_name(p, t) + " does not lie at the start of a state buffer");
   if (q.axis == -1) return q.length.empty() && q.capacity.empty() ? Status{} : invalid(what + " has a length but no axis to append along");
   for (int t : {q.tensor, q.paired})
     if (!in_range(q.axis, p.tensors[t].dims.size())) return invalid(what + " appends along axis " + std::to_string(q.axis) + ", which tensor " + tensor_name(p, t) + " has not");

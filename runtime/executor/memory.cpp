@@ -1,25 +1,27 @@
 #include "runtime/executor/memory.h"
 
 #include <algorithm>
-#include <cstdlib>
+#include <new>
 
 #include "ir/base/text.h"
 
 namespace weft {
 
-Block::~Block() { std::free(data_); }
+Block::~Block() {
+  if (data_) ::operator delete(data_, std::align_val_t(alignment_));
+}
 
 Status Block::reserve(int64_t bytes, int64_t alignment) {
   alignment = std::max(alignment, kAlignment);
   bytes = std::max<int64_t>(bytes, 1);
-  bool aligned = reinterpret_cast<uintptr_t>(data_) % static_cast<uintptr_t>(alignment) == 0;
-  if (data_ && bytes <= capacity_ && aligned) return {};
-  // aligned_alloc wants a multiple of the alignment.
-  void* p = bytes <= INT64_MAX - alignment ? std::aligned_alloc(static_cast<size_t>(alignment), static_cast<size_t>((bytes + alignment - 1) / alignment * alignment)) : nullptr;
+  if (data_ && bytes <= capacity_ && alignment <= alignment_) return {};
+  // By operator new, so that a program that counts allocations sees these too.
+  void* p = bytes <= INT64_MAX - alignment ? ::operator new(static_cast<size_t>(bytes), std::align_val_t(alignment), std::nothrow) : nullptr;
   if (!p) return resources("no memory for " + human_bytes(static_cast<double>(bytes)));
-  std::free(data_);
+  Block old = std::exchange(*this, Block());
   data_ = static_cast<std::byte*>(p);
   capacity_ = bytes;
+  alignment_ = alignment;
   return {};
 }
 

@@ -17,10 +17,11 @@ class Block {
 
   Block() = default;
   ~Block();
-  Block(Block&& o) noexcept : data_(std::exchange(o.data_, nullptr)), capacity_(std::exchange(o.capacity_, 0)) {}
+  Block(Block&& o) noexcept : data_(std::exchange(o.data_, nullptr)), capacity_(std::exchange(o.capacity_, 0)), alignment_(o.alignment_) {}
   Block& operator=(Block&& o) noexcept {
     std::swap(data_, o.data_);
     std::swap(capacity_, o.capacity_);
+    std::swap(alignment_, o.alignment_);
     return *this;
   }
 
@@ -31,7 +32,7 @@ class Block {
 
  private:
   std::byte* data_ = nullptr;
-  int64_t capacity_ = 0;
+  int64_t capacity_ = 0, alignment_ = kAlignment;
 };
 
 // Blocks handed out by number and taken back. A request takes the smallest free block that is large enough; if there

@@ -1,0 +1,143 @@
+// Context::run: symbols from the inputs' dims, the bound program for them, then the machine.
+#include "runtime/executor/context_impl.h"
+
+#include <algorithm>
+
+#include "ir/base/text.h"
+
+namespace weft {
+
+ContextImpl::ContextImpl(std::shared_ptr<const ExecutableImpl> exe) : exe_(std::move(exe)), machine_(exe_->plan, exe_->code, exe_->code.main, exe_->pool.get()) {
+  const Plan& p = exe_->plan;
+  inputs_.resize(p.inputs.size());
+  outputs_.resize(p.outputs.size());
+  states_.resize(p.states.size());
+  state_blocks_.resize(p.states.empty() ? 0 : p.buffers.size());
+  lengths_.assign(static_cast<size_t>(exe_->code.program.slots()), 0);
+  capacities_.assign(lengths_.size(), 0);
+  for (size_t i = 0; i < exe_->fixed.size(); ++i)
+    if (exe_->fixed[i].data) machine_.set_memory(static_cast<int>(i), exe_->fixed[i].data, exe_->fixed[i].bytes);
+}
+
+Status ContextImpl::run(std::span<const TensorView> inputs, std::span<TensorView> outputs, const RunOptions& options) {
+  Status s = try_run(inputs, outputs, options);
+  if (!s.ok()) clear_unwritten_states();
+  return s;
+}
+
+Status ContextImpl::try_run(std::span<const TensorView> inputs, std::span<TensorView> outputs, const RunOptions& options) {
+  views_ = outputs;
+  TRY(bind_symbols(inputs));
+  TRY(bind_capacities());
+  TRY(activate());
+  TRY(bind_states());
+  TRY(bind_inputs(inputs));
+  machine_.begin();
+  for (const StateCode& s : exe_->code.states)
+    if (s.length >= 0) machine_.set_slot(s.length, lengths_[s.length]);
+  TRY(bind_outputs(outputs));
+  TRY(machine_.run(options, this));
+  TRY(finish_outputs(outputs));
+  return finish_states();
+}
+
+Status ContextImpl::bind_symbols(std::span<const TensorView> inputs) {
+  const Plan& p = exe_->plan;
+  const PlanCode& code = exe_->code;
+  if (inputs.size() != p.inputs.size()) return usage("the model has " + std::to_string(p.inputs.size()) + " inputs, " + std::to_string(inputs.size()) + " are given");
+  for (size_t i = 0; i < inputs.size(); ++i) TRY(check_input(static_cast<int>(i), inputs[i]));
+  early_ = code.fixed;
+  for (const Solve& s : code.inputs) {
+    int64_t coefficient = 0, rest = 0, difference = 0, got = inputs[s.port].dims[s.dim];
+    bool known = code.program.eval(s.coefficient, early_.data(), &coefficient) && code.program.eval(s.rest, early_.data(), &rest) && !__builtin_sub_overflow(got, rest, &difference);
+    // A coefficient of 0 says nothing about the symbol; then it is the least it may be.
+    if (!known || (coefficient != 0 && (difference % coefficient || (coefficient == -1 && difference == INT64_MIN)))) return dim_error(s.port, s.dim, inputs[s.port], "which is no value of that expression");
+    const SymbolInfo& r = code.program.range(s.slot);
+    int64_t value = coefficient == 0 ? r.lo : difference / coefficient;
+    if (value < r.lo || value > r.hi)
+      return dim_error(s.port, s.dim, inputs[s.port], "but " + code.program.name(s.slot) + " was compiled for " + std::to_string(r.lo) + " .. " + (r.hi == INT64_MAX ? "" : std::to_string(r.hi)));
+    early_[s.slot] = value;
+  }
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    int t = p.inputs[i].tensor;
+    for (int k = 0; k < code.tensors[t].rank; ++k) {
+      int64_t expected = 0;
+      bool known = code.program.eval(code.dims_of(t)[k], early_.data(), &expected);
+      if (known && expected == inputs[i].dims[k]) continue;
+      return dim_error(static_cast<int>(i), k, inputs[i], known ? "expected " + std::to_string(expected) : "which cannot be computed");
+    }
+  }
+  return {};
+}
+
+Status ContextImpl::check_input(int input, const TensorView& view) const {
+  const PlanPort& q = exe_->plan.inputs[input];
+  const PlanTensor& t = exe_->plan.tensors[q.tensor];
+  std::string what;
+  if (view.dtype != t.dtype) what = std::string("has elements of type ") + dtype_name(view.dtype) + ", expected " + dtype_name(t.dtype);
+  else if (view.dims.size() != t.dims.size()) what = "has rank " + std::to_string(view.dims.size()) + ", expected " + std::to_string(t.dims.size()) + ": [" + shape_text(t.dims) + "]";
+  else if (view.strides.size() != view.dims.size()) what = "has " + std::to_string(view.strides.size()) + " strides for " + std::to_string(view.dims.size()) + " dims";
+  else if (std::any_of(view.dims.begin(), view.dims.end(), [](int64_t d) { return d < 0; })) what = "has a negative dim";
+  else if (!view.data && std::none_of(view.dims.begin(), view.dims.end(), [](int64_t d) { return d == 0; })) what = "has no data";
+  if (what.empty()) return {};
+  Error e = usage("input " + name_text(q.name) + " " + what);
+  return e.at_tensor(q.name), e;
+}
+
+// Says what the dim had to be, and which --shapes would allow what was given.
+Error ContextImpl::dim_error(int input, int dim, const TensorView& view, const std::string& what) const {
+  const PlanPort& q = exe_->plan.inputs[input];
+  const PlanTensor& t = exe_->plan.tensors[q.tensor];
+  Error e = usage("input " + name_text(q.name) + ", dim " + std::to_string(dim) + " (" + t.dims[dim].to_string() + "): got " + std::to_string(view.dims[dim]) + ", " + what);
+  std::string shapes;
+  for (size_t k = 0; k < view.dims.size(); ++k) {
+    Interval r = range_of(t.dims[k], exe_->plan.symbols);
+    int64_t lo = std::min(std::max<int64_t>(r.lo, 0), view.dims[k]), hi = r.hi == INT64_MAX ? view.dims[k] : std::max(r.hi, view.dims[k]);
+    shapes += (k ? "x" : "") + std::to_string(lo) + (lo == hi ? "" : ".." + std::to_string(hi));
+  }
+  e.at_tensor(q.name);
+  e.with_hint("compile with --shapes " + name_text(q.name) + "=" + shapes);
+  return e;
+}
+
+// The bound program of these early values; the ones before are kept for when their shapes come back.
+Status ContextImpl::activate() {
+  auto it = std::find_if(bounds_.begin(), bounds_.end(), [&](const auto& b) { return b->slots == early_; });
+  if (it == bounds_.end()) {
+    TRY_ASSIGN(std::unique_ptr<Bound> fresh, bind_program(exe_->plan, exe_->code, exe_->code.main, early_));
+    if (bounds_.size() == kMaxBounds) bounds_.pop_back();
+    bounds_.push_back(std::move(fresh));
+    it = std::prev(bounds_.end());
+  }
+  std::rotate(bounds_.begin(), it, it + 1);
+  current_ = bounds_.front().get();
+  return machine_.activate(current_);
+}
+
+SymbolValues ContextImpl::symbols() const {
+  SymbolValues out;
+  for (int s = 0; s < static_cast<int>(machine_.slots().size()); ++s)
+    if (machine_.slots()[s] != kNoValue) out[exe_->code.program.name(s)] = machine_.slots()[s];
+  return out;
+}
+
+// --- the public class ---------------------------------------------------------------------------------------------
+
+Context::Context(std::shared_ptr<const ExecutableImpl> exe) : impl_(std::make_unique<ContextImpl>(std::move(exe))) {}
+Context::Context(std::unique_ptr<ContextImpl> impl) : impl_(std::move(impl)) {}
+Context::~Context() = default;
+Context::Context(Context&&) noexcept = default;
+Context& Context::operator=(Context&&) noexcept = default;
+
+Status Context::run(std::span<const TensorView> inputs, std::span<TensorView> outputs, const RunOptions& options) { return impl_->run(inputs, outputs, options); }
+Status Context::reset_state(int state) { return impl_->reset_state(state); }
+Result<TensorView> Context::state(int state) const { return impl_->state(state); }
+Result<Context> Context::fork() const {
+  TRY_ASSIGN(std::unique_ptr<ContextImpl> copy, impl_->fork());
+  return Context(std::move(copy));
+}
+int64_t Context::arena_bytes() const { return impl_->current() ? impl_->current()->arena_bytes : 0; }
+int64_t Context::max_live_bytes() const { return impl_->current() ? impl_->current()->max_live : 0; }
+SymbolValues Context::symbols() const { return impl_->symbols(); }
+
+}  // namespace weft

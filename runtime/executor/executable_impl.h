@@ -1,0 +1,29 @@
+// What an executable holds: the verified plan, its code, and memory that all contexts read.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "runtime/executor/code.h"
+#include "runtime/executor/machine.h"
+#include "runtime/executor/memory.h"
+
+namespace weft {
+
+class ExecutableImpl {
+ public:
+  Plan plan;
+  PlanCode code;  // points into plan
+  std::vector<std::shared_ptr<const LoadedObject>> objects;
+  std::vector<ConstantBytes> constants;
+  std::shared_ptr<ThreadPool> pool;
+  // Per buffer: memory of constants and of prepared tensors; null for other storages.
+  struct Fixed {
+    std::byte* data = nullptr;
+    int64_t bytes = 0;
+    Block block;  // when it is ours
+  };
+  std::vector<Fixed> fixed;
+};
+
+}  // namespace weft

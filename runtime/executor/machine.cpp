@@ -1,0 +1,297 @@
+#include "runtime/executor/machine.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "ir/base/check.h"
+#include "ir/base/text.h"
+
+namespace weft {
+
+static int64_t now_ns() { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+Machine::Machine(const Plan& plan, const PlanCode& code, const Program& program, ThreadPool* pool) : plan_(plan), code_(code), program_(program), pool_(pool) {
+  base_.assign(plan.buffers.size(), nullptr);
+  size_.assign(plan.buffers.size(), 0);
+  block_.assign(plan.buffers.size(), -1);
+  loops_.resize(program.loops);
+  for (size_t b = 0; b < program.patches.size(); ++b)
+    if (!program.patches[b].empty()) patched_buffers_.push_back(static_cast<int>(b));
+}
+
+Status Machine::activate(Bound* bound) {
+  if (bound_ == bound && bound->arena_base == arena_.data()) return {};  // a new bound has no base yet
+  TRY(arena_.reserve(bound->arena_bytes, bound->arena_alignment));
+  scratch_stride_ = (bound->scratch_bytes + 127) / 64 * 64;
+  int64_t scratch = 0;
+  if (__builtin_mul_overflow(scratch_stride_, pool_ ? pool_->threads() : 1, &scratch)) return resources("the kernels' scratch memory overflows");
+  TRY(scratch_.reserve(scratch));
+  bound_ = bound;
+  for (int b : program_.arena) set_memory(b, arena_.data() + bound->arena_offsets[b], bound->buffer_bytes[b]);
+  return {};
+}
+
+void Machine::begin() {
+  slots_ = bound_->slots;
+  swapped_states_.clear();
+  dynamic_.give_back_all();
+  for (size_t b = 0; b < base_.size(); ++b)
+    if (code_.buffers[b].late_memory) {
+      Storage s = plan_.buffers[b].storage;
+      block_[b] = -1;
+      if (s == Storage::dynamic || s == Storage::output) set_memory(static_cast<int>(b), nullptr, 0);
+      if (s == Storage::arena && bound_->arena_offsets[b] >= 0) set_memory(static_cast<int>(b), arena_.data() + bound_->arena_offsets[b], bound_->buffer_bytes[b]);
+    }
+}
+
+// Early pointers: all of them when the arena moved or the bound is new, else those into memory that runs bind.
+void Machine::patch() {
+  Bound& b = *bound_;
+  auto point = [&](uint32_t i) {
+    const TensorCode& t = code_.tensors[program_.ptr_tensors[i]];
+    TensorValues v = b.tensor(t);
+    b.ptrs[i] = v.hi() > v.lo() ? base_[t.buffer] + v.offset() : base_[t.buffer];
+  };
+  bool all = b.arena_base != arena_.data();
+  if (all) {
+    for (uint32_t i = 0; i < program_.ptr_tensors.size(); ++i)
+      if (!code_.tensors[program_.ptr_tensors[i]].late) point(i);
+    b.arena_base = arena_.data();
+  }
+  for (int buffer : patched_buffers_) {
+    if (!all && b.patched[buffer] == base_[buffer]) continue;
+    for (uint32_t i : program_.patches[buffer]) point(i);
+    b.patched[buffer] = base_[buffer];
+  }
+}
+
+Status Machine::run(const RunOptions& options, OutputMemory* outputs) {
+  patch();
+  outputs_ = outputs;
+  at_ = 0;
+  while (at_ < program_.steps.size()) {
+    if (options.cancel && options.cancel->load(std::memory_order_relaxed)) return error(Code::kCancelled, "cancelled");
+    const Step& s = program_.steps[at_++];
+    bool timed = options.profile && (s.kind == Step::Kind::launch || s.kind == Step::Kind::copy || s.kind == Step::Kind::fill || s.kind == Step::Kind::host_call);
+    int64_t start = timed ? now_ns() : 0;
+    Status status = step(s);
+    if (!status.ok()) {
+      if (!s.source->nodes.empty()) status.error().at_node(s.source->nodes[0]);
+      return status;
+    }
+    if (timed) options.profile->push_back({s.command, start, now_ns()});
+  }
+  return {};
+}
+
+Status Machine::step(const Step& s) {
+  switch (s.kind) {
+    case Step::Kind::launch: return launch(s);
+    case Step::Kind::copy: return copy(s);
+    case Step::Kind::fill: return fill(s);
+    case Step::Kind::host_call: return host_call(s);
+    case Step::Kind::set: {
+      TRY_ASSIGN(int64_t v, value(s.dim, s.source->dim, "a symbol"));
+      return assign(s.slot, v);
+    }
+    case Step::Kind::read: return read(s);
+    case Step::Kind::check: return check(s);
+    case Step::Kind::select: return select(s);
+    case Step::Kind::branch: {
+      TRY_ASSIGN(bool yes, condition(s.source->tensors[0]));
+      if (!yes) at_ = static_cast<size_t>(s.target);
+      return {};
+    }
+    case Step::Kind::jump: at_ = static_cast<size_t>(s.target); return {};
+    case Step::Kind::loop_enter:
+    case Step::Kind::loop_next: return loop(s);
+    case Step::Kind::alloc: return allocate(code_.tensors[s.source->tensors[0]].buffer, s.source->tensors[0]);
+    case Step::Kind::free: return release(code_.tensors[s.source->tensors[0]].buffer), Status{};
+    case Step::Kind::swap: return swap(s), Status{};
+  }
+  UNREACHABLE();
+}
+
+Result<int64_t> Machine::value(const CompiledDim& d, const Dim& source, const char* what) {
+  int64_t v = 0;
+  if (!code_.program.eval(d, slots_.data(), &v)) return invalid(std::string(what) + " cannot be computed: " + source.to_string());
+  return v;
+}
+
+// Arena sizes rely on the symbols' ranges.
+Status Machine::assign(int slot, int64_t value) {
+  const SymbolInfo& r = code_.program.range(slot);
+  if (value < r.lo || value > r.hi)
+    return invalid("the symbol " + code_.program.name(slot) + " got " + std::to_string(value) + ", outside of its range " + std::to_string(r.lo) + " .. " + std::to_string(r.hi));
+  slots_[slot] = value;
+  return {};
+}
+
+Result<StridedRef> Machine::locate(int tensor) {
+  const TensorCode& t = code_.tensors[tensor];
+  TensorValues v = bound_->tensor(t);
+  if (t.late_shape) TRY(evaluate_tensor(plan_, code_, tensor, slots_.data(), v));
+  if (t.late) TRY(check_tensor_fits(plan_, tensor, v, size_[t.buffer]));
+  std::byte* p = v.hi() > v.lo() ? base_[t.buffer] + v.offset() : base_[t.buffer];
+  return StridedRef{p, t.dtype, t.rank, v.dims(), v.strides(t.rank)};
+}
+
+Status Machine::late_launch(const LaunchCode& l, int64_t* tasks, const Step& s) {
+  for (uint32_t i = l.ptrs; i < l.ptrs + l.ptr_count; ++i) {
+    int t = program_.ptr_tensors[i];
+    if (!code_.tensors[t].late) continue;
+    TRY_ASSIGN(StridedRef r, locate(t));
+    bound_->ptrs[i] = r.data;
+  }
+  for (uint32_t i = l.dims; i < l.dims + l.dim_count; ++i)
+    if (program_.dims[i].late && !code_.program.eval(program_.dims[i], slots_.data(), &bound_->dims[i])) return invalid("a parameter of a kernel cannot be computed");
+  if (!l.tasks.late) return {};
+  TRY_ASSIGN(*tasks, value(l.tasks, s.source->tasks, "the number of tasks"));
+  return *tasks >= 0 ? Status{} : Status(invalid("the number of tasks is negative: " + s.source->tasks.to_string() + " = " + std::to_string(*tasks)));
+}
+
+Status Machine::launch(const Step& s) {
+  const LaunchCode& l = program_.launches[s.item];
+  int64_t tasks = bound_->tasks[s.item];
+  if (l.late) TRY(late_launch(l, &tasks, s));
+  if (tasks == 0) return {};
+  void* const* ptrs = bound_->ptrs.data() + l.ptrs;
+  const int64_t* dims = bound_->dims.data() + l.dims;
+  std::byte* scratch = scratch_.data();
+  if (tasks == 1 || !pool_) {
+    l.fn(ptrs, dims, 0, tasks, scratch);
+    return {};
+  }
+  pool_->parallel_for(tasks, [&](int64_t begin, int64_t end, int thread) { l.fn(ptrs, dims, begin, end, scratch + thread * scratch_stride_); });
+  return {};
+}
+
+Status Machine::copy(const Step& s) {
+  TRY_ASSIGN(StridedRef from, locate(s.source->tensors[0]));
+  TRY_ASSIGN(StridedRef to, locate(s.source->tensors[1]));
+  for (int i = 0; i < from.rank; ++i)
+    if (from.dims[i] != to.dims[i]) return invalid("a copy from a dim of " + std::to_string(from.dims[i]) + " to one of " + std::to_string(to.dims[i]));
+  int64_t flo, fhi, tlo, thi;
+  bool any = strided_extent(from.dtype, from.rank, from.dims, from.strides, &flo, &fhi) && strided_extent(to.dtype, to.rank, to.dims, to.strides, &tlo, &thi);
+  if (any && from.data + flo < to.data + thi && to.data + tlo < from.data + fhi) {
+    if (from.data == to.data && same_strides(from.rank, from.dims, from.strides, to.strides)) return {};
+    return invalid("a copy between tensors that overlap");
+  }
+  strided_copy(to, from, pool_);
+  return {};
+}
+
+Status Machine::fill(const Step& s) {
+  TRY_ASSIGN(StridedRef to, locate(s.source->tensors[0]));
+  strided_fill(to, s.source->scalar, pool_);
+  return {};
+}
+
+Status Machine::read(const Step& s) {
+  TRY_ASSIGN(StridedRef t, locate(s.source->tensors[0]));
+  int64_t index = s.source->index, offset = 0;
+  for (int i = t.rank - 1; i >= 0; --i) {
+    if (t.dims[i] == 0) return invalid("an element is read from an empty tensor");
+    offset += index % t.dims[i] * t.strides[i];
+    index /= t.dims[i];
+  }
+  if (index) return invalid("element " + std::to_string(s.source->index) + " is read, which the tensor has not");
+  const std::byte* p = t.data + offset * byte_size(t.dtype);
+  int64_t v = 0;
+  if (is_unsigned_int(t.dtype)) {
+    uint64_t u = 0;
+    load_row_u64(t.dtype, p, &u, 1);
+    v = static_cast<int64_t>(std::min<uint64_t>(u, INT64_MAX));
+  } else {
+    load_row_i64(t.dtype, p, &v, 1);
+  }
+  return assign(s.slot, v);
+}
+
+Status Machine::check(const Step& s) {
+  TRY_ASSIGN(int64_t v, value(s.dim, s.source->dim, "a condition"));
+  if (v > 0) return {};
+  return invalid(s.source->text.empty() ? "it does not hold that " + s.source->dim.to_string() + " > 0" : s.source->text);
+}
+
+Status Machine::select(const Step& s) {
+  const SelectCode& c = program_.selects[s.item];
+  for (size_t i = 0; i < c.targets.size(); ++i) {
+    bool holds = true;
+    for (size_t k = 0; holds && k + 1 < c.ranges[i].size(); k += 2) {
+      int64_t x = slots_[c.slots[k / 2]], lo = 0, hi = 0;
+      holds = x != kNoValue && code_.program.eval(c.ranges[i][k], slots_.data(), &lo) && code_.program.eval(c.ranges[i][k + 1], slots_.data(), &hi) && x >= lo && x <= hi;
+    }
+    if (!holds) continue;
+    at_ = static_cast<size_t>(c.targets[i]);
+    return {};
+  }
+  std::string values;
+  for (int slot : c.slots) values += (values.empty() ? "" : ", ") + code_.program.name(slot) + " = " + std::to_string(slots_[slot]);
+  Error e = usage("no variant was compiled for " + values);
+  return e.with_hint("compile with wider ranges (--shapes)"), e;
+}
+
+Result<bool> Machine::condition(int tensor) {
+  TRY_ASSIGN(StridedRef t, locate(tensor));
+  for (int i = 0; i < t.rank; ++i)
+    if (t.dims[i] == 0) return invalid("a condition has no element");
+  return *t.data != std::byte{0};
+}
+
+Status Machine::loop(const Step& s) {
+  Loop& l = loops_[s.item];
+  if (s.kind == Step::Kind::loop_enter) {
+    l.count = 0;
+    l.trips = INT64_MAX;
+    if (!s.unbounded) {
+      TRY_ASSIGN(l.trips, value(s.dim, s.source->tasks, "a trip count"));
+    }
+  } else {
+    ++l.count;
+  }
+  if (s.slot >= 0) TRY(assign(s.slot, l.count));
+  bool more = l.count < l.trips;
+  if (more && !s.source->tensors.empty()) {
+    TRY_ASSIGN(more, condition(s.source->tensors[0]));
+  }
+  if (more == (s.kind == Step::Kind::loop_next)) at_ = static_cast<size_t>(s.target);
+  return {};
+}
+
+Status Machine::allocate(int buffer, int tensor) {
+  const PlanBuffer& b = plan_.buffers[buffer];
+  TRY_ASSIGN(int64_t bytes, value(code_.buffers[buffer].bytes, b.bytes, "the size of a buffer"));
+  if (bytes < 0) return invalid("the size of buffer " + name_text(b.name) + " is negative");
+  if (b.storage == Storage::output) {
+    if (!code_.buffers[buffer].late_memory) return {};  // has its memory from the start
+    int t = plan_.outputs[b.source].tensor;
+    TensorValues v = bound_->tensor(code_.tensors[t]);
+    TRY(evaluate_tensor(plan_, code_, t, slots_.data(), v));
+    if (v.lo() < 0) return check_tensor_fits(plan_, t, v, bytes);
+    CHECK(outputs_);
+    TRY_ASSIGN(std::byte* p, outputs_->allocate_output(b.source, v, v.hi()));
+    set_memory(buffer, p, v.hi());
+    return {};
+  }
+  release(buffer);
+  TRY_ASSIGN(block_[buffer], dynamic_.take(bytes));
+  set_memory(buffer, dynamic_.data(block_[buffer]), bytes);
+  return {};
+}
+
+void Machine::release(int buffer) {
+  if (block_[buffer] >= 0) dynamic_.give_back(block_[buffer]);
+  block_[buffer] = -1;
+  set_memory(buffer, nullptr, 0);
+}
+
+void Machine::swap(const Step& s) {
+  int a = code_.tensors[s.source->tensors[0]].buffer, b = code_.tensors[s.source->tensors[1]].buffer;
+  std::swap(base_[a], base_[b]);
+  std::swap(size_[a], size_[b]);
+  std::swap(block_[a], block_[b]);
+  if (plan_.buffers[a].storage == Storage::state) swapped_states_.emplace_back(a, b);
+}
+
+}  // namespace weft

@@ -1,0 +1,98 @@
+// Runs a program's steps: the interpreter behind Context::run and behind the prepare region. It owns the arena, the
+// threads' scratch and the pool of dynamic buffers; constants, inputs, outputs and states are given to it.
+#pragma once
+
+#include <vector>
+
+#include "runtime/executor/bound.h"
+#include "runtime/executor/memory.h"
+#include "runtime/executor/strided.h"
+
+namespace weft {
+
+// Memory for outputs whose size is known only when the program allocates them.
+class OutputMemory {
+ public:
+  virtual ~OutputMemory() = default;
+  // dims and strides: of the output's tensor; bytes: of its buffer.
+  virtual Result<std::byte*> allocate_output(int output, TensorValues v, int64_t bytes) = 0;
+};
+
+class Machine {
+ public:
+  Machine(const Plan& plan, const PlanCode& code, const Program& program, ThreadPool* pool);
+
+  // Makes `bound` the current one: memory for its arena and scratch, pointers where they changed.
+  Status activate(Bound* bound);
+  // The memory of a constant, prepared, input, output or state buffer, until it is set again.
+  void set_memory(int buffer, std::byte* data, int64_t bytes) {
+    base_[buffer] = data;
+    size_[buffer] = bytes;
+  }
+  std::byte* memory(int buffer) const { return base_[buffer]; }
+
+  // slots: the late values known at the start (state lengths) may be set between begin and run.
+  void begin();
+  void set_slot(int slot, int64_t value) { slots_[slot] = value; }
+  const std::vector<int64_t>& slots() const { return slots_; }
+  Status run(const RunOptions& options, OutputMemory* outputs);
+
+  // A tensor's place now; valid between begin and the next activate. Error when it is not computable or out of bounds.
+  Result<StridedRef> locate(int tensor);
+
+  // State buffers that the plan swapped in the last run: pairs to be swapped by their owner too.
+  const std::vector<std::pair<int, int>>& swapped_states() const { return swapped_states_; }
+
+ private:
+  Status step(const Step& s);
+  Status launch(const Step& s);
+  Status late_launch(const LaunchCode& l, int64_t* tasks, const Step& s);
+  Status copy(const Step& s);
+  Status fill(const Step& s);
+  Status host_call(const Step& s);
+  Status host_outputs(const Step& s, const HostCallCode& h, size_t inputs);
+  static Status resize_output(void* self, int output, std::span<const int64_t> dims);
+  Status resize(int output, std::span<const int64_t> dims);
+  Status read(const Step& s);
+  Status check(const Step& s);
+  Status select(const Step& s);
+  Status loop(const Step& s);
+  Result<bool> condition(int tensor);
+  Status allocate(int buffer, int tensor);
+  void release(int buffer);
+  void swap(const Step& s);
+  Status assign(int slot, int64_t value);
+  Result<int64_t> value(const CompiledDim& d, const Dim& source, const char* what);
+  void patch();
+
+  const Plan& plan_;
+  const PlanCode& code_;
+  const Program& program_;
+  ThreadPool* pool_;
+  Bound* bound_ = nullptr;
+  OutputMemory* outputs_ = nullptr;
+
+  std::vector<int64_t> slots_;
+  std::vector<std::byte*> base_;  // per buffer
+  std::vector<int64_t> size_;
+  std::vector<int> block_;        // per buffer: its block of the pool, or -1
+  std::vector<int> patched_buffers_;  // those with patches
+  struct Loop {
+    int64_t count = 0, trips = 0;
+  };
+  std::vector<Loop> loops_;
+  std::vector<std::pair<int, int>> swapped_states_;
+  size_t at_ = 0;                 // next step
+
+  Block arena_, scratch_;
+  int64_t scratch_stride_ = 0;
+  BlockPool dynamic_;
+
+  // The host call under way.
+  std::vector<TensorView> views_;
+  const Step* call_ = nullptr;
+  size_t call_inputs_ = 0;
+  std::vector<int64_t> call_dims_;
+};
+
+}  // namespace weft

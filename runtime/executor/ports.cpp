@@ -1,0 +1,151 @@
+// Inputs and outputs: the caller's memory where it fits the plan's strides, else copies in memory of the context.
+#include <algorithm>
+#include <cstring>
+
+#include "ir/base/text.h"
+#include "runtime/executor/context_impl.h"
+
+namespace weft {
+
+namespace {
+
+bool within(const Block& b, const void* p) { return b.data() && p >= b.data() && p < b.data() + b.capacity(); }
+
+bool aligned(const void* p, DType t) { return reinterpret_cast<uintptr_t>(p) % static_cast<uintptr_t>(std::clamp(byte_size(t), 1, 8)) == 0; }
+
+}  // namespace
+
+Status ContextImpl::bind_inputs(std::span<const TensorView> inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const TensorView& view = inputs[i];
+    const TensorCode& t = exe_->code.tensors[exe_->plan.inputs[i].tensor];
+    TensorValues v = current_->tensor(t);
+    Input& in = inputs_[i];
+    int64_t lo = 0, hi = 0;
+    bool any = strided_extent(view.dtype, view.rank(), view.dims.data(), view.strides.data(), &lo, &hi);
+    if (hi < lo) {
+      Error e = usage("input " + name_text(exe_->plan.inputs[i].name) + " reaches further than 2^63 bytes");
+      return e.at_tensor(exe_->plan.inputs[i].name), e;
+    }
+    in.lo = in.hi = nullptr;
+    std::byte* data = static_cast<std::byte*>(view.data);
+    if (any && aligned(data, view.dtype) && same_strides(t.rank, v.dims(), v.strides(t.rank), view.strides.data())) {
+      in.lo = data + lo;
+      in.hi = data + hi;
+    } else {
+      TRY(in.staged.reserve(v.hi()));
+      data = in.staged.data();
+      if (is_subbyte(t.dtype)) std::memset(data, 0, static_cast<size_t>(v.hi()));  // the padding of rows
+      if (any) strided_copy({data, t.dtype, t.rank, v.dims(), v.strides(t.rank)}, ref_of(view), exe_->pool.get());
+    }
+    machine_.set_memory(t.buffer, data, current_->buffer_bytes[t.buffer]);
+  }
+  return {};
+}
+
+bool ContextImpl::has_own_buffer(int output) const { return exe_->plan.buffers[exe_->code.tensors[exe_->plan.outputs[output].tensor].buffer].storage == Storage::output; }
+
+Status ContextImpl::check_output(int output, const TensorView& view, const int64_t* dims, int rank) const {
+  const PlanPort& q = exe_->plan.outputs[output];
+  DType t = exe_->plan.tensors[q.tensor].dtype;
+  std::string what;
+  if (view.dtype != t) what = std::string("has elements of type ") + dtype_name(t) + ", the given tensor " + dtype_name(view.dtype);
+  else if (view.rank() != rank || view.strides.size() != view.dims.size() || !std::equal(view.dims.begin(), view.dims.end(), dims)) {
+    std::string have, want;
+    for (int64_t d : view.dims) have += (have.empty() ? "" : ",") + std::to_string(d);
+    for (int i = 0; i < rank; ++i) want += (i ? "," : "") + std::to_string(dims[i]);
+    what = "has shape [" + want + "], the given tensor [" + have + "]";
+  }
+  if (what.empty()) return {};
+  Error e = usage("output " + name_text(q.name) + " " + what);
+  return e.at_tensor(q.name), e;
+}
+
+bool ContextImpl::overlaps_inputs(const std::byte* lo, const std::byte* hi) const {
+  return std::any_of(inputs_.begin(), inputs_.end(), [&](const Input& in) { return in.lo < hi && lo < in.hi; });
+}
+
+bool ContextImpl::overlaps(int output, const std::byte* lo, const std::byte* hi) const {
+  if (overlaps_inputs(lo, hi)) return true;
+  for (size_t i = 0; i < views_.size(); ++i) {
+    if (static_cast<int>(i) == output || !outputs_[i].given) continue;
+    const TensorView& v = views_[i];
+    int64_t from = 0, to = 0;
+    if (v.strides.size() != v.dims.size() || !strided_extent(v.dtype, v.rank(), v.dims.data(), v.strides.data(), &from, &to)) continue;
+    const auto* p = static_cast<const std::byte*>(v.data);
+    if (p + from < hi && lo < p + to) return true;
+  }
+  return false;
+}
+
+Status ContextImpl::reserve_own(int output, int64_t bytes) {
+  Output& out = outputs_[output];
+  if (overlaps_inputs(out.own.data(), out.own.data() + out.own.capacity())) std::swap(out.own, out.spare);
+  return out.own.reserve(bytes);
+}
+
+// Memory for an output with a buffer of its own: the caller's if the program can write it directly.
+Result<std::byte*> ContextImpl::output_memory(int output, TensorValues v, int64_t bytes) {
+  Output& out = outputs_[output];
+  const TensorCode& t = exe_->code.tensors[exe_->plan.outputs[output].tensor];
+  out.direct = false;
+  if (out.given) {
+    const TensorView& view = views_[output];
+    TRY(check_output(output, view, v.dims(), t.rank));
+    auto* data = static_cast<std::byte*>(view.data);
+    out.direct = aligned(data, t.dtype) && same_strides(t.rank, v.dims(), v.strides(t.rank), view.strides.data()) && !overlaps(output, data + v.lo() - v.offset(), data + v.hi() - v.offset());
+    if (out.direct) return out.base = data - v.offset();
+  }
+  TRY(reserve_own(output, bytes));
+  return out.base = out.own.data();
+}
+
+Status ContextImpl::bind_outputs(std::span<TensorView> outputs) {
+  if (outputs.size() != exe_->plan.outputs.size()) return usage("the model has " + std::to_string(exe_->plan.outputs.size()) + " outputs, places for " + std::to_string(outputs.size()) + " are given");
+  for (size_t i = 0; i < outputs.size(); ++i) outputs_[i].given = outputs[i].data && !within(outputs_[i].own, outputs[i].data) && !within(outputs_[i].spare, outputs[i].data);
+  for (int i = 0; i < static_cast<int>(outputs.size()); ++i) {
+    const TensorCode& t = exe_->code.tensors[exe_->plan.outputs[i].tensor];
+    TensorValues v = current_->tensor(t);
+    outputs_[i].direct = false;
+    if (!has_own_buffer(i)) {
+      if (!t.late_shape && outputs_[i].given) TRY(check_output(i, outputs[i], v.dims(), t.rank));
+      continue;
+    }
+    outputs_[i].base = nullptr;
+    if (exe_->code.buffers[t.buffer].late_memory) continue;  // when the program allocates it
+    if (t.late_shape) return invalid("output " + name_text(exe_->plan.outputs[i].name) + " has a shape that only the run determines, but a buffer of fixed size");
+    TRY_ASSIGN(std::byte* data, output_memory(i, v, v.hi()));
+    machine_.set_memory(t.buffer, data, current_->buffer_bytes[t.buffer]);
+  }
+  return {};
+}
+
+Status ContextImpl::finish_outputs(std::span<TensorView> outputs) {
+  for (int i = 0; i < static_cast<int>(outputs.size()); ++i) {
+    Output& out = outputs_[i];
+    TensorView& view = outputs[i];
+    if (out.direct) continue;
+    TRY_ASSIGN(StridedRef from, machine_.locate(exe_->plan.outputs[i].tensor));
+    if (out.given) {
+      TRY(check_output(i, view, from.dims, from.rank));
+      strided_copy(ref_of(view), from, exe_->pool.get());
+      continue;
+    }
+    view.dtype = from.dtype;
+    view.dims.assign(from.dims, from.dims + from.rank);
+    view.strides.assign(from.strides, from.strides + from.rank);
+    view.data = from.data;
+    if (has_own_buffer(i)) continue;
+    // It lies in memory that the next run or another output uses too.
+    int64_t lo = 0, hi = 0;
+    if (!plan_dense_strides(from.dtype, from.rank, view.dims.data(), view.strides.data())) return resources("an output's size overflows");
+    strided_extent(from.dtype, from.rank, view.dims.data(), view.strides.data(), &lo, &hi);
+    if (hi < lo) return resources("an output's size overflows");
+    TRY(reserve_own(i, hi));
+    view.data = out.own.data();
+    strided_copy(ref_of(view), from, exe_->pool.get());
+  }
+  return {};
+}
+
+}  // namespace weft
