@@ -112,7 +112,16 @@ Status ContextImpl::bind_outputs(std::span<TensorView> outputs) {
       continue;
     }
     outputs_[i].base = nullptr;
-    if (exe_->code.buffers[t.buffer].late_memory) continue;  // when the program allocates it
+    if (exe_->code.buffers[t.buffer].late_memory) {
+      // Known already where it depends on state lengths alone; else the program allocates it.
+      int64_t bytes = 0;
+      if (!exe_->code.program.eval(exe_->code.buffers[t.buffer].bytes, machine_.slots().data(), &bytes)) continue;
+      TRY(evaluate_tensor(exe_->plan, exe_->code, exe_->plan.outputs[i].tensor, machine_.slots().data(), v));
+      TRY(check_tensor_fits(exe_->plan, exe_->plan.outputs[i].tensor, v, bytes));
+      TRY_ASSIGN(std::byte* data, output_memory(i, v, v.hi()));
+      machine_.set_memory(t.buffer, data, v.hi());
+      continue;
+    }
     if (t.late_shape) return invalid("output " + name_text(exe_->plan.outputs[i].name) + " has a shape that only the run determines, but a buffer of fixed size");
     TRY_ASSIGN(std::byte* data, output_memory(i, v, v.hi()));
     machine_.set_memory(t.buffer, data, current_->buffer_bytes[t.buffer]);
