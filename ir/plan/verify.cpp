@@ -144,6 +144,7 @@ Status check_ports(const Plan& p) {
       if (!in_range(q.tensor, p.tensors.size())) return invalid(what + " has no valid tensor");
       const PlanBuffer& b = p.buffers[p.tensors[q.tensor].buffer];
       if (k.storage == Storage::input && (b.storage != Storage::input || b.source != static_cast<int>(i))) return invalid(what + " does not lie in its own input buffer");
+      if (k.storage == Storage::output && b.prepare) return invalid(what + " lies in memory of the prepare region");
       if (k.storage == Storage::state) TRY(check_state(p, q));
     }
   }
@@ -151,6 +152,11 @@ Status check_ports(const Plan& p) {
   std::set<std::pair<Storage, int>> bound;
   for (size_t i = 0; i < p.buffers.size(); ++i) {
     const PlanBuffer& b = p.buffers[i];
+    if (b.storage == Storage::state) {
+      const PlanPort& q = p.states[b.source];
+      bool held = p.tensors[q.tensor].buffer == static_cast<int>(i) || p.tensors[q.paired].buffer == static_cast<int>(i);
+      if (!held) return invalid("buffer " + buffer_name(p, static_cast<int>(i)) + " does not hold its state");
+    }
     if (b.storage != Storage::input && b.storage != Storage::output) continue;
     if (!bound.emplace(b.storage, b.source).second) return invalid("buffer " + buffer_name(p, static_cast<int>(i)) + " is the second one of its port");
     if (b.storage == Storage::output && p.tensors[p.outputs[b.source].tensor].buffer != static_cast<int>(i)) return invalid("buffer " + buffer_name(p, static_cast<int>(i)) + " does not hold its output");

@@ -24,6 +24,14 @@ Status check_lifetimes(const Plan& p, bool prepare) {
   return {};
 }
 
+Status check_outputs(const Plan& p) {
+  for (const PlanPort& q : p.outputs) {
+    const PlanTensor& t = p.tensors[q.tensor];
+    if (p.buffers[t.buffer].storage == Storage::arena && p.buffers[t.buffer].first < 0) return invalid("buffer " + buffer_name(p, t.buffer) + " holds an output but never lives");
+  }
+  return {};
+}
+
 // A sweep over time: what lives does not overlap, so a new buffer need only be compared with its neighbours.
 Status check_offsets(const Plan& p, bool prepare) {
   std::vector<int> order;
@@ -63,6 +71,7 @@ Status check_offsets(const Plan& p, bool prepare) {
 
 Status verify_arena(const Plan& p) {
   if (p.arena_bytes < 0) return invalid("the arena's size is negative");
+  TRY(check_outputs(p));
   for (bool prepare : {true, false}) {
     TRY(check_lifetimes(p, prepare));
     TRY(check_offsets(p, prepare));

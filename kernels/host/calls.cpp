@@ -137,7 +137,7 @@ Status host_call_top_k(HostCall& c) {
   TRY_ASSIGN(int axis, axis_of(c, x.rank(), -1));
   TRY_ASSIGN(int64_t largest, c.integer("largest", 1));
   bool fits = x.dtype != DType::str && !is_subbyte(x.dtype) && !is_complex(x.dtype) && values.dtype == x.dtype && indices.dtype == DType::i64 && values.dims == indices.dims && values.rank() == x.rank();
-  for (int d = 0; fits && d < x.rank(); ++d) fits = d == axis ? values.dims[d] <= x.dims[d] : values.dims[d] == x.dims[d];
+  for (int d = 0; fits && d < x.rank(); ++d) fits = values.dims[d] >= 0 && (d == axis ? values.dims[d] <= x.dims[d] : values.dims[d] == x.dims[d]);
   TRY(expect(fits, "wants top_k's shapes and types"));
   host_top_k(x, axis, largest != 0, values, indices);
   return {};

@@ -89,8 +89,10 @@ class Binder {
     for (int i : program_.arena) {
       const PlanBuffer& b = plan_.buffers[i];
       int64_t bytes = out_->buffer_bytes[i];
-      if (__builtin_add_overflow(sum, bytes, &sum) || __builtin_add_overflow(sum, b.alignment, &sum)) return resources("the arena's size overflows");
-      requests.push_back({bytes, b.alignment, b.first, b.last});
+      if (__builtin_add_overflow(sum, bytes, &sum) || __builtin_add_overflow(sum, b.alignment + 8, &sum)) return resources("the arena's size overflows");
+      int64_t alignment = std::max(b.alignment, code_.buffers[i].element);
+      if (b.offset >= 0 && b.offset % alignment) return invalid("the offset of buffer " + quoted_name(b.name, i) + " is not aligned to its elements");
+      requests.push_back({bytes, alignment, b.first, b.last});
       fixed = fixed && b.offset >= 0;
       top = std::max(top, b.offset >= 0 ? b.offset + bytes : 0);
       out_->arena_alignment = std::max(out_->arena_alignment, b.alignment);
@@ -141,7 +143,7 @@ class Binder {
 
 Status evaluate_tensor(const Plan& plan, const PlanCode& code, int tensor, const int64_t* slots, TensorValues v) {
   const TensorCode& t = code.tensors[tensor];
-  const CompiledDim* dims = &code.dims[t.dims];
+  const CompiledDim* dims = code.dims.data() + t.dims;
   bool fine = code.program.eval(t.offset, slots, &v.offset());
   for (int i = 0; fine && i < 2 * t.rank; ++i) fine = code.program.eval(dims[i], slots, v.dims() + i) && (i >= t.rank || v.dims()[i] >= 0);
   const char* why = "cannot be computed, or has a negative dim";
@@ -149,6 +151,7 @@ Status evaluate_tensor(const Plan& plan, const PlanCode& code, int tensor, const
     int64_t lo = 0, hi = 0;
     bool any = strided_extent(t.dtype, t.rank, v.dims(), v.strides(t.rank), &lo, &hi);
     fine = hi >= lo;
+    if (fine && v.offset() % element_alignment(t.dtype)) return invalid("tensor " + quoted_name(plan.tensors[tensor].name, tensor) + " begins in the middle of an element of its buffer");
     if (fine && any) fine = !__builtin_add_overflow(v.offset(), lo, &lo) && !__builtin_add_overflow(v.offset(), hi, &hi);
     why = "reaches further than 2^63 bytes";
     v.lo() = any ? lo : 0;

@@ -180,6 +180,8 @@ class Compiler {
           code_.dims.push_back(x);
         }
       c.late = c.late_shape || code_.buffers[t.buffer].late_memory;
+      int64_t& element = code_.buffers[t.buffer].element;
+      element = std::max(element, element_alignment(t.dtype));
       code_.value_count += tensor_value_count(c.rank);
       code_.tensors.push_back(c);
     }

@@ -15,6 +15,9 @@
 
 namespace weft {
 
+// What an address of the type's elements is a multiple of.
+inline int64_t element_alignment(DType t) { return byte_size(t) < 8 ? byte_size(t) : 8; }
+
 struct TensorCode {
   int buffer = -1, rank = 0;
   DType dtype = DType::f32;
@@ -39,6 +42,7 @@ constexpr uint32_t tensor_value_count(int rank) { return 3 + 2 * static_cast<uin
 
 struct BufferCode {
   CompiledDim bytes;
+  int64_t element = 1;       // alignment that the types of its tensors need
   bool late_memory = false;  // dynamic, swapped, or an output whose size is late
   bool swapped = false;
 };
@@ -113,7 +117,7 @@ struct PlanCode {
   std::vector<int64_t> fixed;           // per slot: its value from the start, or kNoValue
   Program prepare, main;
 
-  const CompiledDim* dims_of(int tensor) const { return &dims[tensors[tensor].dims]; }
+  const CompiledDim* dims_of(int tensor) const { return dims.data() + tensors[tensor].dims; }
 };
 
 // The plan is verified and outlives the code. Error: a kernel or host function that is not there, a symbol that nothing

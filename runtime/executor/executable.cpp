@@ -60,7 +60,7 @@ class Maker {
     size_t wanted = given.splat ? size : static_cast<size_t>(elements.value()) * size;
     if (given.size < wanted || (!given.data && wanted)) return invalid("constant " + name_text(c.name) + " has " + std::to_string(given.size) + " bytes instead of " + std::to_string(wanted));
     if (is_subbyte(c.dtype)) return packed(c, given, f, b.alignment);
-    bool aligned = reinterpret_cast<uintptr_t>(given.data) % std::min<size_t>(size, 8) == 0;
+    bool aligned = reinterpret_cast<uintptr_t>(given.data) % static_cast<uintptr_t>(exe_.code.buffers[buffer].element) == 0;
     bool expand = given.splat && f.bytes > static_cast<int64_t>(size);
     if (!given.splat && f.bytes > static_cast<int64_t>(given.size)) return invalid("buffer " + name_text(b.name) + " is larger than its constant");
     if (aligned && !expand) {

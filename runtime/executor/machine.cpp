@@ -45,12 +45,15 @@ void Machine::begin() {
 }
 
 // Early pointers: all of them when the arena moved or the bound is new, else those into memory that runs bind.
-void Machine::patch() {
+Status Machine::patch() {
   Bound& b = *bound_;
+  int missing = -1;
   auto point = [&](uint32_t i) {
     const TensorCode& t = code_.tensors[program_.ptr_tensors[i]];
     TensorValues v = b.tensor(t);
-    b.ptrs[i] = v.hi() > v.lo() ? base_[t.buffer] + v.offset() : base_[t.buffer];
+    bool any = v.hi() > v.lo();
+    if (any && !base_[t.buffer]) missing = program_.ptr_tensors[i];
+    b.ptrs[i] = any ? base_[t.buffer] + v.offset() : base_[t.buffer];
   };
   bool all = b.arena_base != arena_.data();
   if (all) {
@@ -63,10 +66,17 @@ void Machine::patch() {
     for (uint32_t i : program_.patches[buffer]) point(i);
     b.patched[buffer] = base_[buffer];
   }
+  return missing < 0 ? Status{} : no_memory(missing);
+}
+
+Error Machine::no_memory(int tensor) const {
+  const PlanTensor& t = plan_.tensors[tensor];
+  Error e = invalid("tensor " + (t.name.empty() ? std::to_string(tensor) : name_text(t.name)) + " is used but has no memory");
+  return e.at_tensor(t.name), e;
 }
 
 Status Machine::run(const RunOptions& options, OutputMemory* outputs) {
-  patch();
+  TRY(patch());
   outputs_ = outputs;
   at_ = 0;
   while (at_ < program_.steps.size()) {
@@ -132,6 +142,7 @@ Result<StridedRef> Machine::locate(int tensor) {
   TensorValues v = bound_->tensor(t);
   if (t.late_shape) TRY(evaluate_tensor(plan_, code_, tensor, slots_.data(), v));
   if (t.late) TRY(check_tensor_fits(plan_, tensor, v, size_[t.buffer]));
+  if (v.hi() > v.lo() && !base_[t.buffer]) return no_memory(tensor);
   std::byte* p = v.hi() > v.lo() ? base_[t.buffer] + v.offset() : base_[t.buffer];
   return StridedRef{p, t.dtype, t.rank, v.dims(), v.strides(t.rank)};
 }

@@ -63,7 +63,8 @@ class Machine {
   void swap(const Step& s);
   Status assign(int slot, int64_t value);
   Result<int64_t> value(const CompiledDim& d, const Dim& source, const char* what);
-  void patch();
+  Status patch();
+  Error no_memory(int tensor) const;
 
   const Plan& plan_;
   const PlanCode& code_;

@@ -17,7 +17,8 @@ Status Block::reserve(int64_t bytes, int64_t alignment) {
   if (data_ && bytes <= capacity_ && alignment <= alignment_) return {};
   *this = Block();  // what there is goes first: both together may not fit
   // By operator new, so that a program that counts allocations sees these too.
-  void* p = bytes <= INT64_MAX - alignment ? ::operator new(static_cast<size_t>(bytes), std::align_val_t(alignment), std::nothrow) : nullptr;
+  constexpr int64_t kAddressSpace = int64_t{1} << 47;
+  void* p = bytes < kAddressSpace ? ::operator new(static_cast<size_t>(bytes), std::align_val_t(alignment), std::nothrow) : nullptr;
   if (!p) return resources("no memory for " + human_bytes(static_cast<double>(bytes)));
   data_ = static_cast<std::byte*>(p);
   capacity_ = bytes;

@@ -11,7 +11,7 @@ namespace {
 
 bool within(const Block& b, const void* p) { return b.data() && p >= b.data() && p < b.data() + b.capacity(); }
 
-bool aligned(const void* p, DType t) { return reinterpret_cast<uintptr_t>(p) % static_cast<uintptr_t>(std::clamp(byte_size(t), 1, 8)) == 0; }
+bool aligned(const void* p, const BufferCode& b) { return reinterpret_cast<uintptr_t>(p) % static_cast<uintptr_t>(b.element) == 0; }
 
 }  // namespace
 
@@ -29,7 +29,7 @@ Status ContextImpl::bind_inputs(std::span<const TensorView> inputs) {
     }
     in.lo = in.hi = nullptr;
     std::byte* data = static_cast<std::byte*>(view.data);
-    if (any && aligned(data, view.dtype) && same_strides(t.rank, v.dims(), v.strides(t.rank), view.strides.data())) {
+    if (any && aligned(data, exe_->code.buffers[t.buffer]) && same_strides(t.rank, v.dims(), v.strides(t.rank), view.strides.data())) {
       in.lo = data + lo;
       in.hi = data + hi;
     } else {
@@ -93,7 +93,7 @@ Result<std::byte*> ContextImpl::output_memory(int output, TensorValues v, int64_
     const TensorView& view = views_[output];
     TRY(check_output(output, view, v.dims(), t.rank));
     auto* data = static_cast<std::byte*>(view.data);
-    out.direct = aligned(data, t.dtype) && same_strides(t.rank, v.dims(), v.strides(t.rank), view.strides.data()) && !overlaps(output, data + v.lo() - v.offset(), data + v.hi() - v.offset());
+    out.direct = aligned(data, exe_->code.buffers[t.buffer]) && same_strides(t.rank, v.dims(), v.strides(t.rank), view.strides.data()) && !overlaps(output, data + v.lo() - v.offset(), data + v.hi() - v.offset());
     if (out.direct) return out.base = data - v.offset();
   }
   TRY(reserve_own(output, bytes));

@@ -119,10 +119,24 @@ void copy_pieces(const Loops& l, const Pieces& p, std::byte* dst, const std::byt
 struct Element16 {
   uint64_t a, b;
 };
+// An element at any address: callers' memory may be unaligned.
+template <size_t n>
+struct Bytes {
+  std::byte b[n];
+};
 
 void copy_elements(const Loops& l, size_t size, std::byte* dst, const std::byte* src, ThreadPool* pool) {
   Pieces p = split(l, size);
+  bool aligned = (reinterpret_cast<uintptr_t>(dst) | reinterpret_cast<uintptr_t>(src)) % std::min<size_t>(size, 8) == 0;
   auto work = [&](int64_t begin, int64_t end, int) {
+    if (!aligned) {
+      switch (size) {
+        case 2: return copy_pieces<Bytes<2>>(l, p, dst, src, begin, end);
+        case 4: return copy_pieces<Bytes<4>>(l, p, dst, src, begin, end);
+        case 8: return copy_pieces<Bytes<8>>(l, p, dst, src, begin, end);
+        default: return copy_pieces<Bytes<16>>(l, p, dst, src, begin, end);
+      }
+    }
     switch (size) {
       case 1: return copy_pieces<uint8_t>(l, p, dst, src, begin, end);
       case 2: return copy_pieces<uint16_t>(l, p, dst, src, begin, end);

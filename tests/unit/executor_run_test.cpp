@@ -135,6 +135,9 @@ TEST(ExecutorRun, StridesOfCallers) {
   v = x.view();
   v.data = raw.data() + 1;
   EXPECT_EQ(elements<float>(run(c, {v})[0]), e);
+  for (int64_t i = 0; i < 32; ++i) std::memcpy(raw.data() + 1 + 4 * (i % 8 * 4 + i / 8), &x.v[i], 4);
+  v.strides = {1, 4};
+  EXPECT_EQ(elements<float>(run(c, {v})[0]), e);
   v = x.view();
   v.strides = {0, 1};  // the first row four times
   F first(e.begin(), e.begin() + 8);

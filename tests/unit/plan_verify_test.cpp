@@ -58,6 +58,9 @@ TEST(PlanVerify, States) {
   auto state = [](const std::string& s) { return "buffer #s state 0 bytes 64 tensor %s0 f32[n,2] #s tensor %s1 f32[n+1,2] #s " + s; };
   EXPECT_EQ(problem(with(state("state s %s0 -> %s1 append 0 length n"), "")), "");
   EXPECT_EQ(problem(with(state("state s %s0 -> %s0"), "")), "");
+  EXPECT_PROBLEM(with(state("state s %s0 -> %s1 buffer #z state 0 bytes 4"), ""), "does not hold its state");
+  EXPECT_PROBLEM(with("buffer #z arena bytes 16 tensor %z f32[4] #z output z %z", ""), "never lives");
+  EXPECT_PROBLEM(with("buffer #z arena prepare bytes 16 live 0 .. 0 tensor %z f32[4] #z output z %z", ""), "memory of the prepare region");
   EXPECT_PROBLEM(with(state("state s %s0"), ""), "no tensor for its next value");
   EXPECT_PROBLEM(with(state("state s %s0 -> %a"), ""), "does not lie");
   EXPECT_PROBLEM(with(state("state s %s0 -> %s1 append 2 length n"), ""), "axis 2");
