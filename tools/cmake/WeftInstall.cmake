@@ -4,6 +4,8 @@ include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/weft)
 
 install(DIRECTORY frontend/api/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN *.h)
+# The public headers name these as "ir/base/…", which is found beside them.
+install(FILES ir/base/error.h ir/base/dtype.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/weft/ir/base)
 install(FILES LICENSE THIRD_PARTY_NOTICES.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(EXPORT weft-targets NAMESPACE weft:: DESTINATION ${package_dir})
 configure_package_config_file(tools/cmake/weft-config.cmake.in ${CMAKE_BINARY_DIR}/weft-config.cmake
