@@ -17,28 +17,30 @@ constexpr int64_t kGreedySteps = 6'000'000, kGreedyStepsEach = 1000, kSearchStep
 constexpr int64_t kSparse = 64;  // conflicts per request up to which lists of them are kept
 
 // Where in the gaps a request goes: the lowest or the tightest that fits, or (`ends`) the lowest or the highest below
-// max_live, whichever is away from the request placed before: a chain of producers and consumers then alternates.
+// the bound, whichever is away from the request placed before: a chain of producers and consumers then alternates.
 enum class Fit : uint8_t { lowest, tightest, ends };
 
 struct Placed {
   int64_t begin, end;
-  int id;
+  int first, last;
 };
 
 class Packer {
  public:
   explicit Packer(const std::vector<ArenaRequest>& requests) : requests_(requests), offsets_(requests.size(), -1) {
     for (size_t i = 0; i < requests.size(); ++i) {
-      CHECK(requests[i].bytes >= 0 && requests[i].alignment > 0 && requests[i].first <= requests[i].last);
+      CHECK(requests[i].bytes >= 0 && requests[i].alignment > 0 && (requests[i].alignment & (requests[i].alignment - 1)) == 0 && requests[i].first <= requests[i].last);
       if (requests[i].bytes > 0) ids_.push_back(static_cast<int>(i));
     }
     sweep();
   }
 
   int64_t max_live() const { return max_live_; }
+  int64_t bound() const { return bound_; }
   const std::vector<int>& ids() const { return ids_; }
   const std::vector<int64_t>& offsets() const { return offsets_; }
   int64_t steps() const { return steps_; }
+  void count(int64_t steps) { steps_ += steps; }
 
   // Places all in the given order; stops early, without a result (INT64_MAX), once it needs `limit` bytes or more.
   int64_t place(const std::vector<int>& order, Fit fit, int64_t limit) {
@@ -46,11 +48,10 @@ class Packer {
     placed_.clear();
     int64_t top = 0, before = 0;
     for (int id : order) {
-      gather(id);
-      before = offsets_[id] = find_gap(requests_[id], fit, before < max_live_ / 2);
+      before = offsets_[id] = find_gap(id, fit, before < bound_ / 2);
       top = std::max(top, before + requests_[id].bytes);
       if (top >= limit) return INT64_MAX;
-      if (conflicts_.empty()) insert({before, before + requests_[id].bytes, id});
+      if (conflicts_.empty()) insert(placed(id));
     }
     return top;
   }
@@ -75,17 +76,21 @@ class Packer {
   }
 
  private:
+  int64_t rounded(int id) const {
+    const ArenaRequest& r = requests_[id];
+    return (r.bytes + r.alignment - 1) / r.alignment * r.alignment;
+  }
   // The most bytes that live at once, and the pairs that do unless there are many.
   void sweep() {
     std::vector<int> by_first = ids_, live;
     std::sort(by_first.begin(), by_first.end(), [&](int a, int b) { return requests_[a].first < requests_[b].first; });
     for (bool count : {true, false}) {
-      int64_t bytes = 0, pairs = 0;
+      int64_t bytes = 0, aligned = 0, pairs = 0;
       live.clear();
       for (int id : by_first) {
         std::erase_if(live, [&](int other) {
           bool dead = requests_[other].last < requests_[id].first;
-          if (dead) bytes -= requests_[other].bytes;
+          if (dead) bytes -= requests_[other].bytes, aligned -= rounded(other);
           return dead;
         });
         pairs += static_cast<int64_t>(live.size());
@@ -93,7 +98,9 @@ class Packer {
           for (int other : live) conflicts_[other].push_back(id), conflicts_[id].push_back(other);
         live.push_back(id);
         bytes += requests_[id].bytes;
+        aligned += rounded(id);
         max_live_ = std::max(max_live_, bytes);
+        bound_ = std::max(bound_, aligned);
       }
       steps_ += pairs;
       if (pairs > kSparse * static_cast<int64_t>(ids_.size())) return;
@@ -104,23 +111,28 @@ class Packer {
   void insert(Placed p) {
     placed_.insert(std::upper_bound(placed_.begin(), placed_.end(), p, [](auto& a, auto& b) { return a.begin < b.begin; }), p);
   }
-  // What is placed and lives at the same time, by offset.
-  void gather(int id) {
-    near_.clear();
+  // Calls f for what is placed and lives at the same time, by offset, until f returns true.
+  template <class F>
+  void for_each_near(int id, F&& f) {
     if (conflicts_.empty()) {
-      for (const Placed& p : placed_)
-        if (requests_[p.id].first <= requests_[id].last && requests_[id].first <= requests_[p.id].last) near_.push_back(p);
-      steps_ += static_cast<int64_t>(placed_.size() + near_.size());
+      const int first = requests_[id].first, last = requests_[id].last;
+      size_t k = 0;
+      while (k < placed_.size() && !(placed_[k].first <= last && first <= placed_[k].last && f(placed_[k]))) ++k;
+      steps_ += static_cast<int64_t>(2 * k + placed_.size() / 8);
       return;
     }
+    near_.clear();
     for (int other : conflicts_[id])
-      if (offsets_[other] >= 0) near_.push_back({offsets_[other], offsets_[other] + requests_[other].bytes, other});
+      if (offsets_[other] >= 0) near_.push_back(placed(other));
     std::sort(near_.begin(), near_.end(), [](auto& a, auto& b) { return a.begin < b.begin; });
-    steps_ += static_cast<int64_t>(conflicts_[id].size() + near_.size() * 6 + 10);
+    steps_ += static_cast<int64_t>(conflicts_[id].size() + near_.size() * 10 + 30);
+    for (const Placed& p : near_)
+      if (f(p)) return;
   }
+  Placed placed(int id) const { return {offsets_[id], offsets_[id] + requests_[id].bytes, requests_[id].first, requests_[id].last}; }
 
-  int64_t find_gap(const ArenaRequest& r, Fit fit, bool high) const {
-    const int64_t bytes = r.bytes, align = r.alignment;
+  int64_t find_gap(int id, Fit fit, bool high) {
+    const int64_t bytes = requests_[id].bytes, align = requests_[id].alignment;
     int64_t from = 0, best = -1, best_waste = INT64_MAX;
     auto gap = [&](int64_t to) {
       if (to - from < bytes) return false;
@@ -136,11 +148,13 @@ class Packer {
       }
       return false;
     };
-    for (const Placed& p : near_) {
-      if (gap(p.begin)) return best;
-      from = std::max(from, (p.end + align - 1) / align * align);
-    }
-    if (fit == Fit::ends && gap(max_live_)) return best;
+    bool done = false;
+    for_each_near(id, [&](const Placed& p) {
+      if (p.begin > from && gap(p.begin)) return done = true;
+      if (p.end > from) from = (p.end + align - 1) & -align;
+      return false;
+    });
+    if (done || (fit == Fit::ends && gap(bound_))) return best;
     return best >= 0 ? best : from;
   }
 
@@ -149,7 +163,7 @@ class Packer {
   std::vector<int64_t> offsets_;
   std::vector<int> ids_;
   std::vector<Placed> placed_, near_;
-  int64_t max_live_ = 0, steps_ = 0;
+  int64_t max_live_ = 0, bound_ = 0, steps_ = 0;  // bound_: max_live_ with every size rounded up to its alignment
 };
 
 class Search {
@@ -173,7 +187,7 @@ class Search {
     int64_t bytes;
   };
 
-  bool good_enough() const { return packer_.ids().empty() || best_bytes_ <= packer_.max_live() + packer_.max_live() * 3 / 100; }
+  bool good_enough() const { return packer_.ids().empty() || best_bytes_ <= packer_.bound() + packer_.bound() * 3 / 100; }
 
   int64_t attempt(const std::vector<int>& order, Fit fit) {
     int64_t top = packer_.place(order, fit, INT64_MAX);
@@ -190,7 +204,7 @@ class Search {
     std::vector<int> order = packer_.ids();
     std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return key(a) > key(b); });
     for (Fit fit : fits) {
-      if (best_bytes_ <= packer_.max_live() + packer_.max_live() / 200) return;
+      if (best_bytes_ <= packer_.bound() + packer_.bound() / 200) return;
       if (best_bytes_ != INT64_MAX && packer_.steps() > kGreedySteps + kGreedyStepsEach * static_cast<int64_t>(order.size())) return;
       int64_t bytes = attempt(order, fit);
       starts_.push_back({order, fit, bytes});
@@ -210,11 +224,12 @@ class Search {
   void improve(Start s, int64_t steps) {
     uint64_t random = 0x9e3779b97f4a7c15;
     auto next = [&] { return random = random * 6364136223846793005u + 1442695040888963407u, random >> 33; };
-    const int64_t bound = packer_.max_live() + packer_.max_live() / 100;
+    const int64_t bound = packer_.bound() + packer_.bound() / 100;
     std::vector<int> order = s.order;
     std::vector<std::pair<uint64_t, int>> keys(order.size());
     int64_t bytes = attempt(order, s.fit);
     for (int failures = 0; packer_.steps() < steps && !good_enough();) {
+      packer_.count(20 * static_cast<int64_t>(order.size()));
       for (size_t k = 0; k < order.size(); ++k) {
         int id = order[k];
         bool high = packer_.offsets()[id] + requests_[id].bytes > bound;

@@ -215,8 +215,8 @@ Result<Plan> parse_plan(std::string_view text);
 Status verify_plan(const Plan& p);
 
 // Offsets for arena buffers: greedy by size, by lifetime, by breadth and by time, the best of them; if that is over 3 %
-// above max_live, a bounded search. Milliseconds for thousands of requests. Deterministic. The sum of the sizes, rounded
-// up to their alignments, must fit an int64.
+// above max_live, a bounded search. Milliseconds for thousands of requests. Deterministic. Alignments are
+// powers of two; the sum of the sizes, rounded up to them, must fit an int64.
 struct ArenaRequest {
   int64_t bytes;
   int64_t alignment;

@@ -148,18 +148,9 @@ Status check_ports(const Plan& p) {
       if (k.storage == Storage::state) TRY(check_state(p, q));
     }
   }
-  // A caller binds one pointer per port, so a port has one buffer, and an output's is where its tensor lies.
-  std::set<std::pair<Storage, int>> bound;
-  for (size_t i = 0; i < p.buffers.size(); ++i) {
-    const PlanBuffer& b = p.buffers[i];
-    if (b.storage == Storage::state) {
-      const PlanPort& q = p.states[b.source];
-      bool held = p.tensors[q.tensor].buffer == static_cast<int>(i) || p.tensors[q.paired].buffer == static_cast<int>(i);
-      if (!held) return invalid("buffer " + buffer_name(p, static_cast<int>(i)) + " does not hold its state");
-    }
-    if (b.storage != Storage::input && b.storage != Storage::output) continue;
-    if (!bound.emplace(b.storage, b.source).second) return invalid("buffer " + buffer_name(p, static_cast<int>(i)) + " is the second one of its port");
-    if (b.storage == Storage::output && p.tensors[p.outputs[b.source].tensor].buffer != static_cast<int>(i)) return invalid("buffer " + buffer_name(p, static_cast<int>(i)) + " does not hold its output");
+  for (size_t i = 0; i < p.outputs.size(); ++i) {
+    int b = p.tensors[p.outputs[i].tensor].buffer;
+    if (!is_bound(p, b)) return invalid("buffer " + buffer_name(p, b) + " does not hold its output");
   }
   return {};
 }
@@ -168,6 +159,17 @@ Status check_ports(const Plan& p) {
 
 std::string tensor_name(const Plan& p, int t) { return in_range(t, p.tensors.size()) && !p.tensors[t].name.empty() ? "%" + name_text(p.tensors[t].name) : "%" + std::to_string(t); }
 std::string buffer_name(const Plan& p, int b) { return in_range(b, p.buffers.size()) && !p.buffers[b].name.empty() ? "#" + name_text(p.buffers[b].name) : "#" + std::to_string(b); }
+
+bool is_bound(const Plan& p, int i) {
+  const PlanBuffer& b = p.buffers[i];
+  auto holds = [&](int t) { return t >= 0 && p.tensors[t].buffer == i; };
+  switch (b.storage) {
+    case Storage::input: return holds(p.inputs[b.source].tensor);
+    case Storage::output: return holds(p.outputs[b.source].tensor);
+    case Storage::state: return holds(p.states[b.source].tensor) || holds(p.states[b.source].paired);
+    default: return true;
+  }
+}
 
 Status verify_dim(const Plan& p, const Dim& d, const std::string& what) {
   if (d.is_overflow()) return invalid(what + " overflows");

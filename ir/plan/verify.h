@@ -12,6 +12,9 @@ Status verify_streams(const Plan& p);   // verify_streams.cpp
 
 // No poison, all symbols declared. `what` names the place in the message.
 Status verify_dim(const Plan& p, const Dim& d, const std::string& what);
+// Whether a run gives the buffer memory: a caller binds one pointer per port, to where the port's tensor lies. A buffer of
+// that storage elsewhere may be left over, but not used.
+bool is_bound(const Plan& p, int buffer);
 std::string tensor_name(const Plan& p, int t);
 std::string buffer_name(const Plan& p, int b);
 

@@ -184,6 +184,7 @@ class Verifier {
     const PlanTensor& x = p_.tensors[t];
     const PlanBuffer& b = p_.buffers[x.buffer];
     std::string what = buffer_name(p_, x.buffer);
+    if (!is_bound(p_, x.buffer)) return invalid("it accesses buffer " + what + ", which does not hold its input, output or state");
     bool pointer_only = c.kind == CommandKind::swap || c.kind == CommandKind::alloc || c.kind == CommandKind::free;
     if (a != Access::read && !pointer_only) {
       if (b.storage == Storage::constant || b.storage == Storage::input || (b.storage == Storage::prepared && !prepare_)) return invalid("it writes to buffer " + what + ", which is not writable");

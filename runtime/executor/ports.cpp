@@ -43,7 +43,10 @@ Status ContextImpl::bind_inputs(std::span<const TensorView> inputs) {
   return {};
 }
 
-bool ContextImpl::has_own_buffer(int output) const { return exe_->plan.buffers[exe_->code.tensors[exe_->plan.outputs[output].tensor].buffer].storage == Storage::output; }
+bool ContextImpl::has_own_buffer(int output) const {
+  const PlanBuffer& b = exe_->plan.buffers[exe_->code.tensors[exe_->plan.outputs[output].tensor].buffer];
+  return b.storage == Storage::output && b.source == output;
+}
 
 Status ContextImpl::check_output(int output, const TensorView& view, const int64_t* dims, int rank) const {
   const PlanPort& q = exe_->plan.outputs[output];

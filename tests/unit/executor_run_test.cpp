@@ -214,6 +214,15 @@ main { fill %a 7.0 copy %x -> %y })";
     EXPECT_EQ(elements<float>(out[3]), F(static_cast<size_t>(2 * n), 7));
     EXPECT_EQ(elements<float>(out[4]), x.v);
     EXPECT_EQ(elements<float>(out[5]), x.v);
+    Floats y({n, 2}), y2({n, 2});
+    y.v.assign(y.v.size(), -1);
+    std::vector<TensorView> in = {x.view()};
+    out.assign(6, TensorView{});
+    out[4] = y.view();
+    out[5] = y2.view();
+    ASSERT_TRUE(c.run(in, out).ok());
+    EXPECT_EQ(y.v, x.v);
+    EXPECT_EQ(y2.v, x.v);
   }
 }
 

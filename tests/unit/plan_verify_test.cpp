@@ -49,7 +49,9 @@ TEST(PlanVerify, Tables) {
   EXPECT_PROBLEM(with("tensor %t f32[1,1] #a strides [1]", ""), "2 dims and 1 strides");
   EXPECT_PROBLEM(with("input z %a", ""), "own input buffer");
   EXPECT_PROBLEM(with("output y %a", ""), "two of output y");
-  EXPECT_PROBLEM(with("output z %x buffer #z output 1 bytes 16", ""), "does not hold its output");
+  EXPECT_EQ(problem(with("output z %x buffer #z output 1 bytes 16", "")), "");  // left over
+  EXPECT_PROBLEM(with("output z %x buffer #z output 1 bytes 16 tensor %z f32[4] #z", "fill %z 0.0"), "does not hold its input, output or state");
+  EXPECT_PROBLEM(with("buffer #z output 0 bytes 16 tensor %z f32[4] #z output z %z", ""), "does not hold its output");
   EXPECT_EQ(problem(with("output z %x", "")), "");
   EXPECT_PROBLEM("wplan 1 kernel @0 named \"a\" kernel @1 named \"a\" main {}", "there twice");
 }
@@ -58,7 +60,7 @@ TEST(PlanVerify, States) {
   auto state = [](const std::string& s) { return "buffer #s state 0 bytes 64 tensor %s0 f32[n,2] #s tensor %s1 f32[n+1,2] #s " + s; };
   EXPECT_EQ(problem(with(state("state s %s0 -> %s1 append 0 length n"), "")), "");
   EXPECT_EQ(problem(with(state("state s %s0 -> %s0"), "")), "");
-  EXPECT_PROBLEM(with(state("state s %s0 -> %s1 buffer #z state 0 bytes 4"), ""), "does not hold its state");
+  EXPECT_PROBLEM(with(state("state s %s0 -> %s1 buffer #z state 0 bytes 4 tensor %z u8[1] #z"), "fill %z 0.0"), "does not hold its input, output or state");
   EXPECT_PROBLEM(with("buffer #z arena bytes 16 tensor %z f32[4] #z output z %z", ""), "never lives");
   EXPECT_PROBLEM(with("buffer #z arena prepare bytes 16 live 0 .. 0 tensor %z f32[4] #z output z %z", ""), "memory of the prepare region");
   EXPECT_PROBLEM(with(state("state s %s0"), ""), "no tensor for its next value");
