@@ -1,0 +1,68 @@
+// compile(): a model to an Executable. Part of the public API.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "weft/executable.h"
+
+namespace weft {
+struct Module;
+}
+
+namespace weft::api {
+
+enum class LogLevel : uint8_t { debug, info, warning, error };
+
+struct Progress {
+  std::string stage;               // "import", "passes", "lower", "kernels", "load"
+  std::string detail;              // what is under way: a pass, a kernel
+  int64_t done = 0, total = 0;     // of the stage; total 0: unknown
+  double elapsed_s = 0;            // since compile() began
+};
+
+struct CompileOptions {
+  // "cpu": this machine. "cpu:x86-64-v3" and others: see `weft doctor`.
+  std::string target = "cpu";
+  // Threads for runs and for compiling, the caller included. 0: as many as the processors this process may use.
+  int threads = 0;
+  // "x=1..32x3x224x224@8": dims of input x. A number fixes a dim, a range bounds it, `@` names the value to optimise for,
+  // `?` leaves it open.
+  std::vector<std::string> shapes;
+  // 0: only what lowering needs; 1, 2, 3: more and more passes.
+  int opt_level = 2;
+  std::vector<std::string> disabled_passes;
+  // Compiled kernels are kept in this folder; empty: $WEFT_CACHE_DIR, else $XDG_CACHE_HOME/weft, else ~/.cache/weft.
+  std::string cache_dir;
+  bool use_cache = true;
+  // Writes the module after each pass that changed it into this folder.
+  std::string dump_ir;
+  // Folder in which files of external data may lie, symbolic links included; empty: the model's folder, without links.
+  std::string external_data_root;
+  // Called at least once a second, from any of weft's threads, one call at a time.
+  std::function<void(const Progress&)> progress;
+  // Set it from any thread: compile() soon returns kCancelled.
+  const std::atomic<bool>* cancel = nullptr;
+  // Called one at a time.
+  std::function<void(LogLevel, const std::string&)> log;
+};
+
+// Compiles an ONNX model (.onnx) or a module's text (.wir). Thread safe.
+// Errors: kUsage (target, shapes, a file that is not there), kInvalidModel, kUnsupported (naming every operator that the
+// target cannot run, before anything is compiled; or LLVM is missing), kResources, kCancelled.
+Result<Executable> compile(const std::string& path, const CompileOptions& options = {});
+// The same from memory: the bytes of an ONNX model, or of a module's text. External data needs external_data_root. The
+// bytes are not needed afterwards.
+Result<Executable> compile(std::span<const std::byte> bytes, const CompileOptions& options = {});
+// For those who build modules themselves, against weft's own headers.
+Result<Executable> compile(std::unique_ptr<Module> module, const CompileOptions& options = {});
+
+// "0.1.0"
+const char* version();
+
+}  // namespace weft::api

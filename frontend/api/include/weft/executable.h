@@ -1,0 +1,168 @@
+// Executable: a compiled model. Context: one thread of execution of it. Part of the public API, and all of it that
+// programs need which only run models.
+//
+//   weft::Context context = executable.context();
+//   auto out = context.run({{"x", weft::Tensor::view(data, {1, 3, 224, 224})}});
+//   const float* y = (*out)["y"].data_as<const float>();
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "weft/tensor.h"
+
+namespace weft::api {
+
+// One dim of an input or output: a number, or an expression whose value a run decides.
+struct Extent {
+  std::string text;                // "224", "batch", "past+1"
+  int64_t min = 0, max = 0;        // max is INT64_MAX when nothing bounds it
+  bool fixed() const { return min == max; }
+};
+
+struct PortInfo {
+  std::string name;
+  DType dtype = DType::f32;
+  std::vector<Extent> dims;
+  std::string describe() const;    // "x: f32[batch,3,224,224]"
+};
+
+// A value that a Context keeps from one run to the next.
+struct StateInfo {
+  std::string name;
+  DType dtype = DType::f32;
+  std::vector<Extent> dims;
+  int axis = -1;                   // grows along this axis with each run; -1: overwritten
+};
+
+// Where the time of a compilation went, and what came out of it.
+struct CompileStats {
+  std::vector<std::pair<std::string, double>> stage_ms;  // import, passes, lower, kernels, load; in order
+  double total_ms = 0;
+  int kernels = 0, kernels_compiled = 0, kernels_cached = 0;
+  int commands = 0;                // of the host program
+  int64_t code_bytes = 0, constant_bytes = 0;
+  // Of the dims' optimum or lower bound where they are not fixed. The arena's size, and the least that any placement of
+  // the same buffers could need.
+  int64_t arena_bytes = 0, max_live_bytes = 0;
+  std::vector<std::string> notes;  // what the user may want to know, such as dims that were left open
+};
+
+struct NamedTensor {
+  std::string name;
+  Tensor tensor;
+};
+
+// Tensors by name, in order.
+class NamedTensors {
+ public:
+  NamedTensors() = default;
+  NamedTensors(std::initializer_list<NamedTensor> tensors) : tensors_(tensors) {}
+  void add(std::string name, Tensor tensor) { tensors_.push_back({std::move(name), std::move(tensor)}); }
+  const Tensor* find(std::string_view name) const;         // null: none
+  const Tensor& operator[](std::string_view name) const;   // an empty Tensor: none
+  size_t size() const { return tensors_.size(); }
+  auto begin() const { return tensors_.begin(); }
+  auto end() const { return tensors_.end(); }
+
+ private:
+  std::vector<NamedTensor> tensors_;
+};
+
+// One measured kernel launch, host call, copy or fill.
+struct ProfileEvent {
+  int command = 0;                 // of the host program
+  int64_t start_ns = 0, end_ns = 0;  // of the steady clock
+};
+struct ProfileRow {
+  std::string name;                // kernel, or kind of command
+  std::vector<std::string> nodes;  // ONNX nodes it computes
+  int64_t calls = 0, total_ns = 0, min_ns = 0, max_ns = 0;
+  double flops = 0, bytes = 0;     // over all calls; 0 when unknown
+};
+
+struct RunOptions {
+  const std::atomic<bool>* cancel = nullptr;     // set it from any thread: the run ends with kCancelled
+  std::vector<ProfileEvent>* profile = nullptr;  // appended to when set
+};
+
+class Context;
+
+// Immutable; copies share. Thread safe: any number of threads may use one at once.
+class Executable {
+ public:
+  const std::vector<PortInfo>& inputs() const;
+  const std::vector<PortInfo>& outputs() const;
+  const std::vector<StateInfo>& states() const;
+  // "cpu:x86-64-v3"
+  const std::string& target() const;
+  // The model's metadata_props.
+  const std::map<std::string, std::string>& metadata() const;
+  const CompileStats& stats() const;
+  // Threads that a run uses, the caller included.
+  int threads() const;
+  // The host program as text (.wplan).
+  std::string plan_text() const;
+  // A new thread of execution. It keeps the executable alive.
+  Context context() const;
+  // Sums by kernel, the longest total first; flops and bytes for dims as in `context`'s last run.
+  std::vector<ProfileRow> profile_rows(const std::vector<ProfileEvent>& events, const Context& context) const;
+  // The name of a command, for traces.
+  std::string command_name(int command) const;
+
+  struct State;
+  explicit Executable(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+  const State& state() const { return *state_; }  // for weft itself
+
+ private:
+  std::shared_ptr<const State> state_;
+};
+
+// Owns the memory of activations and the states. Not thread safe: one per thread, or one lock around it.
+class Context {
+ public:
+  // Computes all outputs from inputs by name, in any order. An output named in `into` is written to the tensor given there,
+  // which must have its dtype and dims; the others come in memory of their own. The result has every output, in the
+  // model's order.
+  //
+  // Errors: kUsage for a name that the model does not have or that is missing, and for a tensor that does not fit it;
+  // kInvalidModel when the model itself rejects the values (an index out of range); kUnsupported, kResources, kCancelled.
+  // After an error the next run starts anew; states that grow are as before it, others may be part old, part new.
+  Result<NamedTensors> run(const NamedTensors& inputs, const NamedTensors& into = {}, const RunOptions& options = {});
+
+  // The same by position, for steady use: no heap allocation when dims were seen before. An empty output becomes a view
+  // of the context's memory, valid until its next run.
+  Status run(std::span<const Tensor> inputs, std::span<Tensor> outputs, const RunOptions& options = {});
+
+  // Error kUsage for an unknown name.
+  Status reset_state(std::string_view name);
+  Status reset_states();
+  // A view of its value, valid until the next run.
+  Result<Tensor> state(std::string_view name) const;
+  // A second context with a copy of all states.
+  Result<Context> fork() const;
+
+  // Memory for activations at the dims of the last run, and the least any placement could need.
+  int64_t arena_bytes() const;
+  int64_t max_live_bytes() const;
+
+  ~Context();
+  Context(Context&&) noexcept;
+  Context& operator=(Context&&) noexcept;
+
+ private:
+  friend class Executable;
+  struct Impl;
+  explicit Context(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace weft::api

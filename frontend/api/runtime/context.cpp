@@ -1,0 +1,185 @@
+// The public Context: names to positions, Tensors to the runtime's views.
+#include <algorithm>
+
+#include "frontend/api/runtime/executable_state.h"
+#include "frontend/api/runtime/tensor_access.h"
+#include "ir/base/result.h"
+#include "ir/base/text.h"
+
+namespace weft::api {
+
+struct Context::Impl {
+  std::shared_ptr<const Executable::State> state;
+  weft::Context context;
+  std::vector<TensorView> inputs, outputs;       // of the run under way; their vectors keep their memory
+  std::vector<weft::ProfileEvent> events;
+
+  Impl(std::shared_ptr<const Executable::State> s, weft::Context c) : state(std::move(s)), context(std::move(c)) {
+    inputs.resize(state->inputs.size());
+    outputs.resize(state->outputs.size());
+  }
+  Status run(const RunOptions& options) {
+    weft::RunOptions o;
+    o.cancel = options.cancel;
+    events.clear();
+    if (options.profile) o.profile = &events;
+    Status s = context.run(inputs, outputs, o);
+    for (const weft::ProfileEvent& e : events) options.profile->push_back({e.command, e.start_ns, e.end_ns});
+    return s;
+  }
+  Result<int> state_number(std::string_view name) const {
+    for (size_t i = 0; i < state->states.size(); ++i)
+      if (state->states[i].name == name) return static_cast<int>(i);
+    return usage("the model has no state " + name_text(name));
+  }
+};
+
+namespace {
+
+std::string names_of(const std::vector<PortInfo>& ports) {
+  std::vector<std::string> names;
+  for (const PortInfo& p : ports) names.push_back(name_text(p.name));
+  return ports.empty() ? "none" : join(names, ", ");
+}
+
+Error tensor_error(const char* kind, const std::string& name, const std::string& what) {
+  Error e = usage(std::string(kind) + " " + name_text(name) + " " + what);
+  return e.at_tensor(name), e;
+}
+
+Result<int> position(const char* kind, const std::vector<PortInfo>& ports, const std::string& name) {
+  for (size_t i = 0; i < ports.size(); ++i)
+    if (ports[i].name == name) return static_cast<int>(i);
+  Error e = tensor_error(kind, name, "is not one of the model");
+  e.with_hint(std::string("it has: ") + names_of(ports));
+  return e;
+}
+
+Status set_input(const PortInfo& port, const Tensor& t, TensorView& view) {
+  if (t.empty()) return tensor_error("input", port.name, "is missing");
+  TensorAccess::to_view(t, view);
+  return {};
+}
+
+Status set_output(const PortInfo& port, const Tensor& t, TensorView& view) {
+  if (t.read_only()) return tensor_error("output", port.name, "is given a read-only tensor");
+  TensorAccess::to_view(t, view);
+  return {};
+}
+
+bool all_fixed(const PortInfo& p) {
+  return std::all_of(p.dims.begin(), p.dims.end(), [](const Extent& e) { return e.fixed(); });
+}
+
+}  // namespace
+
+Context Executable::context() const { return Context(std::make_unique<Context::Impl>(state_, weft::Context(state_->exe))); }
+
+std::vector<ProfileRow> Executable::profile_rows(const std::vector<ProfileEvent>& events, const Context& context) const {
+  std::vector<weft::ProfileEvent> inner;
+  inner.reserve(events.size());
+  for (const ProfileEvent& e : events) inner.push_back({e.command, e.start_ns, e.end_ns});
+  std::vector<ProfileRow> rows;
+  for (weft::ProfileRow& r : aggregate_profile(plan_of(*state_->exe), inner, ProfileBy::kernel, context.impl_->context.symbols()))
+    rows.push_back({std::move(r.name), std::move(r.nodes), r.calls, r.total_ns, r.min_ns, r.max_ns, r.flops, r.bytes});
+  return rows;
+}
+
+Context::Context(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Context::~Context() = default;
+Context::Context(Context&&) noexcept = default;
+Context& Context::operator=(Context&&) noexcept = default;
+
+Result<NamedTensors> Context::run(const NamedTensors& inputs, const NamedTensors& into, const RunOptions& options) {
+  const Executable::State& s = *impl_->state;
+  std::vector<Tensor> results(s.outputs.size());
+  std::vector<char> given(s.inputs.size(), 0);
+  for (const NamedTensor& t : inputs) {
+    TRY_ASSIGN(int i, position("input", s.inputs, t.name));
+    if (given[i]++) return tensor_error("input", t.name, "is given twice");
+    TRY(set_input(s.inputs[i], t.tensor, impl_->inputs[i]));
+  }
+  for (size_t i = 0; i < given.size(); ++i)
+    if (!given[i]) return tensor_error("input", s.inputs[i].name, "is missing");
+  for (const NamedTensor& t : into) {
+    TRY_ASSIGN(int i, position("output", s.outputs, t.name));
+    if (!results[i].empty()) return tensor_error("output", t.name, "is given twice");
+    results[i] = t.tensor;
+  }
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (results[i].empty() && all_fixed(s.outputs[i])) {
+      Tensor::Dims dims;
+      for (const Extent& e : s.outputs[i].dims) dims.push_back(e.min);
+      TRY_ASSIGN(results[i], Tensor::make(s.outputs[i].dtype, std::move(dims)));
+    }
+    TRY(set_output(s.outputs[i], results[i], impl_->outputs[i]));
+  }
+  TRY(impl_->run(options));
+  NamedTensors out;
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (results[i].empty()) {
+      // The context's memory changes with the next run; what we return does not.
+      Tensor view;
+      TensorAccess::from_view(impl_->outputs[i], view);
+      TRY_ASSIGN(results[i], view.copy());
+    }
+    out.add(s.outputs[i].name, std::move(results[i]));
+  }
+  return out;
+}
+
+Status Context::run(std::span<const Tensor> inputs, std::span<Tensor> outputs, const RunOptions& options) {
+  const Executable::State& s = *impl_->state;
+  if (inputs.size() != s.inputs.size()) return usage("the model has " + std::to_string(s.inputs.size()) + " inputs, " + std::to_string(inputs.size()) + " are given");
+  if (outputs.size() != s.outputs.size()) return usage("the model has " + std::to_string(s.outputs.size()) + " outputs, places for " + std::to_string(outputs.size()) + " are given");
+  for (size_t i = 0; i < inputs.size(); ++i) TRY(set_input(s.inputs[i], inputs[i], impl_->inputs[i]));
+  for (size_t i = 0; i < outputs.size(); ++i) TRY(set_output(s.outputs[i], outputs[i], impl_->outputs[i]));
+  TRY(impl_->run(options));
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const TensorView& v = impl_->outputs[i];
+    // The caller's own memory is as it was: it keeps its owner.
+    if (!outputs[i].empty() && v.data == outputs[i].data() && v.dims == outputs[i].dims()) continue;
+    TensorAccess::from_view(v, outputs[i]);
+  }
+  return {};
+}
+
+Status Context::reset_state(std::string_view name) {
+  TRY_ASSIGN(int i, impl_->state_number(name));
+  return impl_->context.reset_state(i);
+}
+
+Status Context::reset_states() {
+  for (size_t i = 0; i < impl_->state->states.size(); ++i) TRY(impl_->context.reset_state(static_cast<int>(i)));
+  return {};
+}
+
+Result<Tensor> Context::state(std::string_view name) const {
+  TRY_ASSIGN(int i, impl_->state_number(name));
+  TRY_ASSIGN(TensorView view, impl_->context.state(i));
+  Tensor t;
+  TensorAccess::from_view(view, t);
+  return t;
+}
+
+Result<Context> Context::fork() const {
+  TRY_ASSIGN(weft::Context copy, impl_->context.fork());
+  return Context(std::make_unique<Impl>(impl_->state, std::move(copy)));
+}
+
+int64_t Context::arena_bytes() const { return impl_->context.arena_bytes(); }
+int64_t Context::max_live_bytes() const { return impl_->context.max_live_bytes(); }
+
+const Tensor* NamedTensors::find(std::string_view name) const {
+  for (const NamedTensor& t : tensors_)
+    if (t.name == name) return &t.tensor;
+  return nullptr;
+}
+
+const Tensor& NamedTensors::operator[](std::string_view name) const {
+  static const Tensor none;
+  const Tensor* t = find(name);
+  return t ? *t : none;
+}
+
+}  // namespace weft::api
