@@ -98,6 +98,7 @@ struct ProfileRow {
   double flops = 0, bytes = 0;
 };
 enum class ProfileBy : uint8_t { kernel, node };
-std::vector<ProfileRow> aggregate_profile(const Plan& plan, std::span<const ProfileEvent> events, ProfileBy by = ProfileBy::kernel, const SymbolValues& symbols = {});
+std::vector<ProfileRow> aggregate_profile(const Plan& plan, std::span<const ProfileEvent> events, ProfileBy by = ProfileBy::kernel,
+                                          const SymbolValues& symbols = {});
 
 }  // namespace weft

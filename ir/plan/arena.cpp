@@ -29,7 +29,8 @@ class Packer {
  public:
   explicit Packer(const std::vector<ArenaRequest>& requests) : requests_(requests), offsets_(requests.size(), -1) {
     for (size_t i = 0; i < requests.size(); ++i) {
-      CHECK(requests[i].bytes >= 0 && requests[i].alignment > 0 && (requests[i].alignment & (requests[i].alignment - 1)) == 0 && requests[i].first <= requests[i].last);
+      CHECK(requests[i].bytes >= 0 && requests[i].alignment > 0 && (requests[i].alignment & (requests[i].alignment - 1)) == 0 &&
+            requests[i].first <= requests[i].last);
       if (requests[i].bytes > 0) ids_.push_back(static_cast<int>(i));
     }
     sweep();

@@ -5,7 +5,8 @@
 namespace weft {
 
 Result<Plan> parse_plan(std::string_view text) {
-  if (text.size() > PlanParser::kMaxText) return resources("plan text of " + human_bytes(static_cast<double>(text.size())) + " is over the limit of 256 MiB");
+  if (text.size() > PlanParser::kMaxText)
+    return resources("plan text of " + human_bytes(static_cast<double>(text.size())) + " is over the limit of 256 MiB");
   return PlanParser(text).parse();
 }
 

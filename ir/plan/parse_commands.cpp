@@ -49,48 +49,70 @@ Status PlanParser::arrow_list(Command& c, std::string_view end) {
   return lx_.expect(end);
 }
 
+// What is particular to the kind.
 Status PlanParser::head(Command& c) {
   switch (c.kind) {
-    case CommandKind::launch: {
-      TRY_ASSIGN(c.kernel, ref("@", kernels_, p_.kernels.size(), "kernel"));
-      TRY(lx_.expect("("));
-      while (!lx_.at(")")) {
-        TRY_ASSIGN(Param p, param());
-        c.params.push_back(std::move(p));
-        if (!lx_.accept(",")) break;
-      }
-      return lx_.expect(")");
-    }
+    case CommandKind::launch:
+    case CommandKind::host_call:
+    case CommandKind::collective: return call_head(c);
+    case CommandKind::set:
+    case CommandKind::read:
+    case CommandKind::check:
+    case CommandKind::select:
+    case CommandKind::loop: return symbol_head(c);
     case CommandKind::copy:
+    case CommandKind::swap:
       TRY(tensor_into(c));
-      TRY(lx_.expect("->"));
+      TRY(lx_.expect(c.kind == CommandKind::copy ? "->" : ","));
       return tensor_into(c);
     case CommandKind::fill: {
       TRY(tensor_into(c));
       TRY_ASSIGN(c.scalar, lx_.number());
       return {};
     }
-    case CommandKind::host_call: {
-      TRY_ASSIGN(c.name, lx_.name());
-      TRY(lx_.expect("("));
-      TRY(arrow_list(c, ")"));
-      if (lx_.peek().kind == Token::string) TRY(quoted_into(&c.text));
-      if (lx_.accept("sets")) {
-        TRY_ASSIGN(c.sets, strings());
-      }
+    case CommandKind::wait_collective:
+    case CommandKind::record:
+    case CommandKind::wait: {
+      TRY_ASSIGN(c.event, small_integer());
       return {};
     }
-    case CommandKind::collective: {
-      TRY_ASSIGN(c.name, lx_.name());
-      TRY(lx_.expect("("));
-      TRY(arrow_list(c, ")"));
-      c.index = 0;
-      if (lx_.accept("group")) {
-        TRY_ASSIGN(c.group, lx_.name());
-      }
-      if (lx_.peek().kind == Token::string) TRY(quoted_into(&c.text));
-      return {};
+    case CommandKind::if_then:
+    case CommandKind::alloc:
+    case CommandKind::free: return tensor_into(c);
+  }
+  return lx_.fail("expected a command");
+}
+
+// Something with operands in parentheses.
+Status PlanParser::call_head(Command& c) {
+  if (c.kind == CommandKind::launch) {
+    TRY_ASSIGN(c.kernel, ref("@", kernels_, p_.kernels.size(), "kernel"));
+    TRY(lx_.expect("("));
+    while (!lx_.at(")")) {
+      TRY_ASSIGN(Param p, param());
+      c.params.push_back(std::move(p));
+      if (!lx_.accept(",")) break;
     }
+    return lx_.expect(")");
+  }
+  TRY_ASSIGN(c.name, lx_.name());
+  TRY(lx_.expect("("));
+  TRY(arrow_list(c, ")"));
+  if (c.kind == CommandKind::collective) {
+    c.index = 0;
+    if (lx_.accept("group")) {
+      TRY_ASSIGN(c.group, lx_.name());
+    }
+  }
+  if (lx_.peek().kind == Token::string) TRY(quoted_into(&c.text));
+  if (c.kind == CommandKind::host_call && lx_.accept("sets")) {
+    TRY_ASSIGN(c.sets, strings());
+  }
+  return {};
+}
+
+Status PlanParser::symbol_head(Command& c) {
+  switch (c.kind) {
     case CommandKind::set: {
       TRY_ASSIGN(c.name, lx_.name());
       TRY(lx_.expect("="));
@@ -107,37 +129,21 @@ Status PlanParser::head(Command& c) {
     }
     case CommandKind::check: {
       TRY_ASSIGN(c.dim, parse_dim(lx_));
-      if (lx_.peek().kind == Token::string) TRY(quoted_into(&c.text));
-      return {};
+      return lx_.peek().kind == Token::string ? quoted_into(&c.text) : Status{};
     }
     case CommandKind::select: {
       TRY_ASSIGN(std::vector<std::string> names, strings());
       c.text = join(names, ",");
       return {};
     }
-    case CommandKind::loop: {
+    default: {  // loop
       TRY_ASSIGN(c.tasks, parse_dim(lx_));
       if (lx_.accept("count")) {
         TRY_ASSIGN(c.name, lx_.name());
       }
-      if (lx_.accept("while")) TRY(tensor_into(c));
-      return {};
+      return lx_.accept("while") ? tensor_into(c) : Status{};
     }
-    case CommandKind::wait_collective:
-    case CommandKind::record:
-    case CommandKind::wait: {
-      TRY_ASSIGN(c.event, small_integer());
-      return {};
-    }
-    case CommandKind::swap:
-      TRY(tensor_into(c));
-      TRY(lx_.expect(","));
-      return tensor_into(c);
-    case CommandKind::if_then:
-    case CommandKind::alloc:
-    case CommandKind::free: return tensor_into(c);
   }
-  return lx_.fail("expected a command");
 }
 
 // Words that a tensor reference or `(` follows; as the start of a Dim they are followed by neither.

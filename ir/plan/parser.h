@@ -38,6 +38,8 @@ class PlanParser {
   Result<Region> region(int depth);
   Result<Command> command(int depth);
   Status head(Command& c);
+  Status call_head(Command& c);
+  Status symbol_head(Command& c);
   Status fields(Command& c);
   Status field(const std::string& word, Command& c);
   Status regions(Command& c, int depth);

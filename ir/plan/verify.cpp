@@ -54,7 +54,8 @@ Status check_kernels(const Plan& p) {
 
 Status check_constants(const Plan& p) {
   for (const PlanConstant& c : p.constants) {
-    if (static_cast<size_t>(c.dtype) > static_cast<size_t>(DType::str)) return invalid("constant " + name_text(c.name) + " has an unknown element type");
+    if (static_cast<size_t>(c.dtype) > static_cast<size_t>(DType::str))
+      return invalid("constant " + name_text(c.name) + " has an unknown element type");
     if (c.dims.size() > kMaxRank) return invalid("constant " + name_text(c.name) + " has too many dims");
     for (int64_t d : c.dims)
       if (d < 0) return invalid("constant " + name_text(c.name) + " has a negative dim");
@@ -66,10 +67,14 @@ Status check_buffer(const Plan& p, int i) {
   const PlanBuffer& b = p.buffers[i];
   std::string what = "buffer " + buffer_name(p, i);
   TRY(check_not_negative(p, b.bytes, "the size of " + what));
-  if (b.alignment < 1 || b.alignment > kMaxAlignment || (b.alignment & (b.alignment - 1))) return invalid(what + " has alignment " + std::to_string(b.alignment) + ", which is no power of two up to 2 MiB");
+  if (b.alignment < 1 || b.alignment > kMaxAlignment || (b.alignment & (b.alignment - 1)))
+    return invalid(what + " has alignment " + std::to_string(b.alignment) + ", which is no power of two up to 2 MiB");
   if (b.offset < -1 || (b.offset >= 0 && (b.storage != Storage::arena || b.offset % b.alignment))) return invalid(what + " has a bad offset");
   if (b.prepare && b.storage != Storage::arena) return invalid(what + " is marked for the prepare region but is not in the arena");
-  size_t sources = b.storage == Storage::constant ? p.constants.size() : b.storage == Storage::input ? p.inputs.size() : b.storage == Storage::output ? p.outputs.size() : p.states.size();
+  size_t sources = b.storage == Storage::constant ? p.constants.size()
+                   : b.storage == Storage::input  ? p.inputs.size()
+                   : b.storage == Storage::output ? p.outputs.size()
+                                                  : p.states.size();
   if (plan_words::has_source(b.storage) && !in_range(b.source, sources)) return invalid(what + " has no valid source");
   return {};
 }
@@ -102,7 +107,8 @@ Status check_tensor(const Plan& p, int i) {
   std::string what = "tensor " + tensor_name(p, i);
   if (static_cast<size_t>(t.dtype) > static_cast<size_t>(DType::str)) return invalid(what + " has an unknown element type");
   if (!in_range(t.buffer, p.buffers.size())) return invalid(what + " has no valid buffer");
-  if (t.dims.size() > kMaxRank || t.strides.size() != t.dims.size()) return invalid(what + " has " + std::to_string(t.dims.size()) + " dims and " + std::to_string(t.strides.size()) + " strides");
+  if (t.dims.size() > kMaxRank || t.strides.size() != t.dims.size())
+    return invalid(what + " has " + std::to_string(t.dims.size()) + " dims and " + std::to_string(t.strides.size()) + " strides");
   for (const Dim& d : t.dims) TRY(check_not_negative(p, d, "a dim of " + what));
   for (const Dim& d : t.strides) TRY(verify_dim(p, d, "a stride of " + what));
   TRY(check_not_negative(p, t.offset, "the offset of " + what));
@@ -110,21 +116,28 @@ Status check_tensor(const Plan& p, int i) {
   if (e.empty || !e.known) return {};
   bool below = range_of(e.lo, p.symbols).hi < 0, above = range_of(p.buffers[t.buffer].bytes - e.hi, p.symbols).hi < 0;
   if (below || above || e.lo.is_overflow() || e.hi.is_overflow())
-    return invalid(what + " lies outside of buffer " + buffer_name(p, t.buffer) + ": bytes " + e.lo.to_string() + " .. " + e.hi.to_string() + " of " + p.buffers[t.buffer].bytes.to_string());
+    return invalid(what + " lies outside of buffer " + buffer_name(p, t.buffer) + ": bytes " + e.lo.to_string() + " .. " +
+                   e.hi.to_string() + " of " + p.buffers[t.buffer].bytes.to_string());
   return {};
 }
 
-Status check_state(const Plan& p, const PlanPort& q) {
+Status check_state(const Plan& p, int number) {
+  const PlanPort& q = p.states[number];
   std::string what = "state " + name_text(q.name);
   if (!in_range(q.paired, p.tensors.size())) return invalid(what + " has no tensor for its next value");
-  for (int t : {q.tensor, q.paired})
-    if (p.buffers[p.tensors[t].buffer].storage != Storage::state || !p.tensors[t].offset.is(0)) return invalid(what + ": tensor " + tensor_name(p, t) + " does not lie at the start of a state buffer");
+  for (int t : {q.tensor, q.paired}) {
+    const PlanBuffer& b = p.buffers[p.tensors[t].buffer];
+    if (b.storage != Storage::state || b.source != number || !p.tensors[t].offset.is(0))
+      return invalid(what + ": tensor " + tensor_name(p, t) + " does not lie at the start of a buffer of its own");
+  }
   if (q.axis == -1) return q.length.empty() && q.capacity.empty() ? Status{} : invalid(what + " has a length but no axis to append along");
   for (int t : {q.tensor, q.paired})
-    if (!in_range(q.axis, p.tensors[t].dims.size())) return invalid(what + " appends along axis " + std::to_string(q.axis) + ", which tensor " + tensor_name(p, t) + " has not");
+    if (!in_range(q.axis, p.tensors[t].dims.size()))
+      return invalid(what + " appends along axis " + std::to_string(q.axis) + ", which tensor " + tensor_name(p, t) + " has not");
   if (p.tensors[q.tensor].buffer != p.tensors[q.paired].buffer) return invalid(what + " appends, but its two tensors lie in different buffers");
   if (!p.symbols.count(q.length)) return invalid(what + ": its length symbol is not declared");
-  if (!(p.tensors[q.tensor].dims[q.axis] == Dim::symbol(q.length))) return invalid(what + ": dim " + std::to_string(q.axis) + " of tensor " + tensor_name(p, q.tensor) + " is not " + q.length);
+  if (!(p.tensors[q.tensor].dims[q.axis] == Dim::symbol(q.length)))
+    return invalid(what + ": dim " + std::to_string(q.axis) + " of tensor " + tensor_name(p, q.tensor) + " is not " + q.length);
   if (!q.capacity.empty() && !p.symbols.count(q.capacity)) return invalid(what + ": its capacity symbol is not declared");
   return {};
 }
@@ -135,7 +148,8 @@ Status check_ports(const Plan& p) {
     const char* name;
     Storage storage;
   };
-  for (const Kind& k : {Kind{p.inputs, "input ", Storage::input}, Kind{p.outputs, "output ", Storage::output}, Kind{p.states, "state ", Storage::state}}) {
+  for (const Kind& k :
+       {Kind{p.inputs, "input ", Storage::input}, Kind{p.outputs, "output ", Storage::output}, Kind{p.states, "state ", Storage::state}}) {
     std::set<std::string_view> names;
     for (size_t i = 0; i < k.ports.size(); ++i) {
       const PlanPort& q = k.ports[i];
@@ -143,9 +157,10 @@ Status check_ports(const Plan& p) {
       if (!names.insert(q.name).second) return invalid("there are two of " + what);
       if (!in_range(q.tensor, p.tensors.size())) return invalid(what + " has no valid tensor");
       const PlanBuffer& b = p.buffers[p.tensors[q.tensor].buffer];
-      if (k.storage == Storage::input && (b.storage != Storage::input || b.source != static_cast<int>(i))) return invalid(what + " does not lie in its own input buffer");
+      if (k.storage == Storage::input && (b.storage != Storage::input || b.source != static_cast<int>(i)))
+        return invalid(what + " does not lie in its own input buffer");
       if (k.storage == Storage::output && b.prepare) return invalid(what + " lies in memory of the prepare region");
-      if (k.storage == Storage::state) TRY(check_state(p, q));
+      if (k.storage == Storage::state) TRY(check_state(p, static_cast<int>(i)));
     }
   }
   for (size_t i = 0; i < p.outputs.size(); ++i) {
@@ -157,8 +172,12 @@ Status check_ports(const Plan& p) {
 
 }  // namespace
 
-std::string tensor_name(const Plan& p, int t) { return in_range(t, p.tensors.size()) && !p.tensors[t].name.empty() ? "%" + name_text(p.tensors[t].name) : "%" + std::to_string(t); }
-std::string buffer_name(const Plan& p, int b) { return in_range(b, p.buffers.size()) && !p.buffers[b].name.empty() ? "#" + name_text(p.buffers[b].name) : "#" + std::to_string(b); }
+std::string tensor_name(const Plan& p, int t) {
+  return in_range(t, p.tensors.size()) && !p.tensors[t].name.empty() ? "%" + name_text(p.tensors[t].name) : "%" + std::to_string(t);
+}
+std::string buffer_name(const Plan& p, int b) {
+  return in_range(b, p.buffers.size()) && !p.buffers[b].name.empty() ? "#" + name_text(p.buffers[b].name) : "#" + std::to_string(b);
+}
 
 bool is_bound(const Plan& p, int i) {
   const PlanBuffer& b = p.buffers[i];

@@ -73,7 +73,8 @@ class Verifier {
       }
     }();
     if (c.tensors.size() < row.min || c.tensors.size() > row.max) return invalid("it has " + std::to_string(c.tensors.size()) + " tensors");
-    if (c.regions.size() < row.regions_min || c.regions.size() > row.regions_max) return invalid("it has " + std::to_string(c.regions.size()) + " regions");
+    if (c.regions.size() < row.regions_min || c.regions.size() > row.regions_max)
+      return invalid("it has " + std::to_string(c.regions.size()) + " regions");
     return {};
   }
 
@@ -120,10 +121,13 @@ class Verifier {
     if (c.kernel < 0 || c.kernel >= static_cast<int64_t>(p_.kernels.size())) return invalid("kernel " + std::to_string(c.kernel) + " does not exist");
     if (range_of(c.tasks, p_.symbols).hi < 0 || range_of(c.scratch_bytes, p_.symbols).hi < 0) return invalid("a size is negative");
     for (const Param& q : c.params) {
-      if (static_cast<size_t>(q.kind) > static_cast<size_t>(Param::Kind::workspace) || static_cast<size_t>(q.access) > static_cast<size_t>(Access::update)) return invalid("a parameter of unknown kind");
+      if (static_cast<size_t>(q.kind) > static_cast<size_t>(Param::Kind::workspace) ||
+          static_cast<size_t>(q.access) > static_cast<size_t>(Access::update))
+        return invalid("a parameter of unknown kind");
       bool wants = q.kind == Param::Kind::tensor || q.kind == Param::Kind::tensor_map || q.kind == Param::Kind::peer_table;
       bool may = wants || q.kind == Param::Kind::workspace;
-      if (q.tensor < -1 || q.tensor >= static_cast<int64_t>(p_.tensors.size()) || (wants && q.tensor < 0) || (!may && q.tensor >= 0)) return invalid("a parameter has no valid tensor");
+      if (q.tensor < -1 || q.tensor >= static_cast<int64_t>(p_.tensors.size()) || (wants && q.tensor < 0) || (!may && q.tensor >= 0))
+        return invalid("a parameter has no valid tensor");
       TRY(verify_dim(p_, q.dim, "a parameter"));
     }
     return {};
@@ -138,7 +142,8 @@ class Verifier {
       same = d.lo <= 0 && d.hi >= 0;
     }
     if (same) return {};
-    return invalid(std::string("tensors ") + tensor_name(p_, c.tensors[0]) + ": " + dtype_name(a.dtype) + "[" + shape_text(a.dims) + "] and " + tensor_name(p_, c.tensors[1]) + ": " + dtype_name(b.dtype) + "[" + shape_text(b.dims) + "] differ");
+    return invalid(std::string("tensors ") + tensor_name(p_, c.tensors[0]) + ": " + dtype_name(a.dtype) + "[" + shape_text(a.dims) +
+                   "] and " + tensor_name(p_, c.tensors[1]) + ": " + dtype_name(b.dtype) + "[" + shape_text(b.dims) + "] differ");
   }
 
   Status target(const std::string& symbol) const {
@@ -153,7 +158,8 @@ class Verifier {
   }
 
   Status select(const Command& c) const {
-    if (c.ranges.size() != c.regions.size()) return invalid("it has " + std::to_string(c.regions.size()) + " regions and " + std::to_string(c.ranges.size()) + " lists of ranges");
+    if (c.ranges.size() != c.regions.size())
+      return invalid("it has " + std::to_string(c.regions.size()) + " regions and " + std::to_string(c.ranges.size()) + " lists of ranges");
     size_t names = 0;
     for (size_t from = 0; from < c.text.size();) {
       size_t to = std::min(c.text.find(',', from), c.text.size());
@@ -162,7 +168,8 @@ class Verifier {
       from = to + 1;
     }
     for (const auto& r : c.ranges) {
-      if (!r.empty() && r.size() != 2 * names) return invalid("a list of ranges has " + std::to_string(r.size()) + " bounds for " + std::to_string(names) + " symbols");
+      if (!r.empty() && r.size() != 2 * names)
+        return invalid("a list of ranges has " + std::to_string(r.size()) + " bounds for " + std::to_string(names) + " symbols");
       for (const Dim& d : r) TRY(verify_dim(p_, d, "a bound"));
     }
     return {};
@@ -175,7 +182,8 @@ class Verifier {
     if (!kind) return invalid("buffers " + buffer_name(p_, ia) + " and " + buffer_name(p_, ib) + " cannot be swapped");
     if (a.storage == Storage::arena && (!(a.bytes == b.bytes) || a.first != b.first || a.last != b.last || a.alignment != b.alignment))
       return invalid("buffers " + buffer_name(p_, ia) + " and " + buffer_name(p_, ib) + " are swapped but differ in size or lifetime");
-    if (a.storage == Storage::state && (a.source != b.source || !(a.bytes == b.bytes))) return invalid("only the buffers of one state can be swapped");
+    if (a.storage == Storage::state && (a.source != b.source || !(a.bytes == b.bytes)))
+      return invalid("only the buffers of one state can be swapped");
     return {};
   }
 
@@ -187,9 +195,11 @@ class Verifier {
     if (!is_bound(p_, x.buffer)) return invalid("it accesses buffer " + what + ", which does not hold its input, output or state");
     bool pointer_only = c.kind == CommandKind::swap || c.kind == CommandKind::alloc || c.kind == CommandKind::free;
     if (a != Access::read && !pointer_only) {
-      if (b.storage == Storage::constant || b.storage == Storage::input || (b.storage == Storage::prepared && !prepare_)) return invalid("it writes to buffer " + what + ", which is not writable");
+      if (b.storage == Storage::constant || b.storage == Storage::input || (b.storage == Storage::prepared && !prepare_))
+        return invalid("it writes to buffer " + what + ", which is not writable");
       for (size_t i = 0; i < x.dims.size(); ++i)
-        if (x.strides[i].is(0) && range_of(x.dims[i], p_.symbols).lo > 1) return invalid("it writes to tensor " + tensor_name(p_, t) + ", which has a stride of 0");
+        if (x.strides[i].is(0) && range_of(x.dims[i], p_.symbols).lo > 1)
+          return invalid("it writes to tensor " + tensor_name(p_, t) + ", which has a stride of 0");
     }
     if (prepare_) {
       bool there = b.storage == Storage::constant || b.storage == Storage::prepared || (b.storage == Storage::arena && b.prepare);

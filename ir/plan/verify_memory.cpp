@@ -19,7 +19,8 @@ Status check_lifetimes(const Plan& p, bool prepare) {
     if (b.first < -1 || b.first > b.last || (b.first == -1) != (b.last == -1)) return invalid("the lifetime of " + what + " is malformed");
     const LiveRange& r = required[i];
     if (!r.empty() && (b.first > r.first || b.last < r.last || b.first < 0))
-      return invalid(what + " lives from command " + std::to_string(b.first) + " to " + std::to_string(b.last) + " but is needed from " + std::to_string(r.first) + " to " + std::to_string(r.last));
+      return invalid(what + " lives from command " + std::to_string(b.first) + " to " + std::to_string(b.last) + " but is needed from " +
+                     std::to_string(r.first) + " to " + std::to_string(r.last));
   }
   return {};
 }
@@ -27,7 +28,8 @@ Status check_lifetimes(const Plan& p, bool prepare) {
 Status check_outputs(const Plan& p) {
   for (const PlanPort& q : p.outputs) {
     const PlanTensor& t = p.tensors[q.tensor];
-    if (p.buffers[t.buffer].storage == Storage::arena && p.buffers[t.buffer].first < 0) return invalid("buffer " + buffer_name(p, t.buffer) + " holds an output but never lives");
+    if (p.buffers[t.buffer].storage == Storage::arena && p.buffers[t.buffer].first < 0)
+      return invalid("buffer " + buffer_name(p, t.buffer) + " holds an output but never lives");
   }
   return {};
 }
@@ -41,7 +43,9 @@ Status check_offsets(const Plan& p, bool prepare) {
     std::string what = "buffer " + buffer_name(p, static_cast<int>(i));
     if (!b.bytes.is_const()) return invalid(what + " has an offset but no constant size");
     if (b.offset > INT64_MAX - b.bytes.value()) return invalid(what + " has a bad offset");
-    if (!prepare && b.offset + b.bytes.value() > p.arena_bytes) return invalid(what + " ends at byte " + std::to_string(b.offset + b.bytes.value()) + " of an arena of " + std::to_string(p.arena_bytes));
+    if (!prepare && b.offset + b.bytes.value() > p.arena_bytes)
+      return invalid(what + " ends at byte " + std::to_string(b.offset + b.bytes.value()) + " of an arena of " +
+                     std::to_string(p.arena_bytes));
     order.push_back(static_cast<int>(i));
   }
   std::sort(order.begin(), order.end(), [&](int a, int b) { return p.buffers[a].first < p.buffers[b].first; });

@@ -109,7 +109,8 @@ class StreamVerifier {
     TRY(bad);
     ++s.time[me];
     if (c.kind == CommandKind::swap) merge_uses(s, p_.tensors[c.tensors[0]].buffer, p_.tensors[c.tensors[1]].buffer);
-    bool host_waits = c.kind == CommandKind::read || c.kind == CommandKind::host_call || c.kind == CommandKind::if_then || (c.kind == CommandKind::loop && !c.tensors.empty());
+    bool host_waits = c.kind == CommandKind::read || c.kind == CommandKind::host_call || c.kind == CommandKind::if_then ||
+                      (c.kind == CommandKind::loop && !c.tensors.empty());
     if (host_waits) {
       Clock done = now(s, me);
       for (Clock& k : s.knows) join(k, done);
@@ -198,7 +199,8 @@ class StreamVerifier {
       if (__builtin_add_overflow(lo, shift, &lo)) lo = INT64_MIN;
       if (__builtin_add_overflow(hi, shift, &hi)) hi = INT64_MAX;
       if (hi <= u.lo || u.hi <= lo) continue;
-      std::string what = mine == other ? "buffer " + buffer_name(p_, mine) : "buffers " + buffer_name(p_, other) + " and " + buffer_name(p_, mine) + ", which share bytes,";
+      std::string what = mine == other ? "buffer " + buffer_name(p_, mine)
+                                       : "buffers " + buffer_name(p_, other) + " and " + buffer_name(p_, mine) + ", which share bytes,";
       return invalid("accesses to " + what + " from " + line_name(u.line) + " and " + line_name(use.line) + " are not ordered");
     }
     return {};
@@ -211,7 +213,8 @@ class StreamVerifier {
 
   static void add_uses(std::vector<Use>& to, const std::vector<Use>& from) {
     for (const Use& u : from) {
-      auto same = std::find_if(to.begin(), to.end(), [&](const Use& v) { return v.line == u.line && v.write == u.write && v.lo == u.lo && v.hi == u.hi; });
+      auto same = std::find_if(to.begin(), to.end(),
+                               [&](const Use& v) { return v.line == u.line && v.write == u.write && v.lo == u.lo && v.hi == u.hi; });
       if (same == to.end()) to.push_back(u);
       else same->time = std::max(same->time, u.time);
     }

@@ -106,7 +106,8 @@ Status host_call_non_zero(HostCall& c) {
 Status host_call_non_max_suppression(HostCall& c) {
   TRY(operands(c, 2, 5, 1, 1));
   const TensorView &boxes = c.inputs[0], &scores = c.inputs[1];
-  bool shapes = boxes.dtype == DType::f32 && scores.dtype == DType::f32 && boxes.rank() == 3 && scores.rank() == 3 && boxes.dims[2] == 4 && boxes.dims[0] == scores.dims[0] && boxes.dims[1] == scores.dims[2];
+  bool shapes = boxes.dtype == DType::f32 && scores.dtype == DType::f32 && boxes.rank() == 3 && scores.rank() == 3 && boxes.dims[2] == 4 &&
+                boxes.dims[0] == scores.dims[0] && boxes.dims[1] == scores.dims[2];
   TRY(expect(shapes, "wants boxes f32[b,n,4] and scores f32[b,c,n]"));
   NmsOptions options;
   TRY_ASSIGN(int64_t center, c.integer("center_point_box", 0));
@@ -136,7 +137,8 @@ Status host_call_top_k(HostCall& c) {
   const TensorView &x = c.inputs[0], &values = c.outputs[0], &indices = c.outputs[1];
   TRY_ASSIGN(int axis, axis_of(c, x.rank(), -1));
   TRY_ASSIGN(int64_t largest, c.integer("largest", 1));
-  bool fits = x.dtype != DType::str && !is_subbyte(x.dtype) && !is_complex(x.dtype) && values.dtype == x.dtype && indices.dtype == DType::i64 && values.dims == indices.dims && values.rank() == x.rank();
+  bool fits = x.dtype != DType::str && !is_subbyte(x.dtype) && !is_complex(x.dtype) && values.dtype == x.dtype &&
+              indices.dtype == DType::i64 && values.dims == indices.dims && values.rank() == x.rank();
   for (int d = 0; fits && d < x.rank(); ++d) fits = values.dims[d] >= 0 && (d == axis ? values.dims[d] <= x.dims[d] : values.dims[d] == x.dims[d]);
   TRY(expect(fits, "wants top_k's shapes and types"));
   host_top_k(x, axis, largest != 0, values, indices);

@@ -14,7 +14,8 @@ std::string quoted_name(const std::string& name, int number) { return name.empty
 
 class Binder {
  public:
-  Binder(const Plan& plan, const PlanCode& code, const Program& program, std::vector<int64_t> slots) : plan_(plan), code_(code), program_(program), out_(std::make_unique<Bound>()) {
+  Binder(const Plan& plan, const PlanCode& code, const Program& program, std::vector<int64_t> slots)
+      : plan_(plan), code_(code), program_(program), out_(std::make_unique<Bound>()) {
     out_->slots = std::move(slots);
     out_->buffer_bytes.assign(plan.buffers.size(), 0);
     out_->arena_offsets.assign(plan.buffers.size(), -1);
@@ -89,7 +90,8 @@ class Binder {
     for (int i : program_.arena) {
       const PlanBuffer& b = plan_.buffers[i];
       int64_t bytes = out_->buffer_bytes[i];
-      if (__builtin_add_overflow(sum, bytes, &sum) || __builtin_add_overflow(sum, b.alignment + 8, &sum)) return resources("the arena's size overflows");
+      if (__builtin_add_overflow(sum, bytes, &sum) || __builtin_add_overflow(sum, b.alignment + 8, &sum))
+        return resources("the arena's size overflows");
       int64_t alignment = std::max(b.alignment, code_.buffers[i].element);
       if (b.offset >= 0 && b.offset % alignment) return invalid("the offset of buffer " + quoted_name(b.name, i) + " is not aligned to its elements");
       requests.push_back({bytes, alignment, b.first, b.last});
@@ -104,7 +106,8 @@ class Binder {
     } else {
       layout = plan_arena(requests);
     }
-    for (size_t k = 0; k < requests.size(); ++k) out_->arena_offsets[program_.arena[k]] = fixed ? plan_.buffers[program_.arena[k]].offset : layout.offsets[k];
+    for (size_t k = 0; k < requests.size(); ++k)
+      out_->arena_offsets[program_.arena[k]] = fixed ? plan_.buffers[program_.arena[k]].offset : layout.offsets[k];
     out_->arena_bytes = layout.bytes;
     out_->max_live = layout.max_live;
     return {};
@@ -151,7 +154,8 @@ Status evaluate_tensor(const Plan& plan, const PlanCode& code, int tensor, const
     int64_t lo = 0, hi = 0;
     bool any = strided_extent(t.dtype, t.rank, v.dims(), v.strides(t.rank), &lo, &hi);
     fine = hi >= lo;
-    if (fine && v.offset() % element_alignment(t.dtype)) return invalid("tensor " + quoted_name(plan.tensors[tensor].name, tensor) + " begins in the middle of an element of its buffer");
+    if (fine && v.offset() % element_alignment(t.dtype))
+      return invalid("tensor " + quoted_name(plan.tensors[tensor].name, tensor) + " begins in the middle of an element of its buffer");
     if (fine && any) fine = !__builtin_add_overflow(v.offset(), lo, &lo) && !__builtin_add_overflow(v.offset(), hi, &hi);
     why = "reaches further than 2^63 bytes";
     v.lo() = any ? lo : 0;
@@ -167,8 +171,8 @@ Status check_tensor_fits(const Plan& plan, int tensor, TensorValues v, int64_t b
   if (v.lo() >= 0 && v.hi() <= bytes) return {};
   const PlanTensor& p = plan.tensors[tensor];
   std::string buffer = quoted_name(plan.buffers[p.buffer].name, p.buffer);
-  Error e = invalid("tensor " + quoted_name(p.name, tensor) + " needs bytes " + std::to_string(v.lo()) + " .. " + std::to_string(v.hi()) + " of buffer " + buffer +
-                    (bytes ? ", which has " + std::to_string(bytes) : ", which is not allocated"));
+  Error e = invalid("tensor " + quoted_name(p.name, tensor) + " needs bytes " + std::to_string(v.lo()) + " .. " + std::to_string(v.hi()) +
+                    " of buffer " + buffer + (bytes ? ", which has " + std::to_string(bytes) : ", which is not allocated"));
   return e.at_tensor(p.name), e;
 }
 

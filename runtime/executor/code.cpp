@@ -59,7 +59,9 @@ class Compiler {
       int s = slot(name);
       if (s < 0) continue;
       const SymbolInfo& r = program().range(s);
-      if (value < r.lo || value > r.hi) return usage("the symbol " + name + " = " + std::to_string(value) + " is outside of " + std::to_string(r.lo) + " .. " + std::to_string(r.hi));
+      if (value < r.lo || value > r.hi)
+        return usage("the symbol " + name + " = " + std::to_string(value) + " is outside of " + std::to_string(r.lo) + " .. " +
+                     std::to_string(r.hi));
       code_.fixed[s] = value;
     }
     for (int s = 0; s < program().slots(); ++s) given_[s] = code_.fixed[s] != kNoValue;
@@ -91,7 +93,8 @@ class Compiler {
       s.axis = q.axis;
       if (q.axis >= 0) {
         s.length = slot(q.length);
-        if (program().late(s.length) && !lengths_.count(s.length)) return invalid("state " + name_text(q.name) + ": the length symbol " + q.length + " is also set by a command");
+        if (program().late(s.length) && !lengths_.count(s.length))
+          return invalid("state " + name_text(q.name) + ": the length symbol " + q.length + " is also set by a command");
         program().set_late(s.length);
         lengths_.insert(s.length);
         given_[s.length] = 1;
@@ -99,7 +102,8 @@ class Compiler {
       }
       if (!q.capacity.empty()) {
         s.capacity = slot(q.capacity);
-        if (program().late(s.capacity)) return invalid("state " + name_text(q.name) + ": the capacity symbol " + q.capacity + " is also set by a command");
+        if (program().late(s.capacity))
+          return invalid("state " + name_text(q.name) + ": the capacity symbol " + q.capacity + " is also set by a command");
         given_[s.capacity] = 1;
         code_.fixed[s.capacity] = kNoValue;
       }
@@ -192,7 +196,8 @@ class Compiler {
   Status input_tensors() {
     for (const PlanPort& q : plan_.inputs) {
       const TensorCode& t = code_.tensors[q.tensor];
-      if (t.late || !plan_.tensors[q.tensor].offset.is(0)) return invalid("input " + name_text(q.name) + " has a shape or place that only the run determines");
+      if (t.late || !plan_.tensors[q.tensor].offset.is(0))
+        return invalid("input " + name_text(q.name) + " has a shape or place that only the run determines");
       for (const Dim& d : plan_.tensors[q.tensor].dims)
         for_each_symbol(d, [&](const std::string& s) { used_.insert(slot(s)); });
     }
@@ -219,7 +224,9 @@ class Compiler {
     commands(commands, plan_.main);
     commands(commands, plan_.prepare);
     for (int s : used_)
-      if (!given_[s]) return invalid("nothing gives the symbol " + program().name(s) + " a value: no input has a dim that is " + program().name(s) + " or a multiple of it plus a constant");
+      if (!given_[s])
+        return invalid("nothing gives the symbol " + program().name(s) + " a value: no input has a dim that is " + program().name(s) +
+                       " or a multiple of it plus a constant");
     return {};
   }
   void note(int tensor) {

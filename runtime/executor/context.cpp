@@ -7,7 +7,8 @@
 
 namespace weft {
 
-ContextImpl::ContextImpl(std::shared_ptr<const ExecutableImpl> exe) : exe_(std::move(exe)), machine_(exe_->plan, exe_->code, exe_->code.main, exe_->pool.get()) {
+ContextImpl::ContextImpl(std::shared_ptr<const ExecutableImpl> exe)
+    : exe_(std::move(exe)), machine_(exe_->plan, exe_->code, exe_->code.main, exe_->pool.get()) {
   const Plan& p = exe_->plan;
   inputs_.resize(p.inputs.size());
   outputs_.resize(p.outputs.size());
@@ -44,18 +45,23 @@ Status ContextImpl::try_run(std::span<const TensorView> inputs, std::span<Tensor
 Status ContextImpl::bind_symbols(std::span<const TensorView> inputs) {
   const Plan& p = exe_->plan;
   const PlanCode& code = exe_->code;
-  if (inputs.size() != p.inputs.size()) return usage("the model has " + std::to_string(p.inputs.size()) + " inputs, " + std::to_string(inputs.size()) + " are given");
+  if (inputs.size() != p.inputs.size())
+    return usage("the model has " + std::to_string(p.inputs.size()) + " inputs, " + std::to_string(inputs.size()) + " are given");
   for (size_t i = 0; i < inputs.size(); ++i) TRY(check_input(static_cast<int>(i), inputs[i]));
   early_ = code.fixed;
   for (const Solve& s : code.inputs) {
     int64_t coefficient = 0, rest = 0, difference = 0, got = inputs[s.port].dims[s.dim];
-    bool known = code.program.eval(s.coefficient, early_.data(), &coefficient) && code.program.eval(s.rest, early_.data(), &rest) && !__builtin_sub_overflow(got, rest, &difference);
+    bool known = code.program.eval(s.coefficient, early_.data(), &coefficient) && code.program.eval(s.rest, early_.data(), &rest) &&
+                 !__builtin_sub_overflow(got, rest, &difference);
     // A coefficient of 0 says nothing about the symbol; then it is the least it may be.
-    if (!known || (coefficient != 0 && (difference % coefficient || (coefficient == -1 && difference == INT64_MIN)))) return dim_error(s.port, s.dim, inputs[s.port], "which is no value of that expression");
+    if (!known || (coefficient != 0 && (difference % coefficient || (coefficient == -1 && difference == INT64_MIN))))
+      return dim_error(s.port, s.dim, inputs[s.port], "which is no value of that expression");
     const SymbolInfo& r = code.program.range(s.slot);
     int64_t value = coefficient == 0 ? r.lo : difference / coefficient;
     if (value < r.lo || value > r.hi)
-      return dim_error(s.port, s.dim, inputs[s.port], "but " + code.program.name(s.slot) + " was compiled for " + std::to_string(r.lo) + " .. " + (r.hi == INT64_MAX ? "" : std::to_string(r.hi)));
+      return dim_error(s.port, s.dim, inputs[s.port],
+                       "but " + code.program.name(s.slot) + " was compiled for " + std::to_string(r.lo) + " .. " +
+                           (r.hi == INT64_MAX ? "" : std::to_string(r.hi)));
     early_[s.slot] = value;
   }
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -75,8 +81,11 @@ Status ContextImpl::check_input(int input, const TensorView& view) const {
   const PlanTensor& t = exe_->plan.tensors[q.tensor];
   std::string what;
   if (view.dtype != t.dtype) what = std::string("has elements of type ") + dtype_name(view.dtype) + ", expected " + dtype_name(t.dtype);
-  else if (view.dims.size() != t.dims.size()) what = "has rank " + std::to_string(view.dims.size()) + ", expected " + std::to_string(t.dims.size()) + ": [" + shape_text(t.dims) + "]";
-  else if (view.strides.size() != view.dims.size()) what = "has " + std::to_string(view.strides.size()) + " strides for " + std::to_string(view.dims.size()) + " dims";
+  else if (view.dims.size() != t.dims.size())
+    what =
+        "has rank " + std::to_string(view.dims.size()) + ", expected " + std::to_string(t.dims.size()) + ": [" + shape_text(t.dims) + "]";
+  else if (view.strides.size() != view.dims.size())
+    what = "has " + std::to_string(view.strides.size()) + " strides for " + std::to_string(view.dims.size()) + " dims";
   else if (std::any_of(view.dims.begin(), view.dims.end(), [](int64_t d) { return d < 0; })) what = "has a negative dim";
   else if (!view.data && std::none_of(view.dims.begin(), view.dims.end(), [](int64_t d) { return d == 0; })) what = "has no data";
   if (what.empty()) return {};
@@ -88,7 +97,8 @@ Status ContextImpl::check_input(int input, const TensorView& view) const {
 Error ContextImpl::dim_error(int input, int dim, const TensorView& view, const std::string& what) const {
   const PlanPort& q = exe_->plan.inputs[input];
   const PlanTensor& t = exe_->plan.tensors[q.tensor];
-  Error e = usage("input " + name_text(q.name) + ", dim " + std::to_string(dim) + " (" + t.dims[dim].to_string() + "): got " + std::to_string(view.dims[dim]) + ", " + what);
+  Error e = usage("input " + name_text(q.name) + ", dim " + std::to_string(dim) + " (" + t.dims[dim].to_string() + "): got " +
+                  std::to_string(view.dims[dim]) + ", " + what);
   std::string shapes;
   for (size_t k = 0; k < view.dims.size(); ++k) {
     Interval r = range_of(t.dims[k], exe_->plan.symbols);
@@ -129,7 +139,9 @@ Context::~Context() = default;
 Context::Context(Context&&) noexcept = default;
 Context& Context::operator=(Context&&) noexcept = default;
 
-Status Context::run(std::span<const TensorView> inputs, std::span<TensorView> outputs, const RunOptions& options) { return impl_->run(inputs, outputs, options); }
+Status Context::run(std::span<const TensorView> inputs, std::span<TensorView> outputs, const RunOptions& options) {
+  return impl_->run(inputs, outputs, options);
+}
 Status Context::reset_state(int state) { return impl_->reset_state(state); }
 Result<TensorView> Context::state(int state) const { return impl_->state(state); }
 Result<Context> Context::fork() const {

@@ -16,7 +16,9 @@ class Maker {
   explicit Maker(ExecutableImpl& exe) : exe_(exe) {}
 
   Status run() {
-    if (exe_.constants.size() != exe_.plan.constants.size()) return invalid("the plan has " + std::to_string(exe_.plan.constants.size()) + " constants, but bytes of " + std::to_string(exe_.constants.size()) + " are given");
+    if (exe_.constants.size() != exe_.plan.constants.size())
+      return invalid("the plan has " + std::to_string(exe_.plan.constants.size()) + " constants, but bytes of " +
+                     std::to_string(exe_.constants.size()) + " are given");
     exe_.fixed.resize(exe_.plan.buffers.size());
     for (size_t i = 0; i < exe_.plan.buffers.size(); ++i) {
       const PlanBuffer& b = exe_.plan.buffers[i];
@@ -58,7 +60,9 @@ class Maker {
     if (!elements.is_const()) return invalid("constant " + name_text(c.name) + " has too many elements");
     auto size = static_cast<size_t>(byte_size(c.dtype));
     size_t wanted = given.splat ? size : static_cast<size_t>(elements.value()) * size;
-    if (given.size < wanted || (!given.data && wanted)) return invalid("constant " + name_text(c.name) + " has " + std::to_string(given.size) + " bytes instead of " + std::to_string(wanted));
+    if (given.size < wanted || (!given.data && wanted))
+      return invalid("constant " + name_text(c.name) + " has " + std::to_string(given.size) + " bytes instead of " +
+                     std::to_string(wanted));
     if (is_subbyte(c.dtype)) return packed(c, given, f, b.alignment);
     bool aligned = reinterpret_cast<uintptr_t>(given.data) % static_cast<uintptr_t>(exe_.code.buffers[buffer].element) == 0;
     bool expand = given.splat && f.bytes > static_cast<int64_t>(size);

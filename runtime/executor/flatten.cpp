@@ -11,13 +11,16 @@ namespace {
 
 class Flattener {
  public:
-  Flattener(const Plan& plan, const ExecutableParts& parts, PlanCode& code) : plan_(plan), parts_(parts), code_(code) { out_.patches.resize(plan.buffers.size()); }
+  Flattener(const Plan& plan, const ExecutableParts& parts, PlanCode& code) : plan_(plan), parts_(parts), code_(code) {
+    out_.patches.resize(plan.buffers.size());
+  }
 
   Result<Program> run(const Region& tree, bool prepare) {
     TRY(region(tree));
     out_.tensors.assign(tensors_.begin(), tensors_.end());
     for (size_t i = 0; i < plan_.buffers.size(); ++i)
-      if (plan_.buffers[i].storage == Storage::arena && plan_.buffers[i].prepare == prepare && plan_.buffers[i].first >= 0) out_.arena.push_back(static_cast<int>(i));
+      if (plan_.buffers[i].storage == Storage::arena && plan_.buffers[i].prepare == prepare && plan_.buffers[i].first >= 0)
+        out_.arena.push_back(static_cast<int>(i));
     return std::move(out_);
   }
 
@@ -77,7 +80,8 @@ class Flattener {
     const PlanKernel& k = plan_.kernels[c.kernel];
     if (static_cast<size_t>(c.kernel) < parts_.builtin.size()) l.fn = parts_.builtin[c.kernel];
     if (!l.fn && k.object >= 0) {
-      if (static_cast<size_t>(k.object) >= parts_.objects.size() || !parts_.objects[k.object]) return invalid("kernel " + name_text(k.name) + ": there is no object " + std::to_string(k.object));
+      if (static_cast<size_t>(k.object) >= parts_.objects.size() || !parts_.objects[k.object])
+        return invalid("kernel " + name_text(k.name) + ": there is no object " + std::to_string(k.object));
       l.fn = parts_.objects[k.object]->kernel(k.name);
     }
     if (!l.fn) return invalid("there is no code for kernel " + name_text(k.name));
@@ -117,7 +121,8 @@ class Flattener {
   void patch(int tensor) {
     const TensorCode& t = code_.tensors[tensor];
     Storage s = plan_.buffers[t.buffer].storage;
-    if (!t.late && (s == Storage::input || s == Storage::output || s == Storage::state)) out_.patches[t.buffer].push_back(static_cast<uint32_t>(out_.ptr_tensors.size()));
+    if (!t.late && (s == Storage::input || s == Storage::output || s == Storage::state))
+      out_.patches[t.buffer].push_back(static_cast<uint32_t>(out_.ptr_tensors.size()));
   }
 
   Status host_call(const Command& c, int number) {

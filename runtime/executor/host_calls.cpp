@@ -37,7 +37,8 @@ Status Machine::host_call(const Step& s) {
   call_ = nullptr;
   TRY(status);
   for (int slot : h.sets)
-    if (slots_[slot] == kNoValue) return invalid("the host function " + name_text(c.name) + " gave the symbol " + code_.program.name(slot) + " no value");
+    if (slots_[slot] == kNoValue)
+      return invalid("the host function " + name_text(c.name) + " gave the symbol " + code_.program.name(slot) + " no value");
   return {};
 }
 
@@ -67,14 +68,16 @@ Status Machine::resize_output(void* self, int output, std::span<const int64_t> d
 Status Machine::resize(int output, std::span<const int64_t> dims) {
   const Command& c = *call_->source;
   const HostCallCode& h = program_.host_calls[call_->item];
-  if (output < 0 || static_cast<size_t>(output) >= h.sized_here.size()) return invalid("the host function " + name_text(c.name) + " has no output " + std::to_string(output) + " here");
+  if (output < 0 || static_cast<size_t>(output) >= h.sized_here.size())
+    return invalid("the host function " + name_text(c.name) + " has no output " + std::to_string(output) + " here");
   int tensor = c.tensors[call_inputs_ + static_cast<size_t>(output)];
   const TensorCode& t = code_.tensors[tensor];
   TensorView& view = views_[call_inputs_ + static_cast<size_t>(output)];
   auto mismatch = [&]() -> Error {
     std::string got;
     for (int64_t d : dims) got += (got.empty() ? "" : ",") + std::to_string(d);
-    Error e = invalid("the host function " + name_text(c.name) + " gives [" + got + "] for an output of shape [" + shape_text(plan_.tensors[tensor].dims) + "]");
+    Error e = invalid("the host function " + name_text(c.name) + " gives [" + got + "] for an output of shape [" +
+                      shape_text(plan_.tensors[tensor].dims) + "]");
     return e.at_tensor(plan_.tensors[tensor].name), e;
   };
   if (static_cast<int>(dims.size()) != t.rank) return mismatch();
@@ -82,12 +85,16 @@ Status Machine::resize(int output, std::span<const int64_t> dims) {
     if (s.port != output || slots_[s.slot] != kNoValue) continue;
     int64_t coefficient = 0, rest = 0, difference = 0;
     bool known = code_.program.eval(s.coefficient, slots_.data(), &coefficient) && code_.program.eval(s.rest, slots_.data(), &rest);
-    if (!known || coefficient == 0 || __builtin_sub_overflow(dims[static_cast<size_t>(s.dim)], rest, &difference) || difference % coefficient) return mismatch();
+    if (!known || coefficient == 0 || __builtin_sub_overflow(dims[static_cast<size_t>(s.dim)], rest, &difference) ||
+        difference % coefficient)
+      return mismatch();
     TRY(assign(s.slot, difference / coefficient));
   }
   for (int k = 0; k < t.rank; ++k) {
     int64_t expected = 0;
-    if (!code_.program.eval(code_.dims[t.dims + static_cast<uint32_t>(k)], slots_.data(), &expected) || expected != dims[static_cast<size_t>(k)]) return mismatch();
+    if (!code_.program.eval(code_.dims[t.dims + static_cast<uint32_t>(k)], slots_.data(), &expected) ||
+        expected != dims[static_cast<size_t>(k)])
+      return mismatch();
   }
   if (!h.sized_here[static_cast<size_t>(output)]) return {};
   if (code_.buffers[t.buffer].late_memory && plan_.buffers[t.buffer].storage != Storage::arena) TRY(allocate(t.buffer, tensor));

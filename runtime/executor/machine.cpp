@@ -10,7 +10,8 @@ namespace weft {
 
 static int64_t now_ns() { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-Machine::Machine(const Plan& plan, const PlanCode& code, const Program& program, ThreadPool* pool) : plan_(plan), code_(code), program_(program), pool_(pool) {
+Machine::Machine(const Plan& plan, const PlanCode& code, const Program& program, ThreadPool* pool)
+    : plan_(plan), code_(code), program_(program), pool_(pool) {
   base_.assign(plan.buffers.size(), nullptr);
   size_.assign(plan.buffers.size(), 0);
   block_.assign(plan.buffers.size(), -1);
@@ -40,7 +41,8 @@ void Machine::begin() {
       Storage s = plan_.buffers[b].storage;
       block_[b] = -1;
       if (s == Storage::dynamic || s == Storage::output) set_memory(static_cast<int>(b), nullptr, 0);
-      if (s == Storage::arena && bound_->arena_offsets[b] >= 0) set_memory(static_cast<int>(b), arena_.data() + bound_->arena_offsets[b], bound_->buffer_bytes[b]);
+      if (s == Storage::arena && bound_->arena_offsets[b] >= 0)
+        set_memory(static_cast<int>(b), arena_.data() + bound_->arena_offsets[b], bound_->buffer_bytes[b]);
     }
 }
 
@@ -82,7 +84,8 @@ Status Machine::run(const RunOptions& options, OutputMemory* outputs) {
   while (at_ < program_.steps.size()) {
     if (options.cancel && options.cancel->load(std::memory_order_relaxed)) return error(Code::kCancelled, "cancelled");
     const Step& s = program_.steps[at_++];
-    bool timed = options.profile && (s.kind == Step::Kind::launch || s.kind == Step::Kind::copy || s.kind == Step::Kind::fill || s.kind == Step::Kind::host_call);
+    bool timed = options.profile && (s.kind == Step::Kind::launch || s.kind == Step::Kind::copy || s.kind == Step::Kind::fill ||
+                                     s.kind == Step::Kind::host_call);
     int64_t start = timed ? now_ns() : 0;
     Status status = step(s);
     if (!status.ok()) {
@@ -132,7 +135,8 @@ Result<int64_t> Machine::value(const CompiledDim& d, const Dim& source, const ch
 Status Machine::assign(int slot, int64_t value) {
   const SymbolInfo& r = code_.program.range(slot);
   if (value < r.lo || value > r.hi)
-    return invalid("the symbol " + code_.program.name(slot) + " got " + std::to_string(value) + ", outside of its range " + std::to_string(r.lo) + " .. " + std::to_string(r.hi));
+    return invalid("the symbol " + code_.program.name(slot) + " got " + std::to_string(value) + ", outside of its range " +
+                   std::to_string(r.lo) + " .. " + std::to_string(r.hi));
   slots_[slot] = value;
   return {};
 }
@@ -155,7 +159,8 @@ Status Machine::late_launch(const LaunchCode& l, int64_t* tasks, const Step& s) 
     bound_->ptrs[i] = r.data;
   }
   for (uint32_t i = l.dims; i < l.dims + l.dim_count; ++i)
-    if (program_.dims[i].late && !code_.program.eval(program_.dims[i], slots_.data(), &bound_->dims[i])) return invalid("a parameter of a kernel cannot be computed");
+    if (program_.dims[i].late && !code_.program.eval(program_.dims[i], slots_.data(), &bound_->dims[i]))
+      return invalid("a parameter of a kernel cannot be computed");
   if (!l.tasks.late) return {};
   TRY_ASSIGN(*tasks, value(l.tasks, s.source->tasks, "the number of tasks"));
   return *tasks >= 0 ? Status{} : Status(invalid("the number of tasks is negative: " + s.source->tasks.to_string() + " = " + std::to_string(*tasks)));
@@ -181,9 +186,11 @@ Status Machine::copy(const Step& s) {
   TRY_ASSIGN(StridedRef from, locate(s.source->tensors[0]));
   TRY_ASSIGN(StridedRef to, locate(s.source->tensors[1]));
   for (int i = 0; i < from.rank; ++i)
-    if (from.dims[i] != to.dims[i]) return invalid("a copy from a dim of " + std::to_string(from.dims[i]) + " to one of " + std::to_string(to.dims[i]));
+    if (from.dims[i] != to.dims[i])
+      return invalid("a copy from a dim of " + std::to_string(from.dims[i]) + " to one of " + std::to_string(to.dims[i]));
   int64_t flo, fhi, tlo, thi;
-  bool any = strided_extent(from.dtype, from.rank, from.dims, from.strides, &flo, &fhi) && strided_extent(to.dtype, to.rank, to.dims, to.strides, &tlo, &thi);
+  bool any = strided_extent(from.dtype, from.rank, from.dims, from.strides, &flo, &fhi) &&
+             strided_extent(to.dtype, to.rank, to.dims, to.strides, &tlo, &thi);
   if (any && from.data + flo < to.data + thi && to.data + tlo < from.data + fhi) {
     if (from.data == to.data && same_strides(from.rank, from.dims, from.strides, to.strides)) return {};
     return invalid("a copy between tensors that overlap");
@@ -231,7 +238,8 @@ Status Machine::select(const Step& s) {
     bool holds = true;
     for (size_t k = 0; holds && k + 1 < c.ranges[i].size(); k += 2) {
       int64_t x = slots_[c.slots[k / 2]], lo = 0, hi = 0;
-      holds = x != kNoValue && code_.program.eval(c.ranges[i][k], slots_.data(), &lo) && code_.program.eval(c.ranges[i][k + 1], slots_.data(), &hi) && x >= lo && x <= hi;
+      holds = x != kNoValue && code_.program.eval(c.ranges[i][k], slots_.data(), &lo) &&
+              code_.program.eval(c.ranges[i][k + 1], slots_.data(), &hi) && x >= lo && x <= hi;
     }
     if (!holds) continue;
     at_ = static_cast<size_t>(c.targets[i]);

@@ -96,7 +96,8 @@ Result<std::byte*> ContextImpl::output_memory(int output, TensorValues v, int64_
     const TensorView& view = views_[output];
     TRY(check_output(output, view, v.dims(), t.rank));
     auto* data = static_cast<std::byte*>(view.data);
-    out.direct = aligned(data, exe_->code.buffers[t.buffer]) && same_strides(t.rank, v.dims(), v.strides(t.rank), view.strides.data()) && !overlaps(output, data + v.lo() - v.offset(), data + v.hi() - v.offset());
+    out.direct = aligned(data, exe_->code.buffers[t.buffer]) && same_strides(t.rank, v.dims(), v.strides(t.rank), view.strides.data()) &&
+                 !overlaps(output, data + v.lo() - v.offset(), data + v.hi() - v.offset());
     if (out.direct) return out.base = data - v.offset();
   }
   TRY(reserve_own(output, bytes));
@@ -104,8 +105,11 @@ Result<std::byte*> ContextImpl::output_memory(int output, TensorValues v, int64_
 }
 
 Status ContextImpl::bind_outputs(std::span<TensorView> outputs) {
-  if (outputs.size() != exe_->plan.outputs.size()) return usage("the model has " + std::to_string(exe_->plan.outputs.size()) + " outputs, places for " + std::to_string(outputs.size()) + " are given");
-  for (size_t i = 0; i < outputs.size(); ++i) outputs_[i].given = outputs[i].data && !within(outputs_[i].own, outputs[i].data) && !within(outputs_[i].spare, outputs[i].data);
+  if (outputs.size() != exe_->plan.outputs.size())
+    return usage("the model has " + std::to_string(exe_->plan.outputs.size()) + " outputs, places for " + std::to_string(outputs.size()) +
+                 " are given");
+  for (size_t i = 0; i < outputs.size(); ++i)
+    outputs_[i].given = outputs[i].data && !within(outputs_[i].own, outputs[i].data) && !within(outputs_[i].spare, outputs[i].data);
   for (int i = 0; i < static_cast<int>(outputs.size()); ++i) {
     const TensorCode& t = exe_->code.tensors[exe_->plan.outputs[i].tensor];
     TensorValues v = current_->tensor(t);
@@ -125,7 +129,9 @@ Status ContextImpl::bind_outputs(std::span<TensorView> outputs) {
       machine_.set_memory(t.buffer, data, v.hi());
       continue;
     }
-    if (t.late_shape) return invalid("output " + name_text(exe_->plan.outputs[i].name) + " has a shape that only the run determines, but a buffer of fixed size");
+    if (t.late_shape)
+      return invalid("output " + name_text(exe_->plan.outputs[i].name) +
+                     " has a shape that only the run determines, but a buffer of fixed size");
     TRY_ASSIGN(std::byte* data, output_memory(i, v, v.hi()));
     machine_.set_memory(t.buffer, data, current_->buffer_bytes[t.buffer]);
   }

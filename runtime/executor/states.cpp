@@ -28,7 +28,8 @@ Status ContextImpl::bind_capacities() {
     needed = std::max(needed, lengths_[s.length]);
     const SymbolInfo& r = code.program.range(s.capacity >= 0 ? s.capacity : s.length);
     if (needed > r.hi) {
-      Error e = resources("state " + name_text(exe_->plan.states[i].name) + " would hold " + std::to_string(needed) + " entries of at most " + std::to_string(r.hi));
+      Error e = resources("state " + name_text(exe_->plan.states[i].name) + " would hold " + std::to_string(needed) +
+                          " entries of at most " + std::to_string(r.hi));
       e.at_tensor(exe_->plan.states[i].name);
       return e.with_hint("reset the state, or compile for more with --shapes"), e;
     }
@@ -76,7 +77,8 @@ Status ContextImpl::move_state(int i, TensorValues now) {
       have += (k ? "," : "") + std::to_string(state.shape[k]);
       want += (k ? "," : "") + std::to_string(now.dims()[k]);
     }
-    Error e = usage("state " + name_text(exe_->plan.states[i].name) + " holds values of shape [" + have + "] from earlier runs, this one has [" + want + "]");
+    Error e = usage("state " + name_text(exe_->plan.states[i].name) + " holds values of shape [" + have +
+                    "] from earlier runs, this one has [" + want + "]");
     e.at_tensor(exe_->plan.states[i].name);
     return e.with_hint("reset the state, or use another context"), e;
   }
@@ -90,7 +92,8 @@ Status ContextImpl::move_state(int i, TensorValues now) {
       if (s.axis >= 0) dims[s.axis] = lengths_[s.length];
       int64_t lo = 0, hi = 0;
       strided_extent(t.dtype, t.rank, dims.data(), now.strides(t.rank), &lo, &hi);
-      if (lo < 0 || hi < lo || hi > current_->buffer_bytes[b]) return invalid("state " + name_text(exe_->plan.states[i].name) + " does not fit its buffer");
+      if (lo < 0 || hi < lo || hi > current_->buffer_bytes[b])
+        return invalid("state " + name_text(exe_->plan.states[i].name) + " does not fit its buffer");
       strided_copy({fresh.data(), t.dtype, t.rank, dims.data(), now.strides(t.rank)},
                    {state_blocks_[b].data(), t.dtype, t.rank, dims.data(), state.shape.data() + t.rank}, exe_->pool.get());
     }
@@ -109,7 +112,8 @@ Status ContextImpl::finish_states() {
     states_[i].written = true;
     if (s.axis < 0) continue;
     int64_t after = 0;
-    bool valid = exe_->code.program.eval(exe_->code.dims_of(s.paired)[s.axis], machine_.slots().data(), &after) && after >= 0 && after <= exe_->code.program.range(s.length).hi;
+    bool valid = exe_->code.program.eval(exe_->code.dims_of(s.paired)[s.axis], machine_.slots().data(), &after) && after >= 0 &&
+                 after <= exe_->code.program.range(s.length).hi;
     if (!valid || (slots_[s.length] != kNoValue && slots_[s.length] != after))
       return invalid("state " + name_text(exe_->plan.states[i].name) + " has no valid length after the run");
     slots_[s.length] = after;
@@ -133,7 +137,9 @@ void ContextImpl::clear_state(int i) {
   }
 }
 
-static Error no_state(int state, size_t count) { return usage("there is no state " + std::to_string(state) + ", the model has " + std::to_string(count)); }
+static Error no_state(int state, size_t count) {
+  return usage("there is no state " + std::to_string(state) + ", the model has " + std::to_string(count));
+}
 
 Status ContextImpl::reset_state(int i) {
   if (i < 0 || static_cast<size_t>(i) >= states_.size()) return no_state(i, states_.size());

@@ -186,7 +186,8 @@ void strided_copy(const StridedRef& dst, const StridedRef& src, ThreadPool* pool
   for (int i = 0; i < dst.rank; ++i)
     if (dst.dims[i] <= 0) return;
   Loops l(dst.rank, dst.dims, dst.strides, src.strides);
-  if (is_subbyte(dst.dtype)) return BitCopy{bit_width(dst.dtype), reinterpret_cast<uint8_t*>(dst.data), reinterpret_cast<const uint8_t*>(src.data), l}.run(0, 0, 0);
+  if (is_subbyte(dst.dtype))
+    return BitCopy{bit_width(dst.dtype), reinterpret_cast<uint8_t*>(dst.data), reinterpret_cast<const uint8_t*>(src.data), l}.run(0, 0, 0);
   const Axis& inner = l.axes[l.rank - 1];
   // One long row becomes a plane of pieces, so that threads can share it.
   constexpr int64_t kPiece = 8192;
@@ -245,7 +246,8 @@ bool strided_extent(DType t, int rank, const int64_t* dims, const int64_t* strid
     int64_t& end = strides[i] < 0 ? from : to;
     if (bad || __builtin_add_overflow(end, reach, &end)) return *hi = -1, false;
   }
-  if (__builtin_add_overflow(to, 1, &to) || __builtin_mul_overflow(from, bits, &from) || __builtin_mul_overflow(to, bits, &to)) return *hi = -1, false;
+  if (__builtin_add_overflow(to, 1, &to) || __builtin_mul_overflow(from, bits, &from) || __builtin_mul_overflow(to, bits, &to))
+    return *hi = -1, false;
   *lo = from / 8 - (from % 8 != 0);
   *hi = to / 8 + (to % 8 != 0);
   return true;

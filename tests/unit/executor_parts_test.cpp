@@ -79,6 +79,22 @@ TEST(ExecutorDims, Refuses) {
   EXPECT_FALSE(program.compile(deep).ok());
 }
 
+// Byte `byte` of element `at`; of packed types the element.
+int get(const std::vector<uint8_t>& v, DType t, int64_t at, int byte) {
+  if (!is_subbyte(t)) return v[static_cast<size_t>(at * byte_size(t) + byte)];
+  int bits = bit_width(t), per = 8 / bits;
+  return (v[static_cast<size_t>(at / per)] >> (at % per * bits)) & ((1 << bits) - 1);
+}
+void put(std::vector<uint8_t>& v, DType t, int64_t at, int byte, int x) {
+  if (!is_subbyte(t)) {
+    v[static_cast<size_t>(at * byte_size(t) + byte)] = static_cast<uint8_t>(x);
+    return;
+  }
+  int bits = bit_width(t), per = 8 / bits, shift = static_cast<int>(at % per) * bits, mask = (1 << bits) - 1;
+  uint8_t& b = v[static_cast<size_t>(at / per)];
+  b = static_cast<uint8_t>((b & ~(mask << shift)) | (x << shift));
+}
+
 // Against one element at a time, over random dims, permutations, gaps, reversals and broadcasts.
 TEST(ExecutorStrided, CopiesAgree) {
   std::mt19937 random(5);
@@ -107,26 +123,11 @@ TEST(ExecutorStrided, CopiesAgree) {
     auto [dlo, dhi] = layout(dst, false);
     auto [slo, shi] = layout(src, true);
     // Whole bytes before the first element, for packed types.
-    int64_t per = bits < 8 ? 8 / bits : 1, size = byte_size(t), dfrom = -((-dlo + per - 1) / per), sfrom = -((-slo + per - 1) / per);
+    int64_t per = bits < 8 ? 8 / bits : 1, size = byte_size(t), dfrom = -((-dlo + per - 1) / per), sfrom = -((-slo + per - 1) / per);  // in bytes or elements
     auto bytes = [&](int64_t from, int64_t hi) { return static_cast<size_t>(((hi + per - 1) / per - from) * size); };
     std::vector<uint8_t> s(bytes(sfrom, shi)), d(bytes(dfrom, dhi), 0xa5), want;
     for (uint8_t& b : s) b = static_cast<uint8_t>(random());
     want = d;
-    auto get = [&](const std::vector<uint8_t>& v, int64_t from, int64_t at, int byte) -> int {
-      if (per == 1) return v[static_cast<size_t>((at - from) * size + byte)];
-      int64_t e = at - from * per;
-      return (v[static_cast<size_t>(e / per)] >> (e % per * bits)) & ((1 << bits) - 1);
-    };
-    auto put = [&](std::vector<uint8_t>& v, int64_t from, int64_t at, int byte, int x) {
-      if (per == 1) {
-        v[static_cast<size_t>((at - from) * size + byte)] = static_cast<uint8_t>(x);
-        return;
-      }
-      int64_t e = at - from * per;
-      uint8_t& b = v[static_cast<size_t>(e / per)];
-      int shift = static_cast<int>(e % per) * bits, mask = (1 << bits) - 1;
-      b = static_cast<uint8_t>((b & ~(mask << shift)) | (x << shift));
-    };
     int64_t n = 1;
     for (int64_t x : dims) n *= x;
     for (int64_t k = 0; k < n; ++k) {
@@ -137,7 +138,7 @@ TEST(ExecutorStrided, CopiesAgree) {
         from += at * src[static_cast<size_t>(i)];
         to += at * dst[static_cast<size_t>(i)];
       }
-      for (int b = 0; b < size; ++b) put(want, dfrom, to, b, get(s, sfrom, from, b));
+      for (int b = 0; b < size; ++b) put(want, t, to - dfrom * per, b, get(s, t, from - sfrom * per, b));
     }
     StridedRef to{reinterpret_cast<std::byte*>(d.data()) - dfrom * size, t, rank, dims.data(), dst.data()};
     StridedRef from{reinterpret_cast<std::byte*>(s.data()) - sfrom * size, t, rank, dims.data(), src.data()};

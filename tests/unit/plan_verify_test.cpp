@@ -65,6 +65,7 @@ TEST(PlanVerify, States) {
   EXPECT_PROBLEM(with("buffer #z arena prepare bytes 16 live 0 .. 0 tensor %z f32[4] #z output z %z", ""), "memory of the prepare region");
   EXPECT_PROBLEM(with(state("state s %s0"), ""), "no tensor for its next value");
   EXPECT_PROBLEM(with(state("state s %s0 -> %a"), ""), "does not lie");
+  EXPECT_PROBLEM(with(state("state s %s0 -> %s1 append 0 length n state t %s0 -> %s0"), ""), "does not lie");
   EXPECT_PROBLEM(with(state("state s %s0 -> %s1 append 2 length n"), ""), "axis 2");
   EXPECT_PROBLEM(with(state("state s %s0 -> %s1 append 0 length m"), ""), "is not m");
   EXPECT_PROBLEM(with(state("state s %s0 -> %s1 length n"), ""), "no axis");
