@@ -14,6 +14,10 @@ class KernelCompiler {
 
 // The LLVM code generator, opened once per process. Error kUnsupported naming the library and how to get it.
 Result<KernelCompiler*> cpu_compiler();
+// Where it is looked for, and the hash of that file, for cache keys; without opening it. Error as of cpu_compiler() when
+// the file is not there.
+std::string cpu_compiler_path();
+Result<Hash> cpu_compiler_id();
 
 // The one function that libweft-llvm.so exports.
 extern "C" KernelCompiler* weft_make_cpu_compiler();

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "codegen/backend.h"
+#include "ir/base/mapped_file.h"
 
 namespace weft {
 
@@ -16,7 +17,7 @@ constexpr const char* kLibrary = "libweft-llvm.so";
 
 std::string own_folder() {
   Dl_info info{};
-  if (!dladdr(reinterpret_cast<const void*>(&own_folder), &info) || !info.dli_fname) return {};
+  if (!dladdr(reinterpret_cast<const void*>(&cpu_compiler), &info) || !info.dli_fname) return {};
   std::string path = info.dli_fname;
   size_t slash = path.rfind('/');
   return slash == std::string::npos ? "./" : path.substr(0, slash + 1);
@@ -28,10 +29,13 @@ Error missing(const std::string& what, const char* hint) {
   return e;
 }
 
+Error not_there(const std::string& path) {
+  return missing(path + " is not there", "this weft was built without LLVM 19.1; install llvm-19-dev and build it again");
+}
+
 Result<KernelCompiler*> open_compiler() {
-  const std::string path = own_folder() + kLibrary;
-  if (access(path.c_str(), R_OK) != 0)
-    return missing(path + " is not there", "this weft was built without LLVM 19.1; install llvm-19-dev and build it again");
+  const std::string path = cpu_compiler_path();
+  if (access(path.c_str(), R_OK) != 0) return not_there(path);
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     const char* why = dlerror();
@@ -43,6 +47,15 @@ Result<KernelCompiler*> open_compiler() {
 }
 
 }  // namespace
+
+std::string cpu_compiler_path() { return own_folder() + kLibrary; }
+
+Result<Hash> cpu_compiler_id() {
+  const std::string path = cpu_compiler_path();
+  auto file = MappedFile::open(path);
+  if (!file.ok()) return not_there(path);
+  return hash_bytes((*file)->data(), (*file)->size());
+}
 
 Result<KernelCompiler*> cpu_compiler() {
   static const Result<KernelCompiler*> opened = open_compiler();

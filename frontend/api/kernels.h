@@ -1,0 +1,34 @@
+// Kernels of a lowered module as code in memory: out of the disk cache, or compiled by several threads and kept there.
+//
+// The key of an entry is the kernel's spec without names, the target and the identity of the code generator's file; so the
+// same layer of another model is a hit, and a new build of weft a miss. LLVM is opened at the first miss only. A broken or
+// unwritable cache is a warning, never an Error.
+#pragma once
+
+#include "codegen/lower/lower.h"
+#include "frontend/api/reporter.h"
+#include "runtime/cache/disk_cache.h"
+#include "runtime/cpu/object_loader.h"
+
+namespace weft {
+
+struct KernelBuild {
+  std::vector<std::shared_ptr<const LoadedObject>> objects;  // parallel to Lowered::specs
+  int compiled = 0, cached = 0;
+  int64_t code_bytes = 0;
+};
+
+struct KernelBuildOptions {
+  Target target;
+  int threads = 1;
+  DiskCache cache;          // may be disabled
+  std::string user;         // the model's name, noted in the entries
+};
+
+// Sets PlanKernel::object. Errors of the compiler, kCancelled.
+Result<KernelBuild> build_kernels(Lowered& lowered, const KernelBuildOptions& options, Reporter& reporter);
+
+// The text that identifies a kernel in the cache.
+std::string kernel_cache_key(const KernelSpec& spec, const Target& target);
+
+}  // namespace weft
