@@ -82,6 +82,16 @@ Result<Tensor> read_window(const Tensor& src, const Window& from, std::vector<in
 void copy_run(Tensor& dst, int64_t to, const Tensor& src, int64_t from, int64_t n) {
   copy_window(dst, {to, {1}}, src, {from, {1}}, {n});
 }
+void copy_listed(Tensor& dst, const std::vector<int64_t>& to, const Tensor& src, const std::vector<int64_t>& from) {
+  CHECK(dst.dtype == src.dtype && (to.empty() || from.empty() || to.size() == from.size()));
+  int64_t n = static_cast<int64_t>(std::max(to.size(), from.size()));
+  with_cell(dst.dtype, [&](auto cell) {
+    using E = decltype(cell);
+    E* d = cells<E>(dst);
+    const E* s = cells<E>(src);
+    for (int64_t k = 0; k < n; ++k) d[to.empty() ? k : to[k]] = s[from.empty() ? k : from[k]];
+  });
+}
 void fill_run(Tensor& dst, int64_t to, int64_t n, const Tensor& src, int64_t from) {
   copy_window(dst, {to, {1}}, src, {from, {0}}, {n});
 }
@@ -112,6 +122,11 @@ Result<int64_t> wrap_index(int64_t index, int64_t n) {
 
 // --- infer ----------------------------------------------------------------------------------------------------------
 
+bool unranked_operand(Op& op, int i) {
+  if (!has_operand(op, i) || !type_of(op, i).is_tensor() || type_of(op, i).ranked) return false;
+  for (int r = 0; r < op.num_results(); ++r) set_type(op, r, Type::unranked(type_of(op, i).dtype));
+  return true;
+}
 Status need_int_vector(const Op& op, int i) {
   if (!has_operand(op, i)) return {};
   const Type& t = type_of(op, i);

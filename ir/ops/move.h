@@ -162,6 +162,8 @@ Result<std::vector<PadWidth>> pad_widths(const Op& op);
 
 // --- infer ----------------------------------------------------------------------------------------------------------
 
+// Whether operand i is a tensor of unknown rank; then all results are, too, with its dtype.
+bool unranked_operand(Op& op, int i);
 // Error unless operand i, where present, is an integer tensor of rank 0 or 1.
 Status need_int_vector(const Op& op, int i);
 // Axes counted from the front, in the order given; an axis given twice is an error.
@@ -191,6 +193,8 @@ void copy_window(Tensor& dst, const Window& to, const Tensor& src, const Window&
 Result<Tensor> read_window(const Tensor& src, const Window& from, std::vector<int64_t> dims);
 // n elements that lie in a row.
 void copy_run(Tensor& dst, int64_t to, const Tensor& src, int64_t from, int64_t n);
+// dst's element to[i] becomes src's element from[i], in order; an empty list counts 0, 1, 2, ...
+void copy_listed(Tensor& dst, const std::vector<int64_t>& to, const Tensor& src, const std::vector<int64_t>& from);
 // dst's elements [to, to + n) become src's element `from`.
 void fill_run(Tensor& dst, int64_t to, int64_t n, const Tensor& src, int64_t from);
 // A new tensor with the same elements, to be written to.

@@ -3,6 +3,7 @@
 
 #include "kernels/host/nms.h"
 #include "kernels/host/registry.h"
+#include "kernels/host/select.h"
 #include "kernels/host/sort.h"
 
 namespace weft {
@@ -26,39 +27,6 @@ Result<int> axis_of(const HostCall& c, int rank, int64_t fallback) {
   TRY_ASSIGN(int64_t axis, c.integer("axis", fallback));
   if (axis < -rank || axis >= rank) return invalid("a host call has axis " + std::to_string(axis) + " of rank " + std::to_string(rank));
   return static_cast<int>(axis < 0 ? axis + rank : axis);
-}
-
-// Calls f(byte address, position) for every element in row-major order.
-template <class F>
-void for_each_element(const TensorView& v, F&& f) {
-  std::vector<int64_t> at(v.dims.size(), 0);
-  const int64_t n = v.numel(), size = byte_size(v.dtype);
-  for (int64_t i = 0; i < n; ++i) {
-    int64_t offset = 0;
-    for (size_t d = 0; d < at.size(); ++d) offset += at[d] * v.strides[d];
-    f(static_cast<const char*>(v.data) + offset * size, at);
-    for (size_t d = at.size(); d-- > 0;) {
-      if (++at[d] < v.dims[d]) break;
-      at[d] = 0;
-    }
-  }
-}
-
-// Whether an element is not zero: floats by value (-0 is zero), the rest by bits.
-bool is_set(DType t, const char* p) {
-  if (is_float(t)) {
-    double v;
-    load_row_f64(t, p, &v, 1);
-    return v != 0;
-  }
-  if (is_complex(t)) {
-    double v[2];
-    load_row_f64(t, p, v, 1);
-    return v[0] != 0 || v[1] != 0;
-  }
-  for (int i = 0; i < byte_size(t); ++i)
-    if (p[i]) return true;
-  return false;
 }
 
 Result<double> scalar(const TensorView& v) {
@@ -89,18 +57,29 @@ Status host_call_non_zero(HostCall& c) {
   TRY(operands(c, 1, 1, 1, 1));
   const TensorView& x = c.inputs[0];
   TRY(expect(x.dtype != DType::str && !is_subbyte(x.dtype), "wants numbers"));
-  std::vector<int64_t> found;  // position by position
-  int64_t count = 0;
-  for_each_element(x, [&](const char* p, const std::vector<int64_t>& at) {
-    if (!is_set(x.dtype, p)) return;
-    found.insert(found.end(), at.begin(), at.end());
-    ++count;
-  });
-  const int64_t rank = x.rank(), dims[] = {rank, count};
-  std::vector<int64_t> by_dim(found.size());
-  for (int64_t i = 0; i < count; ++i)
-    for (int64_t d = 0; d < rank; ++d) by_dim[d * count + i] = found[i * rank + d];
-  return store(c, 0, dims, by_dim);
+  NonZero found = host_non_zero(x);
+  const int64_t dims[] = {x.rank(), found.count};
+  return store(c, 0, dims, found.coordinates);
+}
+
+Status host_call_compress(HostCall& c) {
+  TRY(operands(c, 2, 2, 1, 1));
+  const TensorView &x = c.inputs[0], &condition = c.inputs[1];
+  TRY(expect(x.dtype != DType::str && !is_subbyte(x.dtype) && c.outputs[0].dtype == x.dtype, "wants numbers of one type"));
+  TRY(expect(condition.dtype == DType::b1 && condition.rank() == 1, "wants a vector of bools"));
+  std::optional<int> axis;
+  if (c.has("axis")) {
+    TRY_ASSIGN(axis, axis_of(c, x.rank(), 0));
+  }
+  TRY(expect(condition.numel() <= (axis ? x.dims[*axis] : x.numel()), "wants no more conditions than elements"));
+  std::vector<int64_t> kept = host_set_positions(condition), dims = {static_cast<int64_t>(kept.size())};
+  if (axis) {
+    dims = x.dims;
+    dims[*axis] = static_cast<int64_t>(kept.size());
+  }
+  TRY(c.resize(0, dims));
+  host_take(x, axis, kept, c.outputs[0]);
+  return {};
 }
 
 Status host_call_non_max_suppression(HostCall& c) {
