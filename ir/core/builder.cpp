@@ -96,7 +96,7 @@ int remove_dead(Graph& g) {
     --it;
     Op* op = it->get();
     for (auto& sub : op->graphs) n += remove_dead(*sub);
-    bool dead = true;
+    bool dead = !op->results.empty();  // an op without results acts elsewhere (send)
     for (auto& r : op->results) dead = dead && r->unused();
     if (!dead) continue;
     ++it;

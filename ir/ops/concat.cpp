@@ -30,24 +30,28 @@ static Status infer_concat(Op& op, InferContext&) {
   know_moved(op);
   return {};
 }
-static Result<std::vector<HostValue>> eval_concat(EvalCall& call) {
-  std::vector<int64_t> dims = call.tensor(0).dims;
-  TRY_ASSIGN(int axis, normalize_axis(call.attr<ConcatAttrs>().axis, static_cast<int>(dims.size())));
-  for (size_t i = 1; i < call.in.size(); ++i) {
-    std::vector<int64_t> other = call.tensor(static_cast<int>(i)).dims;
-    bool fits = other.size() == dims.size();
-    if (fits) dims[axis] += std::exchange(other[axis], dims[axis]);
-    if (fits) other[axis] = dims[axis];
-    if (!fits || other != dims) return invalid("concat of tensors whose other dims differ: operand " + std::to_string(i));
+Result<Tensor> concatenated(const std::vector<Tensor>& parts, int axis) {
+  std::vector<int64_t> dims = parts[0].dims;
+  dims[axis] = 0;
+  for (const Tensor& part : parts) {
+    bool fits = part.dtype == parts[0].dtype && part.dims.size() == dims.size();
+    for (size_t d = 0; fits && d < dims.size(); ++d) fits = static_cast<int>(d) == axis || part.dims[d] == dims[d];
+    if (!fits) return invalid("concat of [" + shape_text(to_shape(parts[0].dims)) + "] and [" + shape_text(to_shape(part.dims)) + "] along dim " + std::to_string(axis));
+    dims[axis] += part.dims[axis];
   }
-  TRY_ASSIGN(Tensor out, Tensor::make(call.tensor(0).dtype, dims));
+  TRY_ASSIGN(Tensor out, Tensor::make(parts[0].dtype, dims));
   Window to{0, dense_strides(dims)};
-  for (size_t i = 0; i < call.in.size(); ++i) {
-    const Tensor& part = call.tensor(static_cast<int>(i));
+  for (const Tensor& part : parts) {
     copy_window(out, to, part, {0, dense_strides(part.dims)}, part.dims);
     to.offset += part.dims[axis] * to.strides[axis];
   }
-  return one(std::move(out));
+  return out;
+}
+static Result<std::vector<HostValue>> eval_concat(EvalCall& call) {
+  std::vector<Tensor> parts;
+  for (size_t i = 0; i < call.in.size(); ++i) parts.push_back(call.tensor(static_cast<int>(i)));
+  TRY_ASSIGN(int axis, normalize_axis(call.attr<ConcatAttrs>().axis, parts[0].rank()));
+  return one(concatenated(parts, axis));
 }
 OpDef def_concat() {
   return {.onnx = "Concat", .family = Family::move, .min_operands = 1, .max_operands = -1, .attrs = make_attrs<ConcatAttrs>, .infer = infer_concat,

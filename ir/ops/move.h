@@ -201,6 +201,8 @@ void fill_run(Tensor& dst, int64_t to, int64_t n, const Tensor& src, int64_t fro
 Result<Tensor> deep_copy(const Tensor& src);
 // The same elements under other dims.
 Tensor with_dims(const Tensor& t, std::vector<int64_t> dims);
+// At least one part; error when their other dims or dtypes differ.
+Result<Tensor> concatenated(const std::vector<Tensor>& parts, int axis);
 // The row-major coordinates of an element number.
 std::vector<int64_t> index_of(int64_t element, const std::vector<int64_t>& dims);
 // The one element of operand i, an integer. Error when it has another number of elements.

@@ -5,7 +5,7 @@
 // the element type dtype[_empty], which joins with any other of that dtype.
 #pragma once
 
-#include "ir/core/attrs.h"
+#include "ir/core/op_def.h"
 
 namespace weft {
 
@@ -47,6 +47,10 @@ Dim varying_dim();
 bool is_varying(const Dim& d);
 Type empty_element(DType t);
 bool is_empty_element(const Type& t);
+// Error unless operand i is a sequence.
+Status need_sequence(const Op& op, int i);
+// The elements' own types, where the sequence is made of known values.
+std::optional<std::vector<Type>> known_elements(const Value* v);
 // A sequence type for elements of unknown dims, out of the type that a model declares: each symbolic dim may vary.
 Type declared_sequence(Type element);
 
