@@ -44,6 +44,7 @@ void Lexer::scan() {
     if (hex) pos_ += 2;
     while (pos_ < text_.size()) {
       char d = text_[pos_];
+      if (d == '.' && pos_ + 1 < text_.size() && text_[pos_ + 1] == '.') break;  // a range: 1..64
       bool exp = hex ? (d == 'p' || d == 'P') : (d == 'e' || d == 'E');
       if (exp || d == '.') tok_.kind = Token::number;
       if (exp && pos_ + 1 < text_.size() && (text_[pos_ + 1] == '-' || text_[pos_ + 1] == '+')) {

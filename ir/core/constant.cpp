@@ -23,8 +23,16 @@ static Hash content_hash(const Constant& c) {
   for (int64_t d : c.dims) head += "," + std::to_string(d);
   Hash body;
   switch (c.source) {
-    case Constant::Source::bytes: body = hash_bytes(c.bytes->data(), c.bytes->size()); break;
-    case Constant::Source::file: body = hash_bytes(c.file->data() + c.offset, c.size, is_subbyte(c.dtype)); break;
+    case Constant::Source::bytes:
+      if (is_subbyte(c.dtype)) {  // packed, as a file holds them
+        std::vector<std::byte> packed(packed_bytes(c.dtype, c.numel()));
+        pack_subbyte(c.dtype, c.bytes->data(), packed.data(), c.numel());
+        body = hash_bytes(packed.data(), packed.size());
+      } else {
+        body = hash_bytes(c.bytes->data(), c.bytes->size());
+      }
+      break;
+    case Constant::Source::file: body = hash_bytes(c.file->data() + c.offset, c.size); break;
     case Constant::Source::splat: body = hash_bytes(c.bytes->data(), c.bytes->size(), 2); break;
     case Constant::Source::strings:
       for (const std::string& s : *c.strings) head += ";" + std::to_string(s.size()) + ":" + s;

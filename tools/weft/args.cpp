@@ -74,6 +74,11 @@ Verb& Verb::positional(const std::string& name, std::string& v, const std::strin
   return *this;
 }
 
+Verb& Verb::positional_choice(const std::string& name, std::string& v, const std::vector<std::string>& words, const std::string& help) {
+  app_of(app_).add_option(name, v, help)->check(CLI::IsMember(words))->capture_default_str();
+  return *this;
+}
+
 Verb& Verb::positionals(const std::string& name, std::vector<std::string>& v, const std::string& help, bool required) {
   app_of(app_).add_option(name, v, help)->required(required);
   return *this;

@@ -27,6 +27,7 @@ class Verb {
   Verb& number(const std::string& names, double& v, const std::string& help);
   Verb& list(const std::string& names, std::vector<std::string>& v, const std::string& help);
   Verb& positional(const std::string& name, std::string& v, const std::string& help, bool required = true);
+  Verb& positional_choice(const std::string& name, std::string& v, const std::vector<std::string>& words, const std::string& help);
   Verb& positionals(const std::string& name, std::vector<std::string>& v, const std::string& help, bool required = true);
   Verb& epilog(const std::string& text);  // below the options: examples
 

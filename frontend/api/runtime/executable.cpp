@@ -48,7 +48,10 @@ std::vector<Extent> extents_of(const Shape& dims, const SymbolTable& symbols) {
   std::vector<Extent> out;
   for (const Dim& d : dims) {
     Interval r = range_of(d, symbols);
-    out.push_back({d.to_string(), std::max<int64_t>(r.lo, 0), r.hi});
+    SymbolValues optimum;
+    for (const auto& [name, info] : symbols)
+      if (info.opt > 0) optimum[name] = info.opt;
+    out.push_back({d.to_string(), std::max<int64_t>(r.lo, 0), r.hi, d.is_const() ? 0 : d.eval(optimum).value_or(0)});
   }
   return out;
 }

@@ -25,6 +25,7 @@ namespace weft::api {
 struct Extent {
   std::string text;                // "224", "batch", "past+1"
   int64_t min = 0, max = 0;        // max is INT64_MAX when nothing bounds it
+  int64_t optimum = 0;             // what it was compiled to be best for; 0: nothing was said
   bool fixed() const { return min == max; }
 };
 

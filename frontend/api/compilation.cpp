@@ -1,0 +1,219 @@
+#include "frontend/api/compilation.h"
+
+#include <unistd.h>
+
+#include "frontend/api/kernels.h"
+#include "frontend/api/runtime/executable_state.h"
+#include "frontend/api/shapes.h"
+#include "frontend/onnx/import.h"
+#include "ir/base/text.h"
+#include "ir/eval/host_value.h"
+#include "runtime/cpu/thread_pool.h"
+
+namespace weft {
+
+namespace {
+
+constexpr std::string_view kTextMark = "weft.module";
+
+bool is_module_text(std::span<const std::byte> bytes) {
+  std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  // Comments may stand before.
+  while (!text.empty() && (text.substr(0, 2) == "//" || text[0] == '\n' || text[0] == ' ')) {
+    size_t end = text[0] == '/' ? text.find('\n') : 0;
+    if (end == std::string_view::npos) return false;
+    text = text.substr(end + 1);
+  }
+  return text.substr(0, kTextMark.size()) == kTextMark;
+}
+
+std::string folder_of(const std::string& path) {
+  size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
+std::string file_stem(const std::string& path) {
+  size_t slash = path.rfind('/'), from = slash == std::string::npos ? 0 : slash + 1, dot = path.rfind('.');
+  return path.substr(from, dot == std::string::npos || dot <= from ? std::string::npos : dot - from);
+}
+
+// The importer binds shapes while it infers, which gives it more to work with than symbols.
+Result<ImportOptions> import_options(const api::CompileOptions& o) {
+  ImportOptions out;
+  out.external_data_root = o.external_data_root;
+  for (const std::string& text : o.shapes) {
+    TRY_ASSIGN(ShapeSpec spec, parse_shape_spec(text));
+    out.shapes[spec.input] = text.substr(spec.input.size() + 1);
+  }
+  return out;
+}
+
+Result<ConstantBytes> constant_bytes(const Constant& c) {
+  ConstantBytes out;
+  if (c.source == Constant::Source::splat) {
+    out.splat = true;
+    out.data = c.bytes->data();
+    out.size = c.bytes->size();
+    out.owner = c.bytes;
+    return out;
+  }
+  if (const std::byte* data = c.data()) {
+    out.data = data;
+    out.size = static_cast<size_t>(c.numel() * byte_size(c.dtype));
+    if (c.file) out.owner = c.file;
+    else out.owner = c.bytes;
+    return out;
+  }
+  TRY_ASSIGN(Tensor t, tensor_of(c));
+  out.data = t.data.get();
+  out.size = static_cast<size_t>(t.bytes());
+  out.owner = t.data;
+  return out;
+}
+
+}  // namespace
+
+Compilation::Compilation(const api::CompileOptions& options) : options_(options), reporter_(options) {}
+
+template <class F>
+auto Compilation::timed(const char* stage, F&& work) {
+  double begin = reporter_.elapsed_s();
+  reporter_.progress(stage, "");
+  auto result = work();
+  double ms = (reporter_.elapsed_s() - begin) * 1e3;
+  stats_.stage_ms.emplace_back(stage, ms);
+  reporter_.log(api::LogLevel::debug, std::string(stage) + ": " + std::to_string(ms) + " ms");
+  return result;
+}
+
+Status Compilation::check_cancelled() {
+  if (reporter_.cancelled()) return error(Code::kCancelled, "compilation was cancelled");
+  return {};
+}
+
+Result<Target> Compilation::target() { return parse_target(options_.target); }
+
+Status Compilation::load_file(const std::string& path) {
+  if (access(path.c_str(), F_OK) != 0) return usage("there is no file " + path);
+  if (path.ends_with(".weft")) return unsupported("compiled artefacts (.weft) cannot be read yet: " + path);
+  return timed("import", [&]() -> Status {
+    TRY_ASSIGN(auto file, MappedFile::open(path));
+    if (is_module_text({file->data(), file->size()})) {
+      TRY_ASSIGN(module_, load_module(path));
+    } else {
+      TRY_ASSIGN(ImportOptions o, import_options(options_));
+      TRY_ASSIGN(module_, import_onnx_file(path, o));
+    }
+    if (module_->name.empty()) module_->name = file_stem(path);
+    return check_cancelled();
+  });
+}
+
+Status Compilation::load_bytes(std::span<const std::byte> bytes) {
+  return timed("import", [&]() -> Status {
+    if (is_module_text(bytes)) {
+      TRY_ASSIGN(module_, parse_module({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, options_.external_data_root));
+    } else {
+      TRY_ASSIGN(ImportOptions o, import_options(options_));
+      TRY_ASSIGN(module_, import_onnx_bytes(bytes, "", o));
+    }
+    return check_cancelled();
+  });
+}
+
+void Compilation::adopt(std::unique_ptr<Module> module) { module_ = std::move(module); }
+
+Status Compilation::apply_shapes() {
+  std::vector<ShapeSpec> specs;
+  for (const std::string& text : options_.shapes) {
+    TRY_ASSIGN(ShapeSpec spec, parse_shape_spec(text));
+    specs.push_back(std::move(spec));
+  }
+  TRY(weft::apply_shapes(*module_, specs));
+  std::vector<std::string> open = open_dims(*module_);
+  if (!open.empty()) stats_.notes.push_back("dims left open: " + join(open, ", ") + "; any value runs, and --shapes says which to be best for");
+  return check_cancelled();
+}
+
+Status Compilation::lower() {
+  TRY(check_cancelled());
+  return timed("lower", [&]() -> Status {
+    TRY_ASSIGN(Target t, target());
+    if (t.backend == Backend::eval) return unsupported("eval is the reference evaluator, for `run` and `verify`; it compiles nothing");
+    TRY_ASSIGN(lowered_, lower_module(*module_, t));
+    return check_cancelled();
+  });
+}
+
+Result<api::Executable> Compilation::build() {
+  TRY_ASSIGN(Target t, target());
+  if (!runs_here(t)) {
+    Error e = unsupported("this processor cannot run code for " + t.to_string());
+    return e.with_hint("use --target cpu, or a lower level such as cpu:x86-64-v3"), e;
+  }
+  int threads = options_.threads > 0 ? options_.threads : usable_cores();
+  auto kernels = timed("kernels", [&]() -> Result<KernelBuild> {
+    KernelBuildOptions o{t, threads, {}, module_->name};
+    if (options_.use_cache) {
+      Result<std::string> folder = options_.cache_dir.empty() ? default_cache_folder() : options_.cache_dir;
+      Result<DiskCache> cache = folder.ok() ? DiskCache::open(*folder, "kernels") : Result<DiskCache>(folder.error());
+      if (cache.ok()) o.cache = std::move(*cache);
+      else reporter_.log(api::LogLevel::warning, "kernels are not kept: " + cache.error().message);
+    }
+    return build_kernels(lowered_, o, reporter_);
+  });
+  if (!kernels.ok()) return std::move(kernels.error());
+  stats_.kernels = static_cast<int>(lowered_.specs.size());
+  stats_.kernels_compiled = kernels->compiled;
+  stats_.kernels_cached = kernels->cached;
+  stats_.code_bytes = kernels->code_bytes;
+  auto exe = timed("load", [&]() -> Result<std::shared_ptr<const ExecutableImpl>> {
+    TRY(check_cancelled());
+    ExecutableParts parts;
+    for (int id : lowered_.constants) {
+      TRY_ASSIGN(ConstantBytes c, constant_bytes(module_->constants[id]));
+      stats_.constant_bytes += static_cast<int64_t>(c.size);
+      parts.constants.push_back(std::move(c));
+    }
+    parts.plan = std::move(lowered_.plan);
+    parts.objects = std::move(kernels->objects);
+    TRY_ASSIGN(parts.pool, ThreadPool::create(threads));
+    return make_executable(std::move(parts));
+  });
+  if (!exe.ok()) return std::move(exe.error());
+  stats_.total_ms = reporter_.elapsed_s() * 1e3;
+  return api::make_public(std::move(*exe), std::move(module_->metadata), std::move(stats_), threads);
+}
+
+Result<api::Executable> Compilation::finish() {
+  TRY(apply_shapes());
+  TRY(optimise());
+  TRY(lower());
+  return build();
+}
+
+}  // namespace weft
+
+namespace weft::api {
+
+Result<Executable> compile(const std::string& path, const CompileOptions& options) {
+  Compilation c(options);
+  TRY(c.load_file(path));
+  return c.finish();
+}
+
+Result<Executable> compile(std::span<const std::byte> bytes, const CompileOptions& options) {
+  Compilation c(options);
+  TRY(c.load_bytes(bytes));
+  return c.finish();
+}
+
+Result<Executable> compile(std::unique_ptr<Module> module, const CompileOptions& options) {
+  Compilation c(options);
+  c.adopt(std::move(module));
+  return c.finish();
+}
+
+const char* version() { return WEFT_VERSION; }
+
+}  // namespace weft::api

@@ -1,0 +1,55 @@
+// One compilation, stage by stage, so that tools may look between the stages; compile() runs them all.
+//
+//   load → shapes → optimise → lower → build
+//
+// A failed stage ends it: nothing else may be called then. One thread at a time.
+#pragma once
+
+#include "codegen/lower/lower.h"
+#include "frontend/api/reporter.h"
+#include "ir/core/module.h"
+#include "weft/compile.h"
+
+namespace weft {
+
+class Compilation {
+ public:
+  explicit Compilation(const api::CompileOptions& options);
+
+  // .onnx or .wir, by the file's first bytes. Error kUsage when there is no such file.
+  Status load_file(const std::string& path);
+  // The same from memory.
+  Status load_bytes(std::span<const std::byte> bytes);
+  void adopt(std::unique_ptr<Module> module);
+  // Applies options.shapes.
+  Status apply_shapes();
+  // The passes of the optimisation level.
+  Status optimise();
+  Status lower();
+  // Kernels, constants, the prepare region. Consumes module and plan.
+  Result<api::Executable> build();
+  // All that is left to do after loading.
+  Result<api::Executable> finish();
+
+  const api::CompileOptions& options() const { return options_; }
+  // Of options.target; resolved at first use.
+  Result<Target> target();
+  Module& module() { return *module_; }
+  std::unique_ptr<Module> take_module() { return std::move(module_); }
+  Lowered& lowered() { return lowered_; }
+  Reporter& reporter() { return reporter_; }
+  api::CompileStats& stats() { return stats_; }
+
+ private:
+  template <class F>
+  auto timed(const char* stage, F&& work);
+  Status check_cancelled();
+
+  api::CompileOptions options_;
+  Reporter reporter_;
+  std::unique_ptr<Module> module_;
+  Lowered lowered_;
+  api::CompileStats stats_;
+};
+
+}  // namespace weft

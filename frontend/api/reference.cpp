@@ -1,0 +1,109 @@
+#include "frontend/api/reference.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "frontend/api/runtime/executable_state.h"
+#include "ir/base/text.h"
+
+namespace weft {
+
+Result<Tensor> to_host_tensor(const api::Tensor& given) {
+  if (given.empty()) return usage("an empty tensor");
+  TRY_ASSIGN(api::Tensor t, given.contiguous() ? Result<api::Tensor>(given) : given.copy());
+  TRY_ASSIGN(Tensor out, Tensor::make(t.dtype(), t.dims()));
+  if (t.dtype() == DType::str) {
+    const auto* from = t.data_as<const std::string>();
+    out.strings = std::make_shared<std::vector<std::string>>(from, from + t.numel());
+  } else if (is_subbyte(t.dtype())) {
+    unpack_subbyte(t.dtype(), t.data(), out.data.get(), t.numel());
+  } else if (out.bytes()) {
+    std::memcpy(out.data.get(), t.data(), static_cast<size_t>(out.bytes()));
+  }
+  return out;
+}
+
+Result<api::Tensor> from_host_value(const HostValue& v) {
+  if (v.kind != HostValue::Kind::tensor) return unsupported("a value that is a sequence, a map or an empty optional");
+  const Tensor& t = v.tensor;
+  TRY_ASSIGN(api::Tensor out, api::Tensor::make(t.dtype, t.dims));
+  if (t.dtype == DType::str) std::copy(t.strings->begin(), t.strings->end(), out.data_as<std::string>());
+  else if (is_subbyte(t.dtype)) pack_subbyte(t.dtype, t.data.get(), out.mutable_data(), t.numel());
+  else if (t.bytes()) std::memcpy(out.mutable_data(), t.data.get(), static_cast<size_t>(t.bytes()));
+  return out;
+}
+
+Result<std::vector<api::PortInfo>> describe_inputs(const Module& m) {
+  std::vector<api::PortInfo> out;
+  for (auto& in : m.main()->inputs) {
+    if (!in->type.is_ranked()) {
+      Error e = unsupported("an input of type " + in->type.to_string());
+      e.at_tensor(in->name);
+      if (in->type.is_tensor()) e.with_hint("give its dims with --shapes " + name_text(in->name) + "=…");
+      return e;
+    }
+    out.push_back({in->name, in->type.dtype, api::extents_of(in->type.shape, m.symbols)});
+  }
+  return out;
+}
+
+std::vector<api::PortInfo> describe_outputs(const Module& m) {
+  std::vector<api::PortInfo> out;
+  const Graph& g = *m.main();
+  for (size_t i = 0; i < g.outputs.size(); ++i) {
+    const Type& t = g.outputs[i]->type;
+    out.push_back({i < g.output_names.size() ? g.output_names[i] : g.outputs[i]->name, t.dtype, t.is_ranked() ? api::extents_of(t.shape, m.symbols) : std::vector<api::Extent>()});
+  }
+  return out;
+}
+
+namespace {
+
+Error input_error(const std::string& name, const std::string& what) {
+  Error e = usage("input " + name_text(name) + " " + what);
+  return e.at_tensor(name), e;
+}
+
+// Dtype, rank and fixed dims; equal symbols in several inputs are equal numbers.
+Status check_input(const Value& in, const api::Tensor& t, SymbolValues& symbols) {
+  const Type& type = in.type;
+  if (!type.is_tensor()) return {};
+  if (t.dtype() != type.dtype) return input_error(in.name, std::string("has elements of type ") + dtype_name(t.dtype()) + ", expected " + dtype_name(type.dtype));
+  if (!type.ranked) return {};
+  if (t.rank() != type.rank()) return input_error(in.name, "has rank " + std::to_string(t.rank()) + ", expected " + type.to_string());
+  for (int k = 0; k < t.rank(); ++k) {
+    const Dim& d = type.shape[k];
+    std::optional<int64_t> want = d.eval(symbols);
+    if (!want && d.is_symbol()) symbols[d.symbol_name()] = t.dims()[k];
+    else if (want && *want != t.dims()[k]) return input_error(in.name, "has dim " + std::to_string(k) + " = " + std::to_string(t.dims()[k]) + ", expected " + std::to_string(*want) + " in " + type.to_string());
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTensors& inputs) {
+  const Graph& g = *m.main();
+  std::vector<HostValue> values;
+  SymbolValues symbols;
+  for (auto& in : g.inputs) {
+    const api::Tensor* t = inputs.find(in->name);
+    if (!t || t->empty()) return input_error(in->name, "is missing");
+    TRY(check_input(*in, *t, symbols));
+    TRY_ASSIGN(Tensor host, to_host_tensor(*t));
+    values.emplace_back(std::move(host));
+  }
+  for (const api::NamedTensor& t : inputs)
+    if (std::none_of(g.inputs.begin(), g.inputs.end(), [&](auto& in) { return in->name == t.name; })) return input_error(t.name, "is not one of the model");
+  TRY_ASSIGN(std::vector<HostValue> results, evaluate(g, std::move(values)));
+  api::NamedTensors out;
+  std::vector<api::PortInfo> ports = describe_outputs(m);
+  for (size_t i = 0; i < results.size(); ++i) {
+    auto t = from_host_value(results[i]);
+    if (!t.ok()) return t.error().at_tensor(ports[i].name);
+    out.add(ports[i].name, std::move(*t));
+  }
+  return out;
+}
+
+}  // namespace weft

@@ -1,0 +1,21 @@
+// The reference evaluator behind the public types: what `--target eval` and `verify` run.
+#pragma once
+
+#include "ir/eval/evaluator.h"
+#include "weft/executable.h"
+
+namespace weft {
+
+// Copies. Sub-byte elements are packed outside and one a byte inside. Error kUsage for an empty tensor.
+Result<Tensor> to_host_tensor(const api::Tensor& t);
+// Error kUnsupported for sequences, maps and empty optionals.
+Result<api::Tensor> from_host_value(const HostValue& v);
+
+// Inputs and outputs of the main graph. Error kUnsupported for one that is not a tensor of known rank.
+Result<std::vector<api::PortInfo>> describe_inputs(const Module& m);
+std::vector<api::PortInfo> describe_outputs(const Module& m);  // those that are no ranked tensors have no dims
+
+// All outputs, in order. Errors of inputs that do not fit are kUsage, as of Context::run.
+Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTensors& inputs);
+
+}  // namespace weft

@@ -1,0 +1,96 @@
+// The state of one import: scopes of names, frames of functions, what could not be imported. Sees protobuf.
+#pragma once
+
+#include <unordered_map>
+
+#include "frontend/onnx/node.h"
+#include "frontend/onnx/proto.h"
+
+namespace weft {
+
+struct Scope;
+
+// An attribute and the scope that its graphs belong to (a function may be given a graph of its caller).
+struct BoundAttribute {
+  const pb::AttributeProto* proto = nullptr;
+  Scope* home = nullptr;
+};
+
+// The main graph, or one expansion of a function: what opsets and attribute references mean there.
+struct Frame {
+  std::map<std::string, int> opsets;                      // domain ("" is ONNX's own): version
+  std::unordered_map<std::string, BoundAttribute> attributes;
+  const Frame* caller = nullptr;
+  std::string function;                                   // domain:name:overload, empty for the main graph
+  std::string label;                                      // provenance of a schema function's body, prefix of a model function's
+  bool schema = false;                                    // body from ONNX's schema: its nodes are not the model's
+  int depth = 0;
+};
+
+// What a name stands for. A poisoned name belongs to a node that could not be imported.
+struct Binding {
+  Value* value = nullptr;
+  bool poisoned = false;
+  const pb::TensorProto* initializer = nullptr;           // becomes a constant when first used
+  const pb::SparseTensorProto* sparse = nullptr;
+};
+
+// Names of one graph. A nested graph sees the outer names; using one makes it a capture, or copies a constant.
+struct Scope {
+  Scope* outer = nullptr;
+  const Frame* frame = nullptr;
+  Graph* graph = nullptr;
+  std::unordered_map<std::string, Binding> names;
+  struct Capture {
+    Value* outer;
+    Value* inner;  // an input of graph
+  };
+  std::vector<Capture> captures;
+};
+
+// A node that could not be imported.
+struct Refused {
+  std::string node, reason;
+};
+
+struct ImportState {
+  const ImportOptions& options;
+  Module& module;
+  const pb::ModelProto& model;
+  TensorSource source;
+  int64_t node_budget = 0;                                // expansions left
+  std::unordered_map<std::string, const pb::FunctionProto*> functions;  // domain:name:overload
+  std::vector<Refused> refused;
+  int random_nodes = 0;                                   // seeds of random nodes that have none
+};
+
+// "" and "ai.onnx" are one domain.
+inline std::string plain_domain(const std::string& d) { return d == "ai.onnx" ? "" : d; }
+
+// --- scopes (scope.cpp) ---
+// The value of a name. poisoned: set when the name's node was refused (the result is then null). Error when it is unknown.
+Result<Value*> look_up(ImportState& s, Scope& scope, const std::string& name, bool* poisoned);
+// Error when the scope defines it already.
+Status define(Scope& scope, const std::string& name, Binding b);
+Status define_initializers(ImportState& s, Scope& scope, const pb::GraphProto& g);
+
+// --- graphs (graph.cpp) ---
+// Nodes in their order, or in an order of definition before use if they are not in one. prefix of unnamed nodes' labels.
+Status import_nodes(ImportState& s, Scope& scope, const google::protobuf::RepeatedPtrField<pb::NodeProto>& nodes);
+Status import_node(ImportState& s, Scope& scope, const pb::NodeProto& node, int index);
+// The values of the named outputs; poisoned as in look_up.
+Result<std::vector<Value*>> graph_outputs(ImportState& s, Scope& scope, const pb::GraphProto& g, bool* poisoned);
+
+// --- functions (functions.cpp) ---
+// Whether the node's type has a body, in the model or in ONNX's schema.
+bool has_function(const ImportState& s, const Frame& frame, const pb::NodeProto& node);
+// Imports the body in place of the node. Error kUnsupported when ONNX cannot build one for these types.
+Result<std::vector<Value*>> expand_function(Node& n);
+// The model's own function for a node, null if there is none.
+const pb::FunctionProto* model_function(const ImportState& s, const pb::NodeProto& node);
+
+// --- inputs (inputs.cpp) ---
+// The main graph's inputs with their dims, shape overrides applied.
+Status import_inputs(ImportState& s, Scope& scope, const pb::GraphProto& g);
+
+}  // namespace weft

@@ -1,0 +1,47 @@
+#include "tools/weft/runner.h"
+
+#include "frontend/api/reference.h"
+
+namespace weft::cli {
+
+bool is_eval(const api::CompileOptions& o) { return o.target == "eval"; }
+
+Result<Runner> make_runner(const api::CompileOptions& options, const std::string& path) {
+  Runner r;
+  Compilation c(options);
+  TRY(c.load_file(path));
+  TRY(c.apply_shapes());
+  r.hints = input_hints(c.module());
+  if (is_eval(options)) {
+    TRY_ASSIGN(r.inputs, describe_inputs(c.module()));
+    r.outputs = describe_outputs(c.module());
+    r.target = "eval";
+    r.stats = c.stats();
+    r.module = c.take_module();
+    return r;
+  }
+  TRY(c.optimise());
+  TRY(c.lower());
+  TRY_ASSIGN(r.exe, c.build());
+  r.inputs = r.exe->inputs();
+  r.outputs = r.exe->outputs();
+  r.target = r.exe->target();
+  r.stats = r.exe->stats();
+  r.context = r.exe->context();
+  return r;
+}
+
+Result<Runner> make_runner(Cli& cli, const std::string& path) {
+  Result<Runner> r = make_runner(compile_options(cli), path);
+  cli.log.end_progress();
+  if (r.ok())
+    for (const std::string& note : r->stats.notes) cli.log.info(note);
+  return r;
+}
+
+Result<api::NamedTensors> Runner::run(const api::NamedTensors& in, const api::RunOptions& options) {
+  if (context) return context->run(in, {}, options);
+  return evaluate_module(*module, in);
+}
+
+}  // namespace weft::cli
