@@ -101,11 +101,12 @@ Result<std::vector<Value*>> import_by_type(Node& n) {
   if (model_function(n.state, n.proto)) return expand_function(n);
   Rule rule = find_rule(n.domain(), n.type());
   std::optional<OpKind> kind = same_op(n);
-  bool body = has_function(n.state, *n.scope.frame, n.proto);
+  // Asked late: the first question makes ONNX register all of its schemas, which takes longer than importing most models.
+  auto has_body = [&] { return has_function(n.state, *n.scope.frame, n.proto); };
   if (rule || kind) {
     auto r = by_rule(n, rule, kind);
     // What our op cannot do, its body may.
-    if (r.ok() || r.error().code != Code::kUnsupported || !body) return r;
+    if (r.ok() || r.error().code != Code::kUnsupported || !has_body()) return r;
     Node again(n.state, n.scope, n.proto, n.label);
     again.inputs = n.inputs;
     again.version = n.version;
@@ -113,7 +114,7 @@ Result<std::vector<Value*>> import_by_type(Node& n) {
     n.poisoned = again.poisoned;
     return expanded.ok() && !again.poisoned ? expanded : r;
   }
-  if (body) return expand_function(n);
+  if (has_body()) return expand_function(n);
   return unsupported("no definition of op " + (n.domain().empty() ? "" : n.domain() + "::") + n.type() + " (opset " + std::to_string(n.version) + ")");
 }
 

@@ -35,17 +35,21 @@ struct Binding {
   const pb::SparseTensorProto* sparse = nullptr;
 };
 
-// Names of one graph. A nested graph sees the outer names; using one makes it a capture, or copies a constant.
+// Names of one graph, or of a function's body within a graph. A nested graph sees the outer names; using one makes it a
+// capture, or copies a constant.
 struct Scope {
-  Scope* outer = nullptr;
+  Scope* outer = nullptr;                                 // whose names are seen
   const Frame* frame = nullptr;
   Graph* graph = nullptr;
+  Scope* owner = nullptr;                                 // a function's body: the scope that its graph was made for
+  Scope* holder = nullptr;                                // a nested graph: the scope of the op that will hold it
   std::unordered_map<std::string, Binding> names;
   struct Capture {
-    Value* outer;
-    Value* inner;  // an input of graph
+    Value* outer;                                         // of the holder's graph
+    Value* inner;                                         // an input of graph
   };
   std::vector<Capture> captures;
+  std::unordered_map<const Value*, Value*> inner;         // values of outer graphs: what stands for them here
 };
 
 // A node that could not be imported.
@@ -70,6 +74,8 @@ inline std::string plain_domain(const std::string& d) { return d == "ai.onnx" ? 
 // --- scopes (scope.cpp) ---
 // The value of a name. poisoned: set when the name's node was refused (the result is then null). Error when it is unknown.
 Result<Value*> look_up(ImportState& s, Scope& scope, const std::string& name, bool* poisoned);
+// What stands for a value of this or of a surrounding graph in the scope's graph.
+Value* bring(Scope& scope, Value* v);
 // Error when the scope defines it already.
 Status define(Scope& scope, const std::string& name, Binding b);
 Status define_initializers(ImportState& s, Scope& scope, const pb::GraphProto& g);

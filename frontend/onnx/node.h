@@ -3,6 +3,13 @@
 //
 // Errors stick: the first one stops all building (every builder then returns null and does nothing), and `done` hands it
 // on. So a rule reads like the formula it writes down. Null operands are absent optional ones.
+//
+// An op with bodies (if_else, loop, scan, sequence_map) is built by with_bodies, which imports the sub-graphs and finds
+// their captures:
+//
+//   std::vector<Type> in{Type::tensor(DType::i64, {}), Type::tensor(DType::b1, {})};     // a Loop: iteration, condition
+//   for (int i = 2; i < n.num_inputs(); ++i) in.push_back(n.type_of(n.in(i)));           // carried
+//   return n.done(n.with_bodies(OpKind::loop, operands, {{"body", in}}, attrs, n.body_outputs("body") - 1));
 #pragma once
 
 #include <set>
@@ -13,6 +20,7 @@
 
 namespace ONNX_NAMESPACE {
 class AttributeProto;
+class GraphProto;
 class NodeProto;
 }  // namespace ONNX_NAMESPACE
 
@@ -70,6 +78,7 @@ class Node {
   void fail(Error e);
   bool failed() const { return error_.has_value(); }
   Result<std::vector<Value*>> done(std::vector<Value*> results);
+  Result<std::vector<Value*>> done(Value* result) { return done(std::vector<Value*>{result}); }
 
   // --- facts; neutral values after an error ---
   const Type& type_of(const Value* v);
@@ -89,6 +98,19 @@ class Node {
   Result<std::vector<Value*>> as(OpKind kind) { return as(kind, inputs); }
   Result<std::vector<Value*>> as(OpKind kind, std::vector<Value*> operands);
   Result<std::vector<Value*>> as(OpKind kind, std::vector<Value*> operands, std::unique_ptr<Attrs> attrs);
+
+  // --- bodies ---
+  // A graph attribute, and the types with which its own inputs start.
+  struct Body {
+    const char* attribute;
+    std::vector<Type> inputs;
+  };
+  // All results of the op whose bodies these are (as many as the bodies give, whatever the node names). What the bodies read of the surrounding graphs is appended to `operands`
+  // and to the inputs of each. Bodies are imported again until the types of their inputs are those that inference finds, so
+  // a rule inside sees only facts that hold in every iteration. Poisons the node when something inside was refused.
+  std::vector<Value*> with_bodies(OpKind kind, const std::vector<Value*>& operands, std::vector<Body> bodies, std::unique_ptr<Attrs> attrs, int results);
+  int body_inputs(const char* name);   // initialisers do not count; Error when there is no such graph
+  int body_outputs(const char* name);
 
   Value* constant(int id);
   Value* ints(const std::vector<int64_t>& values);           // i64[n]
@@ -113,6 +135,10 @@ class Node {
   Value* expand(Value* v, Value* dims);
 
  private:
+  const ONNX_NAMESPACE::AttributeProto* typed(const char* name, int type);
+  const ONNX_NAMESPACE::GraphProto* graph_attr(const char* name, Scope** home);
+  Op* build_bodies(OpKind kind, std::vector<Value*> operands, const std::vector<Body>& bodies, const Attrs& attrs, int results);
+
   std::set<std::string> read_;
   std::optional<Error> error_;
 };

@@ -15,6 +15,25 @@ static Result<Value*> materialise(ImportState& s, Scope& scope, const std::strin
   return b.value;
 }
 
+Value* bring(Scope& scope, Value* v) {
+  Scope& at = scope.owner ? *scope.owner : scope;
+  if (v->graph == at.graph) return v;
+  if (auto it = at.inner.find(v); it != at.inner.end()) return it->second;
+  Value* inner = nullptr;
+  if (v->def && v->def->kind == OpKind::constant) {
+    inner = Builder(at.graph).constant(v->def->attr<ConstantAttrs>().value.id);
+    inner->name = v->name;
+  } else {
+    CHECK(at.holder);
+    Value* outer = bring(*at.holder, v);
+    inner = at.graph->add_input(outer->type, outer->name);
+    inner->known = outer->known;
+    at.captures.push_back({outer, inner});
+  }
+  at.inner.emplace(v, inner);
+  return inner;
+}
+
 Result<Value*> look_up(ImportState& s, Scope& scope, const std::string& name, bool* poisoned) {
   auto it = scope.names.find(name);
   if (it != scope.names.end()) {
@@ -24,21 +43,11 @@ Result<Value*> look_up(ImportState& s, Scope& scope, const std::string& name, bo
     return b.value;  // null: poisoned, or an absent optional input of a function
   }
   if (!scope.outer) return invalid("`" + name + "` is used but never defined").at_tensor(name);
-  bool outer_poisoned = false;
-  TRY_ASSIGN(Value* outer, look_up(s, *scope.outer, name, &outer_poisoned));
-  *poisoned = *poisoned || outer_poisoned;
+  TRY_ASSIGN(Value* outer, look_up(s, *scope.outer, name, poisoned));
   if (!outer) return outer;
-  Binding inner;
-  if (outer->def && outer->def->kind == OpKind::constant) {
-    inner.value = Builder(scope.graph).constant(outer->def->attr<ConstantAttrs>().value.id);
-    inner.value->name = name;
-  } else {
-    inner.value = scope.graph->add_input(outer->type, outer->name);
-    inner.value->known = outer->known;
-    scope.captures.push_back({outer, inner.value});
-  }
-  scope.names[name] = inner;
-  return inner.value;
+  Value* inner = bring(scope, outer);
+  scope.names[name] = {.value = inner};
+  return inner;
 }
 
 Status define(Scope& scope, const std::string& name, Binding b) {

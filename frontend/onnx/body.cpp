@@ -1,0 +1,175 @@
+// Sub-graphs: a graph attribute becomes an isolated body, whose captures are explicit.
+#include <unordered_set>
+
+#include "frontend/onnx/importer.h"
+#include "ir/ops/sequence.h"
+
+namespace weft {
+
+namespace {
+
+std::set<std::string> initializer_names(const pb::GraphProto& g) {
+  std::set<std::string> out;
+  for (const auto& t : g.initializer()) out.insert(t.name());
+  for (const auto& t : g.sparse_initializer()) out.insert(t.values().name());
+  return out;
+}
+// An input that is an initialiser too is a constant.
+std::vector<std::string> formal_inputs(const pb::GraphProto& g) {
+  std::set<std::string> constants = initializer_names(g);
+  std::vector<std::string> out;
+  for (const auto& i : g.input())
+    if (!constants.count(i.name())) out.push_back(i.name());
+  return out;
+}
+
+// What an element of a sequence is inside a body: its varying dims have one value each time.
+Type inside(Type t, Module& m) {
+  if (is_empty_element(t)) return Type::unranked(t.dtype);
+  for (Dim& d : t.shape)
+    if (is_varying(d)) d = m.fresh_symbol();
+  return t;
+}
+int depth_of(const Scope& scope) {
+  int depth = 0;
+  for (const Scope* s = &scope; s;) {
+    const Scope* made_for = s->owner ? s->owner : s;
+    s = made_for->holder;
+    ++depth;
+  }
+  return depth;
+}
+
+struct ImportedBody {
+  std::unique_ptr<Graph> graph;
+  std::vector<Scope::Capture> captures;
+};
+
+Result<ImportedBody> import_body(Node& n, const pb::GraphProto& g, Scope& home, const std::vector<Type>& types) {
+  ImportState& s = n.state;
+  std::vector<std::string> inputs = formal_inputs(g);
+  if (inputs.size() != types.size())
+    return invalid("a body of " + n.describe() + " takes " + std::to_string(inputs.size()) + " values, is given " + std::to_string(types.size()));
+  if (depth_of(n.scope) > s.options.limits.max_graph_depth) return resources("graphs are nested deeper than " + std::to_string(s.options.limits.max_graph_depth));
+  ImportedBody body;
+  body.graph = std::make_unique<Graph>();
+  body.graph->name = g.name();
+  body.graph->module = &s.module;
+  Scope scope;
+  scope.outer = &home;
+  scope.frame = home.frame;
+  scope.graph = body.graph.get();
+  scope.holder = &n.scope;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    Binding b;
+    b.value = body.graph->add_input(types[i], inputs[i]);
+    TRY(define(scope, inputs[i], b));
+  }
+  TRY(define_initializers(s, scope, g));
+  TRY(import_nodes(s, scope, g.node()));
+  TRY_ASSIGN(body.graph->outputs, graph_outputs(s, scope, g, &n.poisoned));
+  body.captures = std::move(scope.captures);
+  return body;
+}
+
+// Gives each body an input for every value that one of them captures, in one order behind its own inputs.
+std::vector<Value*> align_captures(std::vector<ImportedBody>& bodies) {
+  std::vector<Value*> all;
+  std::unordered_set<const Value*> seen;
+  for (const ImportedBody& b : bodies)
+    for (const Scope::Capture& c : b.captures)
+      if (seen.insert(c.outer).second) all.push_back(c.outer);
+  for (ImportedBody& b : bodies) {
+    std::unordered_map<const Value*, const Value*> inner;
+    for (const Scope::Capture& c : b.captures) inner[c.outer] = c.inner;
+    auto& inputs = b.graph->inputs;
+    std::unordered_map<const Value*, std::unique_ptr<Value>> captured;
+    for (size_t k = b.captures.size(); k > 0; --k) {
+      const Value* v = inputs.back().get();
+      captured[v] = std::move(inputs.back());
+      inputs.pop_back();
+    }
+    for (Value* outer : all) {
+      auto it = inner.find(outer);
+      if (it == inner.end()) {
+        b.graph->add_input(outer->type, outer->name)->known = outer->known;
+        continue;
+      }
+      inputs.push_back(std::move(captured[it->second]));
+      inputs.back()->index = static_cast<int>(inputs.size()) - 1;
+    }
+  }
+  return all;
+}
+
+bool same_types(const Graph& body, const std::vector<Type>& types) {
+  for (size_t i = 0; i < types.size(); ++i)
+    if (!(body.inputs[i]->type == types[i])) return false;
+  return true;
+}
+
+}  // namespace
+
+const pb::GraphProto* Node::graph_attr(const char* name, Scope** home) {
+  const pb::AttributeProto* a = attribute(name, home);
+  if (a && a->has_g()) return &a->g();
+  fail(invalid(describe() + " lacks the graph `" + name + "`"));
+  return nullptr;
+}
+int Node::body_inputs(const char* name) {
+  Scope* home = nullptr;
+  const pb::GraphProto* g = graph_attr(name, &home);
+  return g ? static_cast<int>(formal_inputs(*g).size()) : 0;
+}
+int Node::body_outputs(const char* name) {
+  Scope* home = nullptr;
+  const pb::GraphProto* g = graph_attr(name, &home);
+  return g ? g->output_size() : 0;
+}
+
+// Null after an error or when poisoned.
+Op* Node::build_bodies(OpKind kind, std::vector<Value*> operands, const std::vector<Body>& bodies, const Attrs& attrs, int results) {
+  std::vector<ImportedBody> imported;
+  for (const Body& b : bodies) {
+    Scope* home = nullptr;
+    const pb::GraphProto* g = graph_attr(b.attribute, &home);
+    if (failed()) return nullptr;
+    auto body = import_body(*this, *g, *home, b.inputs);
+    if (!body.ok()) {
+      fail(std::move(body.error()));
+      return nullptr;
+    }
+    imported.push_back(std::move(*body));
+  }
+  if (poisoned) return nullptr;
+  std::vector<Value*> captures = align_captures(imported);
+  operands.insert(operands.end(), captures.begin(), captures.end());
+  std::vector<std::unique_ptr<Graph>> graphs;
+  for (ImportedBody& b : imported) graphs.push_back(std::move(b.graph));
+  return create(kind, std::move(operands), attrs.clone(), results, std::move(graphs));
+}
+
+std::vector<Value*> Node::with_bodies(OpKind kind, const std::vector<Value*>& operands, std::vector<Body> bodies, std::unique_ptr<Attrs> attrs, int results) {
+  constexpr int kTries = 5;
+  if (!attrs) attrs = op_def(kind).attrs();
+  for (Body& b : bodies)
+    for (Type& t : b.inputs) t = inside(std::move(t), state.module);
+  for (int k = 0; k < kTries && !failed(); ++k) {
+    Op* op = build_bodies(kind, operands, bodies, *attrs, results);
+    if (!op) return {};
+    bool settled = true;
+    for (size_t b = 0; b < bodies.size(); ++b) settled = settled && same_types(*op->graphs[b], bodies[b].inputs);
+    if (settled) {
+      std::vector<Value*> out;
+      for (auto& r : op->results) out.push_back(r.get());
+      return out;
+    }
+    for (size_t b = 0; b < bodies.size(); ++b)
+      for (size_t i = 0; i < bodies[b].inputs.size(); ++i) bodies[b].inputs[i] = op->graphs[b]->inputs[i]->type;
+    build.graph()->erase(op);
+  }
+  fail(unsupported("the types inside " + describe() + " do not settle"));
+  return {};
+}
+
+}  // namespace weft
