@@ -8,6 +8,7 @@
 #include "frontend/onnx/import.h"
 #include "ir/base/text.h"
 #include "ir/eval/host_value.h"
+#include "ir/text/module_file.h"
 #include "runtime/cpu/thread_pool.h"
 
 namespace weft {
@@ -25,11 +26,6 @@ bool is_module_text(std::span<const std::byte> bytes) {
     text = text.substr(end + 1);
   }
   return text.substr(0, kTextMark.size()) == kTextMark;
-}
-
-std::string folder_of(const std::string& path) {
-  size_t slash = path.rfind('/');
-  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
 
 std::string file_stem(const std::string& path) {
@@ -133,6 +129,29 @@ Status Compilation::apply_shapes() {
   std::vector<std::string> open = open_dims(*module_);
   if (!open.empty()) stats_.notes.push_back("dims left open: " + join(open, ", ") + "; any value runs, and --shapes says which to be best for");
   return check_cancelled();
+}
+
+PipelineOptions Compilation::pipeline_options() const {
+  PipelineOptions o;
+  o.opt_level = options_.opt_level;
+  o.disabled = options_.disabled_passes;
+  o.dump_dir = options_.dump_ir;
+  return o;
+}
+
+Status Compilation::optimise() { return optimise(pipeline_options()); }
+
+Status Compilation::optimise(const PipelineOptions& pipeline, std::vector<PassRun>* runs) {
+  TRY(check_cancelled());
+  return timed("passes", [&]() -> Status {
+    PassContext cx;
+    TRY_ASSIGN(cx.target, target());
+    cx.cancel = options_.cancel;
+    cx.progress = [&](const std::string& pass, int done, int total) { reporter_.progress("passes", pass, done, total); };
+    TRY(run_pipeline(*module_, cx, pipeline, runs));
+    stats_.notes.insert(stats_.notes.end(), cx.notes.begin(), cx.notes.end());
+    return check_cancelled();
+  });
 }
 
 Status Compilation::lower() {

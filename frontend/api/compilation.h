@@ -8,6 +8,7 @@
 #include "codegen/lower/lower.h"
 #include "frontend/api/reporter.h"
 #include "ir/core/module.h"
+#include "passes/pass_manager.h"
 #include "weft/compile.h"
 
 namespace weft {
@@ -25,6 +26,10 @@ class Compilation {
   Status apply_shapes();
   // The passes of the optimisation level.
   Status optimise();
+  // Others; runs, if given, receives a line per run of a pass.
+  Status optimise(const PipelineOptions& pipeline, std::vector<PassRun>* runs = nullptr);
+  // What options say of passes.
+  PipelineOptions pipeline_options() const;
   Status lower();
   // Kernels, constants, the prepare region. Consumes module and plan.
   Result<api::Executable> build();

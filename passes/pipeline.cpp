@@ -1,0 +1,14 @@
+// Which passes run at which level, in which order, and why there.
+#include "passes/pass_manager.h"
+
+namespace weft {
+
+std::vector<Stage> pipeline_of(int opt_level) {
+  if (opt_level <= 0) return {};
+  std::vector<Stage> out;
+  // Everything later looks at single uses and equal operands.
+  out.push_back({{"eliminate-dead", "eliminate-common"}, 4});
+  return out;
+}
+
+}  // namespace weft
