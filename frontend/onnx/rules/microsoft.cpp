@@ -1,0 +1,214 @@
+// Functions and attention of the com.microsoft dialect.
+#include <algorithm>
+#include <cmath>
+
+#include "frontend/onnx/rules/rules.h"
+#include "ir/ops/attention.h"
+#include "ir/ops/move.h"
+#include "ir/ops/pointwise.h"
+
+namespace weft {
+
+// Gelu(x), BiasGelu(x, bias), FastGelu(x, bias?)
+Values rule_gelu(Node& n) {
+  Value* x = n.need(0);
+  if (n.in(1)) x = n.add(x, n.in(1));
+  GeluAttrs a;
+  if (n.type() == "FastGelu") a.approximate = "tanh";
+  return n.done({n.op(OpKind::gelu, {x}, a)});
+}
+
+Values rule_quick_gelu(Node& n) {
+  AlphaAttrs a;
+  a.alpha = n.float_attr("alpha", 1.7020000219345093);
+  return n.done({n.op(OpKind::swish, {n.need(0)}, a)});
+}
+
+// --- heads ------------------------------------------------------------------------------------------------------------
+
+// [B, S, heads * D] as [B, heads, S, D], and back.
+static Value* split_heads(Node& n, Value* v, int64_t heads) { return n.transpose(n.reshape(v, {0, 0, heads, -1}), {0, 2, 1, 3}); }
+static Value* join_heads(Node& n, Value* v) { return n.reshape(n.transpose(v, {0, 2, 1, 3}), {0, 0, -1}); }
+
+// 0, 1, ... below a count of i64[1].
+static Value* counted(Node& n, Value* count) { return n.op(OpKind::range, {n.int_scalar(0), n.squeeze(count, {0}), n.int_scalar(1)}); }
+
+static int64_t last_dim(Node& n, Value* v, const char* what) {
+  const Type& t = n.type_of(v);
+  if (t.is_ranked() && t.rank() > 0 && t.dim(-1).is_const()) return t.dim(-1).value();
+  n.fail(unsupported(std::string(what) + " of unknown size in " + n.type()));
+  return 1;
+}
+
+// position_ids [B, S], or one number that the positions of all batches start from.
+Values rule_microsoft_rotary(Node& n) {
+  Value *x = n.need(0), *ids = n.need(1), *cos = n.need(2), *sin = n.need(3);
+  if (n.int_attr("is_packed_batching", 0) != 0) return unsupported("RotaryEmbedding with is_packed_batching");
+  if (n.float_attr("scale", 1) != 1) return unsupported("RotaryEmbedding with a scale");
+  RotaryAttrs a = attrs_of<RotaryAttrs>(n, OpKind::rotary_embedding);
+  bool heads_first = n.rank(x) == 4;
+  int64_t rotated = 2 * last_dim(n, cos, "cos_cache");
+  if (a.rotary_embedding_dim == 0 && heads_first && last_dim(n, x, "the input") != rotated) a.rotary_embedding_dim = rotated;
+  if (!heads_first && a.num_heads == 0 && rotated > 0) a.num_heads = last_dim(n, x, "the input") / rotated;
+  if (n.rank(ids) == 1) {
+    Value *batch = n.dim_of(x, 0), *length = n.dim_of(x, heads_first ? 2 : 1);
+    ids = n.expand(n.add(ids, counted(n, length)), n.concat({batch, length}, 0));
+  }
+  return n.done({n.op(OpKind::rotary_embedding, {x, cos, sin, ids}, a)});
+}
+
+// --- MultiHeadAttention -----------------------------------------------------------------------------------------------
+
+namespace {
+
+struct Heads {
+  Value *q = nullptr, *k = nullptr, *v = nullptr;
+};
+
+// The part `at` of a packed [B, S, heads, parts, D], as [B, S, heads * D].
+Value* packed_part(Node& n, Value* packed, int64_t at) { return n.reshape(n.gather(packed, n.int_scalar(at), 3), {0, 0, -1}); }
+
+Heads unpack_heads(Node& n) {
+  Heads h{n.need(0), n.in(1), n.in(2)};
+  if (!h.k && n.rank(h.q) == 5) return {packed_part(n, h.q, 0), packed_part(n, h.q, 1), packed_part(n, h.q, 2)};
+  if (h.k && !h.v && n.rank(h.k) == 5) return {h.q, packed_part(n, h.k, 0), packed_part(n, h.k, 1)};
+  if (!h.k || !h.v) n.fail(unsupported("MultiHeadAttention without key and value"));
+  return h;
+}
+
+void add_bias(Node& n, Heads& h, Value* bias) {
+  int64_t at = 0;
+  for (Value** v : {&h.q, &h.k, &h.v}) {
+    if (n.rank(*v) != 3) n.fail(unsupported("a bias of keys that have been split into heads in " + n.type()));
+    int64_t size = last_dim(n, *v, "the hidden dim");
+    *v = n.add(*v, n.slice(bias, 0, at, at + size));
+    at += size;
+  }
+}
+
+// What is added to the scores: the filter value where the mask [B, T] or [B, S, T] holds 0, and the bias.
+Value* score_bias(Node& n, DType t, Value* mask, Value* bias, double filter) {
+  if (!mask) return bias;
+  int rank = n.rank(mask);
+  if (rank != 2 && rank != 3) n.fail(unsupported("a key_padding_mask of rank " + std::to_string(rank)));
+  Value* keep = n.cast(n.unsqueeze(mask, rank == 2 ? std::vector<int64_t>{1, 2} : std::vector<int64_t>{1}), DType::b1);
+  Value* added = n.op(OpKind::where, {keep, n.scalar(t, 0), n.scalar(t, filter)});
+  return bias ? n.add(bias, added) : added;
+}
+
+// Without trailing absent ones.
+std::vector<Value*> trimmed(std::vector<Value*> operands) {
+  while (!operands.empty() && !operands.back()) operands.pop_back();
+  return operands;
+}
+
+}  // namespace
+
+Values rule_multi_head_attention(Node& n) {
+  for (int i : {8, 9})
+    if (n.in(i)) return unsupported("MultiHeadAttention with past_sequence_length or cache_indirection");
+  if (n.num_outputs() > 3) return unsupported("the scores of MultiHeadAttention");
+  AttentionAttrs a;
+  int64_t heads = n.need_int("num_heads");
+  a.is_causal = n.int_attr("unidirectional", 0) != 0;
+  a.scale = n.float_attr("scale", 0);
+  a.has_scale = a.scale != 0;
+  double filter = n.float_attr("mask_filter_value", -10000);
+  Heads h = unpack_heads(n);
+  if (n.in(3)) add_bias(n, h, n.in(3));
+  bool split = n.rank(h.k) == 4;
+  if (split) {
+    h.q = split_heads(n, h.q, heads);
+  } else {
+    a.q_num_heads = a.kv_num_heads = heads;
+  }
+  Value* bias = score_bias(n, n.dtype(h.q), n.in(4), n.in(5), filter);
+  Op* op = n.create(OpKind::attention, trimmed({h.q, h.k, h.v, bias, n.in(6), n.in(7)}), a.clone(), std::max(n.num_outputs(), 1));
+  if (!op) return n.done({});
+  std::vector<Value*> results;
+  for (auto& r : op->results) results.push_back(r.get());
+  if (split) results[0] = join_heads(n, results[0]);
+  return n.done(results);
+}
+
+// --- GroupQueryAttention ----------------------------------------------------------------------------------------------
+
+namespace {
+
+struct Gqa {
+  int64_t q_heads = 0, kv_heads = 0, window = -1;
+  bool rotary = false, interleaved = false;
+  AttentionAttrs attention;
+};
+
+Result<Gqa> gqa_attrs(Node& n) {
+  Gqa g;
+  g.q_heads = n.need_int("num_heads");
+  g.kv_heads = n.need_int("kv_num_heads");
+  g.window = n.int_attr("local_window_size", -1);
+  g.rotary = n.int_attr("do_rotary", 0) != 0;
+  g.interleaved = n.int_attr("rotary_interleaved", 0) != 0;
+  g.attention.scale = n.float_attr("scale", 0);
+  g.attention.has_scale = g.attention.scale != 0;
+  g.attention.softcap = n.float_attr("softcap", 0);
+  bool plain = n.int_attr("smooth_softmax", 0) <= 0 && n.int_attr("qk_output", 0) == 0 && n.text_attr("k_quant_type", "NONE") == "NONE" &&
+               n.text_attr("v_quant_type", "NONE") == "NONE" && n.int_attr("kv_cache_bit_width", 0) == 0 && n.int_attr("causal", 1) != 0 &&
+               n.int_attr("sliding_window_cache", 0) == 0;
+  n.ignore("qk_norm_epsilon");
+  if (!plain || n.num_outputs() > 3) return unsupported("GroupQueryAttention with a smooth softmax, a quantised cache or its scores");
+  for (int i = 11; i < n.num_inputs(); ++i)
+    if (n.in(i)) return unsupported("input " + std::to_string(i) + " of GroupQueryAttention");
+  if (g.q_heads <= 0 || g.kv_heads <= 0 || g.q_heads > 1 << 20 || g.kv_heads > g.q_heads) return invalid("GroupQueryAttention with a wrong number of heads");
+  return g;
+}
+
+Heads gqa_heads(Node& n, const Gqa& g) {
+  Heads h{n.need(0), n.in(1), n.in(2)};
+  if (!h.k) {
+    int64_t size = last_dim(n, h.q, "the packed query") / (g.q_heads + 2 * g.kv_heads);
+    int64_t q = g.q_heads * size, k = q + g.kv_heads * size;
+    h = {n.slice(h.q, 2, 0, q), n.slice(h.q, 2, q, k), n.slice(h.q, 2, k, k + g.kv_heads * size)};
+  }
+  return {split_heads(n, h.q, g.q_heads), split_heads(n, h.k, g.kv_heads), split_heads(n, h.v, g.kv_heads)};
+}
+
+// The past, made long enough for `total` tokens, with the new rows at their places.
+Value* written(Node& n, Value* past, Value* rows, Value* total, Value* starts) {
+  if (!past) return rows;
+  Value* length = n.dim_of(past, 2);
+  Value* more = n.sub(n.op(OpKind::max, {length, total}), length);
+  Value* room = n.op(OpKind::pad, {past, n.concat({n.ints({0, 0, 0, 0, 0, 0}), more, n.ints({0})}, 0)}, PadAttrs());
+  return n.op(OpKind::tensor_scatter, {room, rows, starts}, TensorScatterAttrs());
+}
+
+}  // namespace
+
+// Key rows of the cache beyond a sequence's own length are padding; each query sees those up to its own position.
+Values rule_group_query_attention(Node& n) {
+  auto g = gqa_attrs(n);
+  if (!g.ok()) return std::move(g.error());
+  Value *past_k = n.in(3), *past_v = n.in(4), *cos = n.in(7), *bias = n.in(10);
+  Value *total = int_vector(n, n.need(6)), *length = n.dim_of(n.need(0), 1);
+  Heads h = gqa_heads(n, *g);
+  // A prompt starts at 0 however long its sequences are; later steps stand at the end of each.
+  Value* seen = n.add(int_vector(n, n.need(5)), n.ints({1}));
+  Value* starts = n.op(OpKind::where, {n.op(OpKind::equal, {total, length}), n.ints({0}), n.sub(seen, length)});
+  Value* positions = n.add(n.unsqueeze(starts, {1}), counted(n, length));
+  if (g->rotary) {
+    RotaryAttrs r;
+    r.interleaved = g->interleaved;
+    r.rotary_embedding_dim = 2 * last_dim(n, cos, "cos_cache");
+    Value* at = n.in(9) ? n.in(9) : positions;
+    h.q = n.op(OpKind::rotary_embedding, {h.q, cos, n.need(8), at}, r);
+    h.k = n.op(OpKind::rotary_embedding, {h.k, cos, n.need(8), at}, r);
+  }
+  Value *present_k = written(n, past_k, h.k, total, starts), *present_v = written(n, past_v, h.v, total, starts);
+  Value *keys = counted(n, n.dim_of(present_k, 2)), *at = n.unsqueeze(positions, {1, 3});
+  Value* mask = n.op(OpKind::less_or_equal, {keys, at});
+  if (g->window > 0) mask = n.op(OpKind::and_, {mask, n.op(OpKind::greater, {keys, n.sub(at, n.ints({g->window}))})});
+  if (bias) mask = n.op(OpKind::where, {mask, bias, n.scalar(n.dtype(bias), -INFINITY)});
+  Value* y = n.op(OpKind::attention, {h.q, present_k, present_v, mask}, g->attention);
+  return n.done({join_heads(n, y), present_k, present_v});
+}
+
+}  // namespace weft

@@ -1,0 +1,18 @@
+// Recurrent layers and Fourier transforms of old opsets.
+#include "frontend/onnx/rules/rules.h"
+
+namespace weft {
+
+// output_sequence said whether the first result is wanted, which its name says too.
+Values rule_rnn(Node& n) {
+  if (n.version < 7) n.ignore("output_sequence");
+  return n.as(kind_of(n));
+}
+
+// Below opset 20 the axis was an attribute.
+Values rule_dft(Node& n) {
+  if (n.version >= 20) return n.as(OpKind::dft);
+  return n.as(OpKind::dft, {n.need(0), n.in(1), n.int_scalar(n.int_attr("axis", 1))});
+}
+
+}  // namespace weft

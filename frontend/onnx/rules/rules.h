@@ -1,0 +1,43 @@
+// Rules of the importer: one function for each ONNX op that is not simply our op of that name with attributes of the same
+// names. rules.def lists them; a rule reads old opsets and dialects and builds ops of the canonical set.
+#pragma once
+
+#include "frontend/onnx/node.h"
+
+namespace weft {
+
+using Values = Result<std::vector<Value*>>;
+
+#define WEFT_RULE(domain, type, name) Values rule_##name(Node& n);
+#include "frontend/onnx/rules/rules.def"
+#undef WEFT_RULE
+
+// The op that bears the node's ONNX name.
+OpKind kind_of(const Node& n);
+// The op's default attributes, or those that the node has, for a rule to go on with.
+template <class A>
+A attrs_of(Node& n, OpKind kind) {
+  std::unique_ptr<Attrs> a = n.attrs_for(kind);
+  return a ? static_cast<const A&>(*a) : A();
+}
+// A one-dimensional or scalar operand as i64[n].
+Value* int_vector(Node& n, Value* v);
+// v along `axis` of a value of that rank, ones elsewhere (v has one dim, or none and stays as it is).
+Value* along(Node& n, Value* v, int axis, int rank);
+
+// f32[n]
+Value* float_vector(Node& n, const std::vector<double>& values);
+// ONNX Runtime's fused ops: y through the function named by the attribute `activation`, if any (math.cpp).
+Value* activated(Node& n, Value* y);
+
+// --- contractions (contract.cpp) ---
+struct Matmul {
+  bool trans_a = false, trans_b = false;              // the last two dims
+  bool trans_batch_a = false, trans_batch_b = false;  // the first dim moves behind the other batch dims
+  double alpha = 1;
+  Value* bias = nullptr;
+};
+// NumPy's matrix product: one-dimensional operands are a row and a column whose dim the result lacks; batch dims broadcast.
+Value* matmul(Node& n, Value* a, Value* b, const Matmul& m = {});
+
+}  // namespace weft
