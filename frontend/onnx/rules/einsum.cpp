@@ -32,7 +32,8 @@ Result<std::vector<std::string>> split_equation(std::string text, size_t operand
     if (c == ',') parts.emplace_back();
     else parts.back() += c;
   }
-  if (parts.size() != operands) return invalid("the equation `" + text + "` has " + std::to_string(parts.size()) + " terms for " + std::to_string(operands) + " operands");
+  if (parts.size() != operands)
+    return invalid("the equation `" + text + "` has " + std::to_string(parts.size()) + " terms for " + std::to_string(operands) + " operands");
   parts.push_back(*explicit_result ? text.substr(arrow + 2) : "");
   for (const std::string& p : parts) {
     std::string letters = p;
@@ -67,7 +68,8 @@ Result<Equation> read_equation(Node& n) {
       p.replace(at, 3, spare.substr(spare.size() - more));
       dots = std::max(dots, spare.substr(spare.size() - more), [](auto& a, auto& b) { return a.size() < b.size(); });
     }
-    if (static_cast<int>(p.size()) != rank) return invalid("Einsum's term `" + parts[i] + "` does not fit an operand of rank " + std::to_string(rank));
+    if (static_cast<int>(p.size()) != rank)
+      return invalid("Einsum's term `" + parts[i] + "` does not fit an operand of rank " + std::to_string(rank));
     e.terms.push_back({n.inputs[i], p});
   }
   e.result = parts.back();
@@ -90,7 +92,8 @@ Result<Equation> read_equation(Node& n) {
 // Keeps the elements whose indices along two dims of one letter are equal; the dim comes last.
 void take_diagonal(Node& n, Labelled& t, int first, int second) {
   const Dim &a = n.type_of(t.value).dim(first), &b = n.type_of(t.value).dim(second);
-  if (a.is_const() && b.is_const() && !(a == b)) n.fail(invalid(std::string("Einsum's dims of `") + t.dims[first] + "` differ: " + a.to_string() + ", " + b.to_string()));
+  if (a.is_const() && b.is_const() && !(a == b))
+    n.fail(invalid(std::string("Einsum's dims of `") + t.dims[first] + "` differ: " + a.to_string() + ", " + b.to_string()));
   int rank = static_cast<int>(t.dims.size());
   std::vector<int64_t> perm;
   std::string dims;

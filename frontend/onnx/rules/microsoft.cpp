@@ -158,7 +158,8 @@ Result<Gqa> gqa_attrs(Node& n) {
   if (!plain || n.num_outputs() > 3) return unsupported("GroupQueryAttention with a smooth softmax, a quantised cache or its scores");
   for (int i = 11; i < n.num_inputs(); ++i)
     if (n.in(i)) return unsupported("input " + std::to_string(i) + " of GroupQueryAttention");
-  if (g.q_heads <= 0 || g.kv_heads <= 0 || g.q_heads > 1 << 20 || g.kv_heads > g.q_heads) return invalid("GroupQueryAttention with a wrong number of heads");
+  if (g.q_heads <= 0 || g.kv_heads <= 0 || g.q_heads > 1 << 20 || g.kv_heads > g.q_heads)
+    return invalid("GroupQueryAttention with a wrong number of heads");
   return g;
 }
 

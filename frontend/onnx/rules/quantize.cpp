@@ -73,7 +73,8 @@ Values rule_dynamic_quantize_matmul(Node& n) {
 }
 
 Values rule_matmul_integer_to_float(Node& n) {
-  return n.done({scaled(n, integer_product(n, n.need(0), n.need(1), n.in(4), n.in(5)), along(n, n.need(2), n.rank(n.need(0)) - 2, n.rank(n.need(0))), n.need(3), n.in(6))});
+  Value *a = n.need(0), *a_scale = along(n, n.need(2), n.rank(a) - 2, n.rank(a));
+  return n.done({scaled(n, integer_product(n, a, n.need(1), n.in(4), n.in(5)), a_scale, n.need(3), n.in(6))});
 }
 
 // Bytes of `bits`-wide numbers, the first in the low bits, as one number per element along the last dim.

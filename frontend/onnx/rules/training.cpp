@@ -33,7 +33,8 @@ struct Step {
 
 Values rule_adagrad(Node& n) {
   Step s{n, 3};
-  double decay = n.float_attr("decay_factor", 0), epsilon = n.float_attr("epsilon", 9.999999974752427e-07), norm = n.float_attr("norm_coefficient", 0);
+  double decay = n.float_attr("decay_factor", 0);
+  double epsilon = n.float_attr("epsilon", 9.999999974752427e-07), norm = n.float_attr("norm_coefficient", 0);
   Value* slower = n.add(s.number(s.rate(), 1), s.times(n.cast(n.need(1), n.dtype(s.rate())), decay));
   Value* rate = n.div(s.rate(), slower);
   for (int i = 0; i < s.count; ++i) {
