@@ -23,7 +23,9 @@ Result<Hash> cpu_compiler_id();
 extern "C" KernelCompiler* weft_make_cpu_compiler();
 
 // Picks the template and its parameters for a spec (order of axes included): pure, analytic, no timing. Records
-// runners-up in the spec. Returns the scratch bytes that each thread needs, over params.
-Dim choose_cpu(KernelSpec& spec, const Target& target);
+// runners-up in the spec.
+void choose_cpu(KernelSpec& spec, const Target& target);
+// Scratch bytes that each thread needs, over params.
+Dim scratch_cpu(const KernelSpec& spec);
 
 }  // namespace weft

@@ -46,6 +46,8 @@ static std::string spec_text(const KernelSpec& s, bool names) {
          " index " + dims_text(o.index) + " strides " + dims_text(o.strides) + " offset " + o.offset.to_string();
     for (const SpecGuard& g : o.guards) t += " guard(" + g.lo.to_string() + " <= " + g.expr.to_string() + " .. " + g.hi.to_string() + ")";
     if (!o.guards.empty()) t += " fill " + number_text(o.fill);
+    if (o.tile) t += " tile " + std::to_string(o.tile);
+    if (o.constant) t += " constant";
     t += "\n";
   }
   for (const SpecStage& st : s.stages) {
@@ -64,7 +66,7 @@ static std::string spec_text(const KernelSpec& s, bool names) {
   }
   const SpecConfig& c = s.config;
   t += "tasks " + s.tasks.to_string() + "\n";
-  t += "config " + c.name + (c.vec_axis.empty() ? "" : " vec " + c.vec_axis) + (c.swap ? " swap" : "") + " mr=" + std::to_string(c.mr) + " nr=" + std::to_string(c.nr) + " mc=" + std::to_string(c.mc) + " nc=" + std::to_string(c.nc) +
+  t += "config " + c.name + (c.vec_axis.empty() ? "" : " vec " + c.vec_axis) + (c.swap ? " swap" : "") + (c.lines ? " lines" : "") + " mr=" + std::to_string(c.mr) + " nr=" + std::to_string(c.nr) + " mc=" + std::to_string(c.mc) + " nc=" + std::to_string(c.nc) + " kc=" + std::to_string(c.kc) +
        " unroll=" + std::to_string(c.unroll) + " task_axes=" + std::to_string(c.task_axes) + " task_block=" + std::to_string(c.task_block) + "\n";
   if (names)
     for (const std::string& r : s.runners_up) t += "// " + r + "\n";
@@ -128,6 +130,10 @@ struct SpecParser {
     if (lx.accept("fill")) {
       TRY_ASSIGN(o.fill, lx.number());
     }
+    if (lx.accept("tile")) {
+      TRY_ASSIGN(o.tile, lx.integer());
+    }
+    o.constant = lx.accept("constant");
     s.operands.push_back(std::move(o));
     return {};
   }
@@ -193,7 +199,8 @@ struct SpecParser {
       TRY_ASSIGN(s.config.vec_axis, lx.identifier());
     }
     s.config.swap = lx.accept("swap");
-    struct { const char* name; int64_t* v; } fields[] = {{"mr", &s.config.mr}, {"nr", &s.config.nr}, {"mc", &s.config.mc}, {"nc", &s.config.nc},
+    s.config.lines = lx.accept("lines");
+    struct { const char* name; int64_t* v; } fields[] = {{"mr", &s.config.mr}, {"nr", &s.config.nr}, {"mc", &s.config.mc}, {"nc", &s.config.nc}, {"kc", &s.config.kc},
                                                          {"unroll", &s.config.unroll}, {"task_axes", &s.config.task_axes}, {"task_block", &s.config.task_block}};
     for (auto& f : fields) {
       TRY(lx.expect(f.name));

@@ -43,6 +43,10 @@ struct SpecOperand {
   Dim offset;                   // elements, added once; over axes, params and `$k`
   std::vector<SpecGuard> guards;  // reads only
   double fill = 0;
+  // A prepared factor of the contraction template: 0, or the tile length T of the memory behind ptr, which then is
+  // [batch axes…][ceil(line / T)][K][T] with zeros behind the line's end; index and strides say which elements it holds.
+  int64_t tile = 0;
+  bool constant = false;        // the same bytes in every run: may be prepared
   bool operator==(const SpecOperand&) const = default;
   Dim linear() const;           // offset + sum of index * stride
 };
@@ -71,8 +75,10 @@ struct SpecStage {
 // Which implementation, with its tile sizes. `name` is a template of the backend; zeros mean "not used".
 struct SpecConfig {
   std::string name = "loops";
-  int64_t mr = 0, nr = 0, mc = 0, nc = 0;          // contraction: register tile; block of a task (nc: steps of its V axis)
+  // contraction: register tile; block of a task (nc: steps of its outer V axis); steps of the outer K axis at once (0: all)
+  int64_t mr = 0, nr = 0, mc = 0, nc = 0, kc = 0;
   bool swap = false;                               // contraction: the second factor is broadcast, the first one a vector
+  bool lines = false;                              // contraction: each step of the outer V axis is a line of its own
   int64_t unroll = 1;
   std::string vec_axis;                            // loops: the axis that vectors run along; empty: scalar code
   // The task index enumerates the first `task_axes` parallel axes and blocks of `task_block` (0: none) of the next one.

@@ -107,15 +107,19 @@ Dim loop_tasks(const KernelSpec& s) {
 
 }  // namespace
 
-Dim choose_cpu(KernelSpec& spec, const Target& target) {
-  Dim scratch;
-  if (choose_contraction(spec, target, &scratch)) return scratch;
+void choose_cpu(KernelSpec& spec, const Target& target) {
+  if (choose_contraction(spec, target)) return;
   choose_vector_axis(spec, target);
   bool rows = std::any_of(spec.axes.begin(), spec.axes.end(), [](const SpecAxis& a) { return a.row; });
   spec.config.unroll = rows ? 4 : 1;
   choose_tasks(spec);
   spec.tasks = loop_tasks(spec);
-  return Dim(0);
+}
+
+Dim scratch_cpu(const KernelSpec& spec) {
+  if (spec.config.name != "contraction") return Dim(0);
+  auto shape = contraction_shape(spec, spec.config.swap, spec.config.lines);
+  return shape ? contraction_scratch(spec, *shape).total : Dim(0);
 }
 
 }  // namespace weft

@@ -1,21 +1,28 @@
 #include "codegen/cpu/contraction_shape.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace weft {
 
-Dim ContractionShape::extent_m(const KernelSpec& sp) const { return m < 0 ? Dim(1) : sp.axes[m].extent; }
+static Dim product(const KernelSpec& sp, const std::vector<int>& axes, size_t from = 0) {
+  Dim n(1);
+  for (size_t k = from; k < axes.size(); ++k) n *= sp.axes[axes[k]].extent;
+  return n;
+}
+Dim ContractionShape::extent_m(const KernelSpec& sp) const { return product(sp, m_axes); }
+Dim ContractionShape::extent_k(const KernelSpec& sp) const { return product(sp, k_axes); }
+Dim ContractionShape::inner_k(const KernelSpec& sp) const { return product(sp, k_axes, 1); }
+std::vector<int> ContractionShape::batch_of(const KernelSpec& sp, int operand) const {
+  std::vector<int> out;
+  Dim lin = sp.operands[operand].linear();
+  for (int a : batch)
+    if (lin.contains(sp.axes[a].name)) out.push_back(a);
+  return out;
+}
 Dim ContractionShape::line(const KernelSpec& sp, const Dim& outer) const {
   if (v_axes.size() == 1) return outer;
   return (outer - Dim(1)) * pitch + sp.axes[v_axes[1]].extent;
 }
-Dim ContractionShape::extent_k(const KernelSpec& sp) const {
-  Dim k(1);
-  for (int a : k_axes) k *= sp.axes[a].extent;
-  return k;
-}
-
 // body = mul(cast*(load x), cast*(load y)), combine = add, init 0, all in one type; the factors' operands.
 static bool factors(const SpecStage& st, int* x, int* y) {
   if (st.kind != SpecStage::Kind::reduce || st.body.outputs.size() != 1 || st.init[0] != 0) return false;
@@ -33,7 +40,54 @@ static bool factors(const SpecStage& st, int* x, int* y) {
   return *x != *y;
 }
 
-std::optional<ContractionShape> contraction_shape(const KernelSpec& sp, bool swap) {
+// Whether the address walks these axes (outer first) as one line; *stride: its step.
+static bool one_line(const KernelSpec& sp, const Dim& address, const std::vector<int>& axes, Dim* stride) {
+  *stride = 0;
+  for (size_t k = axes.size(); k-- > 0;) {
+    auto c = address.coefficient(sp.axes[axes[k]].name);
+    if (!c) return false;
+    if (k + 1 == axes.size()) *stride = *c;
+    else if (*c != *address.coefficient(sp.axes[axes[k + 1]].name) * sp.axes[axes[k + 1]].extent) return false;
+  }
+  return true;
+}
+
+// Sorts the axes by which factor walks them.
+static bool split_axes(const KernelSpec& sp, const Dim& ls, const Dim& lv, ContractionShape* r, std::vector<int>* only_v) {
+  for (size_t k = 0; k < sp.axes.size(); ++k) {
+    int a = static_cast<int>(k);
+    if (sp.axes[k].row) {
+      r->k_axes.push_back(a);
+      continue;
+    }
+    auto cs = ls.coefficient(sp.axes[k].name), cv = lv.coefficient(sp.axes[k].name);
+    if (!cs || !cv) return false;
+    if (cv->is(0) && !cs->is(0)) r->m_axes.push_back(a);
+    else if (cs->is(0) && !cv->is(0)) only_v->push_back(a);
+    else r->batch.push_back(a);
+  }
+  return !r->k_axes.empty() && !only_v->empty();
+}
+
+static void choose_line(const KernelSpec& sp, const Dim& lv, const std::vector<int>& only_v, bool lines, ContractionShape* r) {
+  r->v_axes = {only_v.back()};
+  r->by_address = true;
+  if (only_v.size() >= 2 && !lines) {
+    // Also the axis before the last, by address when its steps are near enough.
+    int outer = only_v[only_v.size() - 2], inner = only_v.back();
+    Dim co = *lv.coefficient(sp.axes[outer].name), ci = *lv.coefficient(sp.axes[inner].name), n = sp.axes[inner].extent;
+    Dim pitch = floordiv(co, ci);
+    r->by_address = ci.is(1) && pitch * ci == co && estimate(pitch) >= estimate(n) &&
+                    static_cast<double>(estimate(pitch)) <= 1.35 * static_cast<double>(estimate(n));
+    r->pitch = r->by_address ? pitch : n;
+    r->v_axes = {outer, inner};
+  }
+  for (int a : only_v)
+    if (std::find(r->v_axes.begin(), r->v_axes.end(), a) == r->v_axes.end()) r->batch.push_back(a);
+  std::sort(r->batch.begin(), r->batch.end());
+}
+
+std::optional<ContractionShape> contraction_shape(const KernelSpec& sp, bool swap, bool lines) {
   if (sp.stages.size() < 2) return std::nullopt;
   ContractionShape r;
   if (!factors(sp.stages[0], &r.s, &r.v)) return std::nullopt;
@@ -43,52 +97,15 @@ std::optional<ContractionShape> contraction_shape(const KernelSpec& sp, bool swa
   const SpecOperand &s = sp.operands[r.s], &v = sp.operands[r.v];
   if (!s.guards.empty() || !v.guards.empty()) return std::nullopt;
   Dim ls = s.linear(), lv = v.linear();
-  for (const std::string& name : ls.symbols())
-    if (name[0] == '$') return std::nullopt;
-  for (const std::string& name : lv.symbols())
-    if (name[0] == '$') return std::nullopt;
-  std::vector<int> only_s, only_v;
-  for (size_t k = 0; k < sp.axes.size(); ++k) {
-    auto cs = ls.coefficient(sp.axes[k].name), cv = lv.coefficient(sp.axes[k].name);
-    if (!cs || !cv) return std::nullopt;
-    int a = static_cast<int>(k);
-    if (sp.axes[k].row) r.k_axes.push_back(a);
-    else if (cv->is(0) && !cs->is(0)) only_s.push_back(a);
-    else if (cs->is(0) && !cv->is(0)) only_v.push_back(a);
-    else r.batch.push_back(a);
-  }
-  if (r.k_axes.empty() || only_v.empty()) return std::nullopt;
-  // m: the longest axis of S alone.
-  for (int a : only_s)
-    if (r.m < 0 || estimate(sp.axes[a].extent) > estimate(sp.axes[r.m].extent)) r.m = a;
-  for (int a : only_s)
-    if (a != r.m) r.batch.push_back(a);
-  // The last V axis, and the one before it when its steps are near enough.
-  r.v_axes = {only_v.back()};
-  if (only_v.size() >= 2) {
-    int outer = only_v[only_v.size() - 2], inner = only_v.back();
-    Dim co = *lv.coefficient(sp.axes[outer].name), ci = *lv.coefficient(sp.axes[inner].name), n = sp.axes[inner].extent;
-    Dim pitch = floordiv(co, ci);
-    if (ci.is(1) && pitch * ci == co && estimate(pitch) >= estimate(n) && static_cast<double>(estimate(pitch)) <= 1.35 * static_cast<double>(estimate(n))) {
-      r.pitch = pitch;
-      r.by_address = true;
-    } else {
-      r.pitch = n;
-    }
-    r.v_axes = {outer, inner};
-  } else {
-    r.by_address = true;
-  }
-  for (int a : only_v)
-    if (std::find(r.v_axes.begin(), r.v_axes.end(), a) == r.v_axes.end()) r.batch.push_back(a);
-  std::sort(r.batch.begin(), r.batch.end());
-  // S in place: one K line, constant strides that fit an instruction's displacement.
-  r.s_k_stride = *ls.coefficient(sp.axes[r.k_axes.back()].name);
-  bool line = true;
-  for (size_t k = r.k_axes.size(); k-- > 1;)
-    line = line && *ls.coefficient(sp.axes[r.k_axes[k - 1]].name) == *ls.coefficient(sp.axes[r.k_axes[k]].name) * sp.axes[r.k_axes[k]].extent;
-  r.s_m_stride = r.m < 0 ? Dim(0) : *ls.coefficient(sp.axes[r.m].name);
-  r.s_direct = line && r.s_m_stride.is_const() && r.s_k_stride.is_const() && (s.dtype == DType::f32 || s.dtype == DType::f64);
+  for (const Dim* d : {&ls, &lv})
+    for (const std::string& name : d->symbols())
+      if (name[0] == '$') return std::nullopt;
+  std::vector<int> only_v;
+  if (!split_axes(sp, ls, lv, &r, &only_v)) return std::nullopt;
+  choose_line(sp, lv, only_v, lines, &r);
+  // S in place: one K line and one M line, with constant strides that fit an instruction's displacement.
+  bool line = one_line(sp, ls, r.m_axes, &r.s_m_stride) && one_line(sp, ls, r.k_axes, &r.s_k_stride);
+  r.s_direct = line && r.s_m_stride.is_const() && r.s_k_stride.is_const() && (s.dtype == DType::f32 || s.dtype == DType::f64) && !s.tile;
   return r;
 }
 
@@ -99,93 +116,73 @@ ContractionScratch contraction_scratch(const KernelSpec& sp, const ContractionSh
   const SpecConfig& c = sp.config;
   ContractionScratch r;
   Dim rows = min(h.extent_m(sp), Dim(c.mc)), outer = min(sp.axes[h.v_axes[0]].extent, Dim(c.nc));
+  Dim steps = sp.axes[h.k_axes[0]].extent;
+  r.block_k = (c.kc ? min(steps, Dim(c.kc)) : steps) * h.inner_k(sp);
   r.ldc = round_up(h.line(sp, outer), c.nr);
   r.c = 0;
   r.panel = round_up(rows * r.ldc * Dim(bytes), 64);
-  r.s = r.panel + round_up(h.extent_k(sp) * Dim(c.nr * bytes), 64);
-  r.total = r.s + (h.s_direct ? Dim(0) : round_up(round_up(rows, c.mr) * h.extent_k(sp) * Dim(bytes), 64)) + Dim(64);
+  r.s = r.panel + (sp.operands[h.v].tile ? Dim(0) : round_up(r.block_k * Dim(c.nr * bytes), 64));
+  bool in_place = h.s_direct || sp.operands[h.s].tile;
+  r.total = r.s + (in_place ? Dim(0) : round_up(round_up(rows, c.mr) * r.block_k * Dim(bytes), 64)) + Dim(64);
   return r;
 }
 
-namespace {
-struct Tile {
-  double cost = 1e30;
-  int64_t mr = 0, nv = 0;
-  bool swap = false;
-};
-
-// Predicted cycles of one output block under a role and a register tile.
-double predict(const KernelSpec& sp, const ContractionShape& h, const Target& t, int lanes, int64_t mr, int64_t nv) {
-  double m = static_cast<double>(estimate(h.extent_m(sp))), k = static_cast<double>(estimate(h.extent_k(sp)));
-  double q = static_cast<double>(estimate(h.line(sp, sp.axes[h.v_axes[0]].extent)));
-  double nr = static_cast<double>(nv * lanes), tiles_m = std::ceil(m / static_cast<double>(mr)), tiles_q = std::ceil(q / nr);
-  // Per k and tile: mr*nv FMAs at two a cycle against mr broadcasts and nv loads at two a cycle.
-  double rows = m / tiles_m;
-  double step = std::max(rows * static_cast<double>(nv), rows + static_cast<double>(nv)) / 2.0;
-  step = std::max(step, 4.0);  // the latency of an accumulator's chain
-  double compute = tiles_m * tiles_q * (k * step + 20);
-  Dim lv = sp.operands[h.v].linear();
-  auto unit = lv.coefficient(sp.axes[h.v_axes.back()].name);
-  bool fast_v = h.by_address && unit && unit->is(1);
-  double pack = q * k * (fast_v ? 2.5 / lanes : 1.5);
-  double pack_s = h.s_direct ? 0 : m * k * 1.5;
-  double store = 0;
-  for (const SpecOperand& o : sp.operands) {
-    auto c = o.linear().coefficient(sp.axes[h.v_axes.back()].name);
-    bool unit_store = c && (c->is(1) || (c->is(0) && !o.write));
-    if (o.write || &o - sp.operands.data() > 1) store += m * q * (unit_store ? 3.0 / lanes : 1.5);
-  }
-  return compute + pack + pack_s + store;
+std::vector<int> contraction_factors(const KernelSpec& sp) {
+  if (sp.config.name != "contraction") return {};
+  auto h = contraction_shape(sp, sp.config.swap, sp.config.lines);
+  return h ? std::vector<int>{h->s, h->v} : std::vector<int>{};
 }
-}  // namespace
 
-bool choose_contraction(KernelSpec& sp, const Target& target, Dim* scratch) {
-  Tile best;
-  DType acc = sp.stages.empty() || sp.stages[0].body.outputs.empty() ? DType::f32 : sp.stages[0].body.type(sp.stages[0].body.outputs[0]);
-  int lanes = target.vector_bytes / std::max(1, byte_size(acc));
-  int registers = target.vector_registers;
-  for (bool swap : {false, true}) {
-    auto h = contraction_shape(sp, swap);
-    if (!h) continue;
-    for (int64_t nv = 1; nv <= 4; ++nv)
-      for (int64_t mr = 1; mr <= 16; ++mr) {
-        if (mr * nv + nv + 1 > registers) continue;
-        if (mr > estimate(h->extent_m(sp)) && mr > 1) continue;
-        double c = predict(sp, *h, target, lanes, mr, nv);
-        if (c < best.cost) best = {c, mr, nv, swap};
-      }
-  }
-  if (best.mr == 0) return false;
-  ContractionShape h = *contraction_shape(sp, best.swap);
-  double k = static_cast<double>(estimate(h.extent_k(sp))), m = static_cast<double>(estimate(h.extent_m(sp)));
-  double q = static_cast<double>(estimate(h.line(sp, sp.axes[h.v_axes[0]].extent)));
-  // Few rows: every element of V is used a few times only, and packing it costs more than it saves.
-  if (m < 4 || k < 4 || m * q * k < 4096) return false;
-  SpecConfig& c = sp.config;
-  c.name = "contraction";
-  c.swap = best.swap;
-  c.mr = best.mr;
-  c.nr = best.nv * lanes;
-  c.vec_axis = sp.axes[h.v_axes.back()].name;
-  c.unroll = 1;
-  // Blocks: a C block of at most a third of the L2 cache, and enough tasks to spread over threads. Splitting V keeps
-  // each panel packed once; m is split only when V is short.
-  int64_t outer = estimate(sp.axes[h.v_axes[0]].extent), per_outer = std::max<int64_t>(1, static_cast<int64_t>(q) / outer);
-  double batch = 1;
-  for (int a : h.batch) batch *= static_cast<double>(estimate(sp.axes[a].extent));
-  constexpr double kTasks = 16, kGrain = 200e3;  // wanted tasks; least multiply-adds of one
-  double want = std::max(1.0, std::min(kTasks / batch, m * q * k / kGrain));
-  int64_t panels = std::max<int64_t>(1, static_cast<int64_t>(std::ceil(q / static_cast<double>(c.nr))));
-  int64_t n_blocks = std::min<int64_t>(static_cast<int64_t>(std::ceil(want)), std::min<int64_t>(outer, panels));
-  c.nc = (outer + n_blocks - 1) / n_blocks;
-  if (h.v_axes.size() == 1) c.nc = (c.nc + c.nr - 1) / c.nr * c.nr;
-  int64_t line = c.nc * per_outer, cap = std::max<int64_t>(c.mr, target.l2_bytes / 3 / (line * byte_size(acc)) / c.mr * c.mr);
-  double m_blocks = std::ceil(want / static_cast<double>(n_blocks));
-  c.mc = std::min<int64_t>(cap, static_cast<int64_t>(std::ceil(std::ceil(m / m_blocks) / static_cast<double>(c.mr))) * c.mr);
-  sp.tasks = ceildiv(h.extent_m(sp), Dim(c.mc)) * ceildiv(sp.axes[h.v_axes[0]].extent, Dim(c.nc));
-  for (int a : h.batch) sp.tasks *= sp.axes[a].extent;
-  *scratch = contraction_scratch(sp, h).total;
-  return true;
+int64_t factor_tile(const KernelSpec& sp, int factor) { return contraction_factors(sp)[0] == factor ? sp.config.mr : sp.config.nr; }
+
+std::optional<KernelSpec> prepare_factor(const KernelSpec& sp, int factor, Shape* dims) {
+  const SpecOperand& from = sp.operands[factor];
+  auto h = contraction_shape(sp, sp.config.swap, sp.config.lines);
+  if (!h || !from.constant || from.tile) return std::nullopt;
+  bool is_s = h->s == factor;
+  const std::vector<int>& line_axes = is_s ? h->m_axes : h->v_axes;
+  if (line_axes.size() != 1) return std::nullopt;
+  const SpecAxis& line = sp.axes[line_axes[0]];
+  int64_t tile = factor_tile(sp, factor);
+  KernelSpec out;
+  out.title = "prepare " + from.name;
+  out.num_ptrs = 2;
+  SpecOperand load = from, store;
+  load.ptr = 0;
+  store.name = from.name + ".prepared";
+  store.ptr = 1;
+  store.dtype = from.dtype;
+  store.write = true;
+  auto add_axis = [&](const std::string& name, const Dim& extent) {
+    SpecAxis a;
+    a.name = name;
+    a.extent = extent;
+    out.axes.push_back(a);
+    store.index.push_back(Dim::symbol(name));
+    dims->push_back(extent);
+  };
+  for (int a : h->batch_of(sp, factor)) add_axis(sp.axes[a].name, sp.axes[a].extent);
+  add_axis("t", ceildiv(line.extent, Dim(tile)));
+  for (int a : h->k_axes) add_axis(sp.axes[a].name, sp.axes[a].extent);
+  add_axis("u", Dim(tile));
+  if (!is_static(*dims)) return std::nullopt;
+  store.strides.assign(dims->size(), Dim(1));
+  for (size_t k = dims->size() - 1; k-- > 0;) store.strides[k] = store.strides[k + 1] * (*dims)[k + 1];
+  Dim at = Dim::symbol("t") * Dim(tile) + Dim::symbol("u");
+  auto place = [&](const Dim& d) { return d.substitute([&](const std::string& s) { return s == line.name ? std::optional<Dim>(at) : std::nullopt; }); };
+  for (Dim& d : load.index) d = place(d);
+  load.offset = place(load.offset);
+  if (mod(line.extent, Dim(tile)) != Dim(0)) load.guards.push_back({at, Dim(0), line.extent});
+  load.constant = false;
+  out.operands = {load, store};
+  SpecStage st;
+  StageInput in;
+  in.operand = 0;
+  st.inputs.push_back(in);
+  st.body.outputs = {st.body.input(0, from.dtype)};
+  st.stores = {1};
+  out.stages.push_back(std::move(st));
+  return out;
 }
 
 }  // namespace weft

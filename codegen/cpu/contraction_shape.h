@@ -1,10 +1,10 @@
 // How the contraction template sees a KernelSpec whose first stage is a sum of products.
 //
-// One factor is broadcast (S, one scalar at a time), the other is read in vectors (V). Parallel axes fall into: the m axis
-// (only S walks it), one or two V axes (only V walks them), and batch axes (everything else: loops around). The V axes are
-// walked as one line q: with two of them either by V's own address (`pitch`: the outer step counted in inner steps, so
-// that a padded image is read in whole vectors and the columns between rows are computed and dropped), or by their
-// product. All K axes are one line, too.
+// One factor is broadcast (S, one scalar at a time), the other is read in vectors (V). Parallel axes fall into: the M axes
+// (only S walks them; one line of rows, by their product), the V axes (only V walks them) and batch axes (everything else:
+// loops around). The V axes are walked as one line q: with two of them either by V's own address (`pitch`: the outer step
+// counted in inner steps, so that a padded image is read in whole vectors and the columns between rows are computed and
+// dropped), or by their product. All K axes are one line, too; blocks of the outermost one are summed one after the other.
 #pragma once
 
 #include <optional>
@@ -16,25 +16,37 @@ namespace weft {
 struct ContractionShape {
   int s = -1, v = -1;           // operands
   std::vector<int> batch;       // axis numbers
-  int m = -1;                   // -1: S has no axis of its own
+  std::vector<int> m_axes;      // outer first; none: S has no axis of its own
   std::vector<int> v_axes;      // one or two, outer first
   std::vector<int> k_axes;
   Dim pitch;                    // inner steps per outer step
   bool by_address = false;      // q walks V's address
-  bool s_direct = false;        // S is read in place: constant strides, one K line
+  bool s_direct = false;        // S is read in place: constant strides, one M line, one K line
   Dim s_m_stride, s_k_stride;
 
   Dim extent_m(const KernelSpec& s) const;
   // Length of the q line over `outer` steps of the outer V axis (or of the only one).
   Dim line(const KernelSpec& s, const Dim& outer) const;
   Dim extent_k(const KernelSpec& s) const;
+  Dim inner_k(const KernelSpec& s) const;  // per step of the outermost K axis
+  // Batch axes that walk an operand: the leading dims of its prepared form.
+  std::vector<int> batch_of(const KernelSpec& s, int operand) const;
 };
 
-// nullopt when the spec is not of this form. swap exchanges the factors' roles.
-std::optional<ContractionShape> contraction_shape(const KernelSpec& spec, bool swap);
+// nullopt when the spec is not of this form. swap exchanges the factors' roles; lines makes the inner V axis the line.
+std::optional<ContractionShape> contraction_shape(const KernelSpec& spec, bool swap, bool lines);
 
-// Fills config and tasks when the template suits the spec; *scratch is the bytes each thread needs.
-bool choose_contraction(KernelSpec& spec, const Target& target, Dim* scratch);
+// Fills config and tasks when the template suits the spec.
+bool choose_contraction(KernelSpec& spec, const Target& target);
+
+// A factor whose elements never change is laid out once, as the template walks it: a spec that copies operand `factor` of
+// a spec whose config is chosen to its prepared form (SpecOperand::tile), or nullopt when the factor is not constant or its
+// form depends on run-time dims. *dims receives the dims of the prepared tensor. The copying spec has two pointers.
+std::optional<KernelSpec> prepare_factor(const KernelSpec& spec, int factor, Shape* dims);
+// Both factors, S first; none: the spec is no chosen contraction.
+std::vector<int> contraction_factors(const KernelSpec& spec);
+// How many elements of the factor's line lie together under the chosen config.
+int64_t factor_tile(const KernelSpec& spec, int factor);
 
 // A size to plan with where a dim is symbolic.
 int64_t estimate(const Dim& d);
@@ -42,7 +54,8 @@ int64_t estimate(const Dim& d);
 // Byte offsets of the template's scratch areas, over params: the C block, the V panel, the packed S block.
 struct ContractionScratch {
   Dim c, panel, s, total;
-  Dim ldc;  // elements between rows of the C block
+  Dim ldc;      // elements between rows of the C block
+  Dim block_k;  // length of one block of the K line
 };
 ContractionScratch contraction_scratch(const KernelSpec& spec, const ContractionShape& shape);
 

@@ -1,8 +1,9 @@
 // The `contraction` template: packed panels over one register-tiled micro-kernel (see contraction_shape.h for the roles).
 //
-// A task owns a block of rows of m and of the V line. For each panel of nr elements of the line: V is packed as
-// [k][nr]; each tile of mr rows runs mr x nr accumulators over all of K and leaves them in the C block. Then the
-// remaining stages (bias, activation, residual, stores) run over the block as ordinary vector loops.
+// A task owns a block of rows of M and of the V line. For each block of K and each panel of nr elements of the line: V is
+// packed as [k][nr] (or was, when the model was loaded); each tile of mr rows runs mr x nr accumulators over the block of K
+// and leaves them in the C block. Then the remaining stages (bias, activation, residual, stores) run over the block as
+// ordinary vector loops.
 #include "codegen/cpu/contraction_shape.h"
 #include "codegen/cpu/llvm/emit.h"
 #include "ir/base/check.h"
@@ -21,7 +22,8 @@ struct Contraction {
   int lanes, nv;
   int64_t bytes;
   Val c_block, panel, s_block, ldc;
-  Val m0, m1, o0, o1, line;  // block bounds: rows of m, steps of the outer V axis, length of the q line
+  Val m0, m1, o0, o1, line;  // block bounds: rows of M, steps of the outer V axis, length of the q line
+  Val k0, k1, k_count;       // block of K: steps of its outer axis, elements
   SymbolEnv env;             // batch axes
 
   Contraction(Emitter& em, ContractionShape shape)
@@ -43,21 +45,32 @@ struct Contraction {
   llvm::Align align() const { return llvm::Align(static_cast<uint64_t>(bytes)); }
 
   // A factor's element with the casts that the body applies to it.
-  Val factor(int operand, const SymbolEnv& where, const std::string& vs, int n, const SpecOperand& o) {
-    (void)operand;
+  Val factor(const SpecOperand& o, const SymbolEnv& where, const std::string& vs, int n) {
     Val v = e.load(o, where, vs, n);
     return o.dtype == acc || (is_float(o.dtype) && acc == DType::f32) ? v : e.cast(v, o.dtype, acc, true);
   }
 
-  // Loops over all K axes; f gets the flat k.
+  // Loops over the block of K; f gets k within it.
   void k_loops(size_t i, SymbolEnv where, Val flat, const std::function<void(SymbolEnv&, Val)>& f) {
     if (i == h.k_axes.size()) return f(where, flat);
-    Val n = extent(h.k_axes[i]);
-    e.loop(e.i64(0), n, e.i64(1), name(h.k_axes[i]).c_str(), [&](Val k) {
+    Val lo = i == 0 ? k0 : e.i64(0), n = i == 0 ? k1 : extent(h.k_axes[i]);
+    e.loop(lo, n, e.i64(1), name(h.k_axes[i]).c_str(), [&](Val k) {
       SymbolEnv in = where;
       in[name(h.k_axes[i])] = k;
-      k_loops(i + 1, in, i == 0 ? k : add(mul(flat, n), k), f);
+      k_loops(i + 1, in, i == 0 ? e.b.CreateSub(k, k0) : add(mul(flat, n), k), f);
     });
+  }
+
+  // The tile of a prepared factor that holds element `i` of its line, at the block's first k.
+  Val prepared_tile(int operand, int64_t tile, Val i) {
+    std::vector<int> batch = h.batch_of(s, operand);
+    const SpecAxis& line_axis = s.axes[operand == h.s ? h.m_axes[0] : h.v_axes[0]];
+    Val index = nullptr;
+    for (int a : batch) index = index ? add(mul(index, extent(a)), env[name(a)]) : env[name(a)];
+    Val number = e.b.CreateUDiv(i, e.i64(tile));
+    if (index) number = add(mul(index, e.dim(ceildiv(line_axis.extent, Dim(tile)), {})), number);
+    Val k = add(mul(number, e.dim(h.extent_k(s), {})), mul(k0, e.dim(h.inner_k(s), {})));
+    return at(e.ptrs[s.operands[operand].ptr], mul(k, e.i64(tile)));
   }
 
   // panel[k][0..nr) = V at q0 .. q0 + nr, zero beyond the line.
@@ -87,7 +100,7 @@ struct Contraction {
             in["q.end"] = line;
           }
           place_q(in, q[j]);
-          Val v = factor(h.v, in, name(h.v_axes.back()), lanes, o);
+          Val v = factor(o, in, name(h.v_axes.back()), lanes);
           e.b.CreateAlignedStore(e.splat(v, lanes), at(row, e.i64(static_cast<int64_t>(j) * lanes)), llvm::Align(static_cast<uint64_t>(e.target.vector_bytes)));
         }
       });
@@ -119,51 +132,64 @@ struct Contraction {
     }
   }
 
+  // Sets the M axes at row m.
+  void place_m(SymbolEnv& in, Val m) {
+    for (size_t k = h.m_axes.size(); k-- > 0;) {
+      if (k == 0) {
+        in[name(h.m_axes[0])] = m;
+      } else {
+        Val n = extent(h.m_axes[k]);
+        in[name(h.m_axes[k])] = e.b.CreateURem(m, n);
+        m = e.b.CreateUDiv(m, n);
+      }
+    }
+  }
+
   // s_block[tile][k][mr] = S, zero-filled rows are never read back.
   void pack_s() {
     int64_t mr = s.config.mr;
-    Val k_total = e.dim(h.extent_k(s), {});
     e.loop(m0, m1, e.i64(1), "sm", [&](Val m) {
       Val r = e.b.CreateSub(m, m0);
-      Val tile = mul(e.b.CreateUDiv(r, e.i64(mr)), mul(k_total, e.i64(mr)));
+      Val tile = mul(e.b.CreateUDiv(r, e.i64(mr)), mul(k_count, e.i64(mr)));
       Val base = add(tile, e.b.CreateURem(r, e.i64(mr)));
       SymbolEnv where = env;
-      if (h.m >= 0) where[name(h.m)] = m;
+      place_m(where, m);
       k_loops(0, where, nullptr, [&](SymbolEnv& in, Val k) {
-        e.b.CreateAlignedStore(factor(h.s, in, "", 1, s.operands[h.s]), at(s_block, add(base, mul(k, e.i64(mr)))), align());
+        e.b.CreateAlignedStore(factor(s.operands[h.s], in, "", 1), at(s_block, add(base, mul(k, e.i64(mr)))), align());
       });
     });
   }
 
-  // rows x nr accumulators over all of K for rows m .. m + rows and the packed panel; results go to the C block.
+  // rows x nr accumulators over the block of K for rows m .. m + rows and the panel; results go to the C block.
   void micro_kernel(Val m, Val q0, int rows) {
-    Val k_total = e.dim(h.extent_k(s), {});
     Val s_base;
-    int64_t row_step, k_step;
-    if (h.s_direct) {
+    int64_t row_step = 1, k_step = s.config.mr;
+    if (s.operands[h.s].tile) {
+      s_base = prepared_tile(h.s, s.config.mr, m);
+    } else if (h.s_direct) {
       SymbolEnv where = env;
-      if (h.m >= 0) where[name(h.m)] = m;
+      place_m(where, m);
       for (int a : h.k_axes) where[name(a)] = e.i64(0);
+      where[name(h.k_axes[0])] = k0;
       s_base = at(e.ptrs[s.operands[h.s].ptr], e.dim(s.operands[h.s].linear(), where));
       row_step = h.s_m_stride.value();
       k_step = h.s_k_stride.value();
     } else {
-      Val tile = mul(e.b.CreateUDiv(e.b.CreateSub(m, m0), e.i64(s.config.mr)), mul(k_total, e.i64(s.config.mr)));
-      s_base = at(s_block, tile);
-      row_step = 1;
-      k_step = s.config.mr;
+      s_base = at(s_block, mul(e.b.CreateUDiv(e.b.CreateSub(m, m0), e.i64(s.config.mr)), mul(k_count, e.i64(s.config.mr))));
     }
+    Val c_tile = at(c_block, add(mul(e.b.CreateSub(m, m0), ldc), q0));
+    std::vector<Val> start = tile_start(c_tile, rows);
     auto* from = e.b.GetInsertBlock();
     auto* body = llvm::BasicBlock::Create(e.cx, "micro", e.fn);
     auto* exit = llvm::BasicBlock::Create(e.cx, "micro.exit", e.fn);
-    e.b.CreateCondBr(e.b.CreateICmpSGT(k_total, e.i64(0)), body, exit);
+    e.b.CreateCondBr(e.b.CreateICmpSGT(k_count, e.i64(0)), body, exit);
     e.b.SetInsertPoint(body);
     auto* k = e.b.CreatePHI(e.b.getInt64Ty(), 2, "k");
     k->addIncoming(e.i64(0), from);
     std::vector<llvm::PHINode*> sum;
     for (int r = 0; r < rows * nv; ++r) {
       sum.push_back(e.b.CreatePHI(vtype, 2));
-      sum.back()->addIncoming(llvm::Constant::getNullValue(vtype), from);
+      sum.back()->addIncoming(start[r], from);
     }
     std::vector<Val> v(nv), next;
     Val row = at(panel, mul(k, e.i64(s.config.nr)));
@@ -174,22 +200,32 @@ struct Contraction {
       Val wide = e.splat(x, lanes);
       for (int j = 0; j < nv; ++j) next.push_back(multiply_add(wide, v[j], sum[r * nv + j]));
     }
-    Val k1 = add(k, 1);
-    k->addIncoming(k1, body);
+    Val k_next = add(k, 1);
+    k->addIncoming(k_next, body);
     for (int r = 0; r < rows * nv; ++r) sum[r]->addIncoming(next[r], body);
-    e.b.CreateCondBr(e.b.CreateICmpSLT(k1, k_total), body, exit);
+    e.b.CreateCondBr(e.b.CreateICmpSLT(k_next, k_count), body, exit);
     e.b.SetInsertPoint(exit);
-    for (Val& x : next) {
+    for (size_t r = 0; r < next.size(); ++r) {
       auto* result = e.b.CreatePHI(vtype, 2);
-      result->addIncoming(llvm::Constant::getNullValue(vtype), from);
-      result->addIncoming(x, body);
-      x = result;
+      result->addIncoming(start[r], from);
+      result->addIncoming(next[r], body);
+      next[r] = result;
     }
-    Val c = at(c_block, add(mul(e.b.CreateSub(m, m0), ldc), q0));
     for (int r = 0; r < rows; ++r) {
-      for (int j = 0; j < nv; ++j) e.b.CreateAlignedStore(next[r * nv + j], at(c, e.i64(static_cast<int64_t>(j) * lanes)), align());
+      for (int j = 0; j < nv; ++j) e.b.CreateAlignedStore(next[r * nv + j], at(c_tile, e.i64(static_cast<int64_t>(j) * lanes)), align());
+      if (r + 1 < rows) c_tile = at(c_tile, ldc);
+    }
+  }
+  // Zeros, or what earlier blocks of K left in the C block.
+  std::vector<Val> tile_start(Val c, int rows) {
+    std::vector<Val> out;
+    for (int r = 0; r < rows; ++r) {
+      for (int j = 0; j < nv; ++j)
+        out.push_back(s.config.kc ? static_cast<Val>(e.b.CreateAlignedLoad(vtype, at(c, e.i64(static_cast<int64_t>(j) * lanes)), align()))
+                                  : llvm::Constant::getNullValue(vtype));
       if (r + 1 < rows) c = at(c, ldc);
     }
+    return out;
   }
   Val multiply_add(Val a, Val b, Val c) {
     if (type->isFloatingPointTy()) {
@@ -219,27 +255,26 @@ struct Contraction {
       from = end;
     }
   }
-  // A tail tile may start inside a packed S tile.
+  // A tail tile may start inside a packed S tile. Only where M is a run-time dim, so S is never a prepared one.
   void micro_kernel_tail(Val m, Val q0, int rows) {
     if (h.s_direct) return micro_kernel(m, q0, rows);
     int64_t mr = s.config.mr;
-    Val k_total = e.dim(h.extent_k(s), {});
     Val r = e.b.CreateSub(m, m0);
-    Val base = add(mul(e.b.CreateUDiv(r, e.i64(mr)), mul(k_total, e.i64(mr))), e.b.CreateURem(r, e.i64(mr)));
+    Val base = add(mul(e.b.CreateUDiv(r, e.i64(mr)), mul(k_count, e.i64(mr))), e.b.CreateURem(r, e.i64(mr)));
     for (int i = 0; i < rows; ++i) {
-      std::vector<Val> slots;
+      Val c = at(c_block, add(mul(add(r, i), ldc), q0));
+      std::vector<Val> start = tile_start(c, 1), slots;
       for (int j = 0; j < nv; ++j) {
         slots.push_back(e.alloca_at_entry(vtype, "tail"));
-        e.b.CreateStore(llvm::Constant::getNullValue(vtype), slots[j]);
+        e.b.CreateStore(start[j], slots[j]);
       }
-      e.loop(e.i64(0), k_total, e.i64(1), "k", [&](Val k) {
+      e.loop(e.i64(0), k_count, e.i64(1), "k", [&](Val k) {
         Val x = e.splat(e.b.CreateAlignedLoad(type, at(s_block, add(add(base, i), mul(k, e.i64(mr)))), align()), lanes);
         for (int j = 0; j < nv; ++j) {
           Val v = e.b.CreateAlignedLoad(vtype, at(panel, add(mul(k, e.i64(s.config.nr)), static_cast<int64_t>(j) * lanes)), align());
           e.b.CreateStore(multiply_add(x, v, e.b.CreateLoad(vtype, slots[j])), slots[j]);
         }
       });
-      Val c = at(c_block, add(mul(add(r, i), ldc), q0));
       for (int j = 0; j < nv; ++j) e.b.CreateAlignedStore(e.b.CreateLoad(vtype, slots[j]), at(c, e.i64(static_cast<int64_t>(j) * lanes)), align());
     }
   }
@@ -267,7 +302,7 @@ struct Contraction {
     };
     e.loop(m0, m1, e.i64(1), "em", [&](Val m) {
       SymbolEnv where = env;
-      if (h.m >= 0) where[name(h.m)] = m;
+      place_m(where, m);
       Val row = at(c_block, mul(e.b.CreateSub(m, m0), ldc));
       if (h.v_axes.size() == 1) return rows(where, row, o0, o1);
       Val pitch = e.dim(h.pitch, {});
@@ -277,6 +312,27 @@ struct Contraction {
         rows(in, at(row, mul(e.b.CreateSub(o, o0), pitch)), e.i64(0), extent(inner));
       });
     });
+  }
+
+  // The whole sum into the C block, block by block of K.
+  void sums() {
+    Val steps = extent(h.k_axes[0]);
+    auto block = [&](Val from, Val to) {
+      k0 = from;
+      k1 = to;
+      k_count = mul(e.b.CreateSub(to, from), e.dim(h.inner_k(s), {}));
+      if (!h.s_direct && !s.operands[h.s].tile) pack_s();
+      e.loop(e.i64(0), line, e.i64(s.config.nr), "q", [&](Val q0) {
+        if (s.operands[h.v].tile) panel = prepared_tile(h.v, s.config.nr, add(o0, q0));
+        else pack_panel(q0);
+        rows_of_panel(q0);
+      });
+    };
+    if (!s.config.kc) return block(e.i64(0), steps);
+    e.loop(e.i64(0), mul(e.b.CreateSub(m1, m0), ldc), e.i64(lanes), "zero", [&](Val i) {
+      e.b.CreateAlignedStore(llvm::Constant::getNullValue(vtype), at(c_block, i), align());
+    });
+    e.loop(e.i64(0), steps, e.i64(s.config.kc), "kb", [&](Val from) { block(from, minimum(add(from, s.config.kc), steps)); });
   }
 
   void run() {
@@ -305,11 +361,7 @@ struct Contraction {
       for (size_t k = h.batch.size(); k-- > 0;) env[name(h.batch[k])] = k == 0 ? rest : take(extent(h.batch[k]));
       Val steps = e.b.CreateSub(o1, o0);
       line = h.v_axes.size() == 1 ? steps : add(mul(add(steps, -1), e.dim(h.pitch, {})), extent(h.v_axes[1]));
-      if (!h.s_direct) pack_s();
-      e.loop(e.i64(0), line, e.i64(c.nr), "q", [&](Val q0) {
-        pack_panel(q0);
-        rows_of_panel(q0);
-      });
+      sums();
       epilogue();
     });
     e.b.CreateRetVoid();
@@ -319,7 +371,7 @@ struct Contraction {
 }  // namespace
 
 Status emit_contraction(Emitter& e) {
-  auto shape = contraction_shape(e.spec, e.spec.config.swap);
+  auto shape = contraction_shape(e.spec, e.spec.config.swap, e.spec.config.lines);
   if (!shape || e.spec.config.mr < 1 || e.spec.config.nr < 1 || e.spec.config.mc < 1 || e.spec.config.nc < 1)
     return invalid("config `" + e.spec.config.name + "` does not fit this kernel");
   Contraction(e, *shape).run();

@@ -1,0 +1,126 @@
+// choose_contraction: roles, register tile and blocks of the contraction template, by an analytic model in cycles.
+#include <algorithm>
+#include <cmath>
+
+#include "codegen/backend.h"
+#include "codegen/cpu/contraction_shape.h"
+
+namespace weft {
+
+namespace {
+
+struct Tile {
+  double cost = 1e30;
+  int64_t mr = 0, nv = 0;
+  bool swap = false, lines = false;
+};
+
+double size_of(const Dim& d) { return static_cast<double>(estimate(d)); }
+
+double batch_count(const KernelSpec& sp, const ContractionShape& h) {
+  double n = 1;
+  for (int a : h.batch) n *= size_of(sp.axes[a].extent);
+  return n;
+}
+bool prepared(const SpecOperand& o, const std::vector<int>& line) { return o.tile || (o.constant && line.size() == 1); }
+
+// Cycles for one vector of V elements to be packed.
+double pack_cost(const KernelSpec& sp, const ContractionShape& h, int lanes) {
+  auto unit = sp.operands[h.v].linear().coefficient(sp.axes[h.v_axes.back()].name);
+  if (!h.by_address || !unit) return 1.5 * lanes;
+  return unit->is(1) ? 2.5 : unit->is(2) ? 5.0 : 1.5 * lanes;
+}
+
+// Predicted cycles under a role and a register tile.
+double predict(const KernelSpec& sp, const ContractionShape& h, int lanes, int64_t mr, int64_t nv) {
+  double m = size_of(h.extent_m(sp)), k = size_of(h.extent_k(sp)), q = size_of(h.line(sp, sp.axes[h.v_axes[0]].extent));
+  double nr = static_cast<double>(nv * lanes), tiles_m = std::ceil(m / static_cast<double>(mr)), tiles_q = std::ceil(q / nr);
+  // Per k and tile: mr*nv FMAs at two a cycle against mr broadcasts and nv loads at two a cycle.
+  double rows = m / tiles_m;
+  double step = std::max(rows * static_cast<double>(nv), rows + static_cast<double>(nv)) / 2.0;
+  step = std::max(step, 4.0);  // the latency of an accumulator's chain
+  double cost = tiles_m * tiles_q * (k * step + 20);
+  if (!prepared(sp.operands[h.v], h.v_axes)) cost += tiles_q * static_cast<double>(nv) * k * pack_cost(sp, h, lanes);
+  if (!h.s_direct && !prepared(sp.operands[h.s], h.m_axes)) cost += m * k * 1.5;
+  for (const SpecOperand& o : sp.operands) {
+    int number = static_cast<int>(&o - sp.operands.data());
+    if (number == h.s || number == h.v) continue;
+    auto c = o.linear().coefficient(sp.axes[h.v_axes.back()].name);
+    bool unit = c && (c->is(1) || (c->is(0) && !o.write));
+    cost += m * q * (unit ? 3.0 / lanes : 1.5);
+  }
+  return cost * batch_count(sp, h);
+}
+
+Tile best_tile(const KernelSpec& sp, const Target& target, int lanes) {
+  Tile best;
+  for (bool swap : {false, true})
+    for (bool lines : {false, true}) {
+      auto h = contraction_shape(sp, swap, lines);
+      if (!h) continue;
+      for (int64_t nv = 1; nv <= 4; ++nv)
+        for (int64_t mr = 1; mr <= 16; ++mr) {
+          if (mr * nv + nv + 1 > target.vector_registers) continue;
+          if (mr > estimate(h->extent_m(sp)) && mr > 1) continue;
+          double c = predict(sp, *h, lanes, mr, nv);
+          if (c < best.cost) best = {c, mr, nv, swap, lines};
+        }
+    }
+  return best;
+}
+
+// Blocks: enough tasks to spread over threads, each with a C block of at most a third of the L2 cache and a block of K
+// whose panels lie in the L1 cache. What must be packed at run time is split last, since each task packs its own.
+void choose_blocks(KernelSpec& sp, const ContractionShape& h, const Target& target, int64_t bytes) {
+  constexpr double kTasks = 16, kGrain = 200e3;  // wanted tasks; least multiply-adds of one
+  SpecConfig& c = sp.config;
+  double m = size_of(h.extent_m(sp)), k = size_of(h.extent_k(sp)), batch = batch_count(sp, h);
+  int64_t outer = estimate(sp.axes[h.v_axes[0]].extent), line_length = estimate(h.line(sp, sp.axes[h.v_axes[0]].extent));
+  double want = std::max(1.0, std::min(kTasks / batch, m * static_cast<double>(line_length) * k / kGrain));
+  int64_t panels = std::max<int64_t>(1, (line_length + c.nr - 1) / c.nr), per_outer = std::max<int64_t>(1, line_length / outer);
+  int64_t m_tiles = std::max<int64_t>(1, (estimate(h.extent_m(sp)) + c.mr - 1) / c.mr);
+  bool m_first = prepared(sp.operands[h.v], h.v_axes);
+  int64_t wanted = static_cast<int64_t>(std::ceil(want));
+  int64_t m_blocks = m_first ? std::min(wanted, m_tiles) : 1;
+  int64_t n_blocks = std::min((wanted + m_blocks - 1) / m_blocks, std::min(outer, panels));
+  if (!m_first) m_blocks = (wanted + n_blocks - 1) / n_blocks;
+  c.nc = (outer + n_blocks - 1) / n_blocks;
+  if (h.v_axes.size() == 1) c.nc = (c.nc + c.nr - 1) / c.nr * c.nr;
+  int64_t room = std::max<int64_t>(c.mr, target.l2_bytes / 3 / (c.nc * per_outer * bytes) / c.mr * c.mr);
+  c.mc = std::min<int64_t>(room, (m_tiles + m_blocks - 1) / m_blocks * c.mr);
+  int64_t inner = std::max<int64_t>(1, estimate(h.inner_k(sp))), steps = estimate(sp.axes[h.k_axes[0]].extent);
+  int64_t block = std::max<int64_t>(1, target.l1_bytes / 2 / (c.nr * bytes) / inner);
+  if (block < steps && steps * inner > 2 * block) {
+    int64_t blocks = (steps + block - 1) / block;
+    c.kc = (steps + blocks - 1) / blocks;
+  }
+}
+
+}  // namespace
+
+bool choose_contraction(KernelSpec& sp, const Target& target) {
+  if (sp.stages.empty() || sp.stages[0].body.outputs.empty()) return false;
+  int64_t bytes = std::max(1, byte_size(sp.stages[0].body.type(sp.stages[0].body.outputs[0])));
+  int lanes = static_cast<int>(target.vector_bytes / bytes);
+  Tile best = best_tile(sp, target, lanes);
+  if (best.mr == 0) return false;
+  ContractionShape h = *contraction_shape(sp, best.swap, best.lines);
+  double k = size_of(h.extent_k(sp)), m = size_of(h.extent_m(sp)), q = size_of(h.line(sp, sp.axes[h.v_axes[0]].extent));
+  // Few rows: every element of V is used a few times only, and packing it costs more than it saves.
+  bool packs = !prepared(sp.operands[h.v], h.v_axes);
+  if ((packs && m < 4) || k < 4 || m * q * k * batch_count(sp, h) < 4096) return false;
+  SpecConfig& c = sp.config;
+  c.name = "contraction";
+  c.swap = best.swap;
+  c.lines = best.lines;
+  c.mr = best.mr;
+  c.nr = best.nv * lanes;
+  c.vec_axis = sp.axes[h.v_axes.back()].name;
+  c.unroll = 1;
+  choose_blocks(sp, h, target, bytes);
+  sp.tasks = ceildiv(h.extent_m(sp), Dim(c.mc)) * ceildiv(sp.axes[h.v_axes[0]].extent, Dim(c.nc));
+  for (int a : h.batch) sp.tasks *= sp.axes[a].extent;
+  return true;
+}
+
+}  // namespace weft
