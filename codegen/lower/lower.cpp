@@ -151,9 +151,12 @@ Command& Lowering::command(CommandKind k) {
   return commands->back();
 }
 
-Status Lowering::launch(KernelSpec spec, const std::vector<int>& ids, const std::vector<std::string>& symbols) {
+Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector<std::string>& symbols) {
   collapse_axes(spec);
-  Dim scratch = choose_cpu(spec, target);
+  mark_constant(spec, ids);
+  choose_cpu(spec, target);
+  TRY(prepare_factors(spec, ids));
+  Dim scratch = scratch_cpu(spec);
   auto back = [&](const Dim& d) {
     return d.substitute([&](const std::string& s) -> std::optional<Dim> {
       for (size_t k = 0; k < symbols.size(); ++k)

@@ -18,6 +18,7 @@ struct Lowering {
   std::map<const Value*, int> tensors;         // value -> plan tensor
   std::map<Hash, int> kernels;
   std::map<int, int> constant_slots;           // module constant -> plan constant
+  std::map<std::string, int> prepared_factors; // tensor and form -> the prepared tensor
   std::set<const Value*> needed;               // values whose elements are needed at run time
   std::vector<Command>* commands = nullptr;    // where commands go now
   std::vector<std::string> nodes;              // provenance of what is being lowered
@@ -41,7 +42,10 @@ struct Lowering {
   // Builds one kernel that computes `outputs` (their tensors are made unless they exist) from `inputs`.
   Status kernel(const std::string& title, const std::vector<const Value*>& inputs, const std::vector<const Value*>& outputs);
   // Chooses, deduplicates and launches a spec. tensors: per pointer; symbols: per param.
-  Status launch(KernelSpec spec, const std::vector<int>& tensor_ids, const std::vector<std::string>& symbols);
+  Status launch(KernelSpec spec, std::vector<int> tensor_ids, const std::vector<std::string>& symbols);
+  // Constant factors of a contraction become tensors of the prepare region (prepare_factors.cpp).
+  void mark_constant(KernelSpec& spec, const std::vector<int>& tensor_ids) const;
+  Status prepare_factors(KernelSpec& spec, std::vector<int>& tensor_ids);
   Command& command(CommandKind k);
 
   // --- per-op rules in other files; each returns true when it handled the op

@@ -1,0 +1,50 @@
+// Weights of contractions are laid out as the kernel walks them once, when the model is loaded, instead of in every run.
+#include <algorithm>
+
+#include "codegen/cpu/contraction_shape.h"
+#include "codegen/lower/lowering.h"
+
+namespace weft {
+
+// Marks the operands whose memory never changes.
+void Lowering::mark_constant(KernelSpec& spec, const std::vector<int>& ids) const {
+  if (commands == &out.plan.prepare.commands) return;
+  for (SpecOperand& o : spec.operands) {
+    Storage s = out.plan.buffers[out.plan.tensors[ids[o.ptr]].buffer].storage;
+    o.constant = !o.write && (s == Storage::constant || s == Storage::prepared);
+  }
+}
+
+Status Lowering::prepare_factors(KernelSpec& spec, std::vector<int>& ids) {
+  for (int factor : contraction_factors(spec)) {
+    Shape dims;
+    auto copy = prepare_factor(spec, factor, &dims);
+    if (!copy) continue;
+    SpecOperand& o = spec.operands[factor];
+    int source = ids[o.ptr];
+    // Equal forms of one tensor are made once.
+    std::string key = std::to_string(source) + " " + print_spec(*copy);
+    auto [it, fresh] = prepared_factors.emplace(key, -1);
+    if (fresh) {
+      int t = temp(plan().tensors[source].name + ".prepared", o.dtype, dims);
+      plan().buffers[plan().tensors[t].buffer].storage = Storage::prepared;
+      it->second = t;
+      auto* saved = std::exchange(commands, &plan().prepare.commands);
+      Status s = launch(std::move(*copy), {source, t}, {});
+      commands = saved;
+      TRY(s);
+    }
+    bool shared = std::count_if(spec.operands.begin(), spec.operands.end(), [&](const SpecOperand& x) { return x.ptr == o.ptr; }) > 1;
+    if (shared) {
+      o.ptr = spec.num_ptrs++;
+      ids.push_back(it->second);
+    } else {
+      ids[o.ptr] = it->second;
+    }
+    o.tile = factor_tile(spec, factor);
+  }
+  for (SpecOperand& o : spec.operands) o.constant = false;
+  return {};
+}
+
+}  // namespace weft

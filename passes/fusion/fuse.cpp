@@ -1,0 +1,214 @@
+// fuse: forms `fused` regions, each of which becomes one kernel.
+//
+// A region is a chain or tree of elementwise ops around at most one anchor: a contraction, convolution, pool or reduction
+// with elementwise ops on its result; softmax or a normalisation with ones on both sides; a reduction or a padding with
+// ones on its operand. Only the region's last op is read from outside, so nothing is computed twice and no cycle arises.
+// An op is never moved where its elements would be computed more often than before.
+#include <algorithm>
+
+#include "ir/core/builder.h"
+#include "ir/ops/norm.h"
+#include "ir/ops/structure.h"
+#include "passes/pass_manager.h"
+
+namespace weft {
+
+namespace {
+
+// What a region may do with an op.
+enum class Role : uint8_t {
+  none,         // stays alone
+  pointwise,    // anywhere
+  source,       // anchor: ops on its result only (contractions, convolutions, pools, gathers)
+  row,          // anchor: ops on both sides
+  sink,         // anchor: ops on its operand only
+};
+
+Role role_of(const Op& op) {
+  const OpDef& def = op_def(op);
+  for (const Value* v : op.operands)
+    if (v && !v->type.is_ranked()) return Role::none;
+  for (const auto& r : op.results)
+    if (!r->type.is_ranked() || r->known || r->type.dtype == DType::str) return Role::none;
+  if (has_trait(op, kNondeterministic) || has_trait(op, kHostOnly)) return Role::none;
+  if (op.num_results() != 1) return Role::none;
+  if (def.scalar) return Role::pointwise;
+  switch (op.kind) {
+    case OpKind::batch_normalization: return op.attr<BatchNormAttrs>().training_mode ? Role::none : Role::pointwise;
+    case OpKind::contract: case OpKind::conv: case OpKind::gather: case OpKind::max_pool: case OpKind::average_pool: return Role::source;
+    case OpKind::softmax: case OpKind::log_softmax: case OpKind::layer_normalization: case OpKind::rms_normalization: return Role::row;
+    case OpKind::reduce_sum: case OpKind::reduce_mean: case OpKind::reduce_max: case OpKind::reduce_min: case OpKind::reduce_l2: return Role::row;
+    case OpKind::pad: return Role::sink;
+    default: return Role::none;
+  }
+}
+
+struct Region {
+  std::vector<Op*> ops;    // in reverse order; the first one is the last
+  Op* anchor = nullptr;
+  std::set<const Op*> feeders;  // elementwise ops before the anchor
+  Shape before, after;     // dims of the elementwise ops before and after the anchor
+};
+constexpr size_t kMostOps = 48;  // a kernel beyond that is slow to compile and runs out of registers
+
+class Fuser {
+ public:
+  explicit Fuser(Graph& g) : graph_(g) {}
+
+  bool run() {
+    for (auto it = graph_.ops.rbegin(); it != graph_.ops.rend(); ++it) place(**it);
+    bool changed = false;
+    for (Region& r : regions_)
+      if (r.ops.size() > 1) {
+        build(r);
+        changed = true;
+      }
+    return changed;
+  }
+
+ private:
+  void place(Op& op) {
+    Role role = role_of(op);
+    if (role == Role::none) return;
+    int into = consumer_region(op);
+    if (into >= 0 && joins(op, role, regions_[into])) {
+      regions_[into].ops.push_back(&op);
+      region_of_[&op] = into;
+      return;
+    }
+    Region r;
+    r.ops = {&op};
+    r.after = op.result()->type.shape;
+    r.before = r.after;
+    if (role != Role::pointwise) set_anchor(r, op, role);
+    region_of_[&op] = static_cast<int>(regions_.size());
+    regions_.push_back(std::move(r));
+  }
+
+  // The one region that holds every reader of the op's result; -1: there is none.
+  int consumer_region(const Op& op) const {
+    const Value* v = op.result();
+    if (v->uses.empty() || v->is_output()) return -1;
+    int found = -1;
+    for (const Use& u : v->uses) {
+      auto it = region_of_.find(u.op);
+      if (it == region_of_.end() || (found >= 0 && it->second != found)) return -1;
+      found = it->second;
+    }
+    return found;
+  }
+
+  void set_anchor(Region& r, Op& op, Role role) {
+    r.anchor = &op;
+    bool takes_operand = role == Role::row || role == Role::sink;
+    r.before = takes_operand ? op.operands[0]->type.shape : Shape{};
+  }
+
+  bool joins(Op& op, Role role, Region& r) {
+    const Value* v = op.result();
+    if (r.ops.size() >= kMostOps) return false;
+    size_t before = 0;
+    for (const Use& u : v->uses) {
+      // Operands of an anchor besides the first are read once per row or per window.
+      if (!op_def(*u.op).scalar && u.index != 0) return false;
+      before += u.op == r.anchor || r.feeders.count(u.op);
+    }
+    if (before > 0) {
+      bool takes = role_of(*r.anchor) != Role::source;
+      if (!takes || before != v->uses.size() || role != Role::pointwise || v->type.shape != r.before) return false;
+      r.feeders.insert(&op);
+      return true;
+    }
+    if (v->type.shape != r.after) return false;
+    if (role == Role::pointwise) return true;
+    if (r.anchor || role == Role::sink) return false;
+    set_anchor(r, op, role);
+    return true;
+  }
+
+  // Constants that a kernel writes as literals stay inside.
+  static bool literal(const Value* v) {
+    const Constant* c = constant_of(v);
+    return c && c->dtype != DType::str && (c->numel() == 1 || (c->source == Constant::Source::splat && c->dims.size() < 2));
+  }
+
+  static const char* family(const Region& r) {
+    if (!r.anchor) return "pointwise";
+    switch (op_def(*r.anchor).family) {
+      case Family::contraction: return "contraction";
+      case Family::pool: return "pool";
+      case Family::reduce: return "reduce";
+      case Family::norm: return "norm";
+      default: return "move";
+    }
+  }
+
+  void build(Region& r) {
+    std::reverse(r.ops.begin(), r.ops.end());
+    Op* last = r.ops.back();
+    auto body = std::make_unique<Graph>();
+    body->name = "body";
+    body->module = graph_.module;
+    std::map<const Value*, Value*> image;
+    std::vector<Value*> operands;
+    Builder inside(body.get());
+    for (Op* op : r.ops) {
+      std::vector<Value*> in;
+      for (Value* v : op->operands) in.push_back(v ? inner_value(v, image, operands, inside) : nullptr);
+      inside.provenance = op->provenance;
+      auto made = inside.create(op->kind, in, op->attrs->clone());
+      CHECK(made.ok());
+      (*made)->result()->name = op->result()->name;
+      image[op->result()] = (*made)->result();
+    }
+    body->outputs = {image.at(last->result())};
+    Builder outside(&graph_, last);
+    for (Op* op : r.ops) merge_provenance(outside.provenance, op->provenance);
+    FusedAttrs attrs;
+    attrs.family = family(r);
+    std::vector<std::unique_ptr<Graph>> graphs;
+    graphs.push_back(std::move(body));
+    auto fused = outside.create(OpKind::fused, operands, std::make_unique<FusedAttrs>(attrs), 1, std::move(graphs));
+    CHECK(fused.ok());
+    Value* to = (*fused)->result();
+    to->name = last->result()->name;
+    to->type = last->result()->type;
+    graph_.replace_uses(last->result(), to);
+    for (size_t k = r.ops.size(); k-- > 0;) graph_.erase(r.ops[k]);
+  }
+
+  Value* inner_value(Value* v, std::map<const Value*, Value*>& image, std::vector<Value*>& operands, Builder& inside) {
+    Value*& in = image[v];
+    if (in) return in;
+    if (literal(v)) {
+      in = inside.constant(v->def->attr<ConstantAttrs>().value.id);
+    } else {
+      in = inside.graph()->add_input(v->type, v->name);
+      in->known = v->known;
+      operands.push_back(v);
+    }
+    return in;
+  }
+
+  Graph& graph_;
+  std::vector<Region> regions_;
+  std::map<const Op*, int> region_of_;
+};
+
+bool fuse_graph(Graph& g) {
+  bool changed = false;
+  for (auto& op : g.ops)
+    if (op->kind != OpKind::fused)
+      for (auto& sub : op->graphs) changed = fuse_graph(*sub) || changed;
+  return Fuser(g).run() || changed;
+}
+
+}  // namespace
+
+Result<bool> pass_fuse(Module& m, PassContext&) {
+  bool changed = false;
+  for (auto& g : m.graphs) changed = fuse_graph(*g) || changed;
+  return changed;
+}
+
+}  // namespace weft
