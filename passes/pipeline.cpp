@@ -8,6 +8,9 @@ std::vector<Stage> pipeline_of(int opt_level) {
   std::vector<Stage> out;
   // Everything later looks at single uses and equal operands.
   out.push_back({{"eliminate-dead", "eliminate-common"}, 4});
+  // Last: what lies inside a region is out of reach for rewrites.
+  out.push_back({{"explicit-padding"}, 1});
+  out.push_back({{"fuse"}, 1});
   return out;
 }
 

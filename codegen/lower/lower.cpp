@@ -254,7 +254,9 @@ Status Lowering::op(Op& op) {
       tensors[body.outputs[k]] = tensors[op.result(static_cast<int>(k))];
       outputs.push_back(body.outputs[k]);
     }
-    return kernel("fused", inputs, outputs);
+    Status s = kernel("fused", inputs, outputs);
+    // What is no single kernel after all runs op by op.
+    return s.ok() || s.error().code != Code::kUnsupported ? s : graph(body);
   }
   if (!has_rule(op)) {
     Error e = unsupported(std::string(op_name(op.kind)) + " on " + target.to_string());

@@ -108,7 +108,7 @@ Result<int> SpecBuilder::emit(const Value* v, const Index& idx) {
   std::string key = std::to_string(reinterpret_cast<uintptr_t>(v)) + "[" + shape_text(idx) + "]" + guards_text(guards_, guard_fill_);
   if (auto it = cx_->memo.find(key); it != cx_->memo.end()) return it->second;
   int id;
-  if (external_.count(v) || !v->def) {
+  if (external_.count(v) || !v->def || constant_of(v)) {
     id = load(v, idx);
   } else {
     const Op& op = *v->def;

@@ -6,6 +6,7 @@
 // An op is never moved where its elements would be computed more often than before.
 #include <algorithm>
 
+#include "ir/base/check.h"
 #include "ir/core/builder.h"
 #include "ir/ops/norm.h"
 #include "ir/ops/structure.h"
