@@ -94,7 +94,8 @@ Status Compilation::load_file(const std::string& path) {
   if (path.ends_with(".weft")) return unsupported("compiled artefacts (.weft) cannot be read yet: " + path);
   return timed("import", [&]() -> Status {
     TRY_ASSIGN(auto file, MappedFile::open(path));
-    if (is_module_text({file->data(), file->size()})) {
+    from_onnx_ = !is_module_text({file->data(), file->size()});
+    if (!from_onnx_) {
       TRY_ASSIGN(module_, load_module(path));
     } else {
       TRY_ASSIGN(ImportOptions o, import_options(options_));

@@ -22,6 +22,7 @@ class Compilation {
   // The same from memory.
   Status load_bytes(std::span<const std::byte> bytes);
   void adopt(std::unique_ptr<Module> module);
+  bool from_onnx() const { return from_onnx_; }  // what was loaded by file
   // Applies options.shapes.
   Status apply_shapes();
   // The passes of the optimisation level.
@@ -53,6 +54,7 @@ class Compilation {
   api::CompileOptions options_;
   Reporter reporter_;
   std::unique_ptr<Module> module_;
+  bool from_onnx_ = false;
   Lowered lowered_;
   api::CompileStats stats_;
 };

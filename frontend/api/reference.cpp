@@ -65,37 +65,45 @@ Error input_error(const std::string& name, const std::string& what) {
 }
 
 // Dtype, rank and fixed dims; equal symbols in several inputs are equal numbers.
-Status check_input(const Value& in, const api::Tensor& t, SymbolValues& symbols) {
+Status check_input(const Value& in, const HostValue& v, SymbolValues& symbols) {
   const Type& type = in.type;
   if (!type.is_tensor()) return {};
-  if (t.dtype() != type.dtype) return input_error(in.name, std::string("has elements of type ") + dtype_name(t.dtype()) + ", expected " + dtype_name(type.dtype));
+  if (v.kind != HostValue::Kind::tensor) return input_error(in.name, "is no tensor, expected " + type.to_string());
+  const Tensor& t = v.tensor;
+  if (t.dtype != type.dtype) return input_error(in.name, std::string("has elements of type ") + dtype_name(t.dtype) + ", expected " + dtype_name(type.dtype));
   if (!type.ranked) return {};
   if (t.rank() != type.rank()) return input_error(in.name, "has rank " + std::to_string(t.rank()) + ", expected " + type.to_string());
   for (int k = 0; k < t.rank(); ++k) {
     const Dim& d = type.shape[k];
     std::optional<int64_t> want = d.eval(symbols);
-    if (!want && d.is_symbol()) symbols[d.symbol_name()] = t.dims()[k];
-    else if (want && *want != t.dims()[k]) return input_error(in.name, "has dim " + std::to_string(k) + " = " + std::to_string(t.dims()[k]) + ", expected " + std::to_string(*want) + " in " + type.to_string());
+    if (!want && d.is_symbol()) symbols[d.symbol_name()] = t.dims[k];
+    else if (want && *want != t.dims[k]) return input_error(in.name, "has dim " + std::to_string(k) + " = " + std::to_string(t.dims[k]) + ", expected " + std::to_string(*want) + " in " + type.to_string());
   }
   return {};
 }
 
 }  // namespace
 
+Result<std::vector<HostValue>> evaluate_values(const Module& m, std::vector<HostValue> inputs) {
+  const Graph& g = *m.main();
+  if (inputs.size() != g.inputs.size()) return usage("the model has " + std::to_string(g.inputs.size()) + " inputs, " + std::to_string(inputs.size()) + " are given");
+  SymbolValues symbols;
+  for (size_t i = 0; i < inputs.size(); ++i) TRY(check_input(*g.inputs[i], inputs[i], symbols));
+  return evaluate(g, std::move(inputs));
+}
+
 Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTensors& inputs) {
   const Graph& g = *m.main();
   std::vector<HostValue> values;
-  SymbolValues symbols;
   for (auto& in : g.inputs) {
     const api::Tensor* t = inputs.find(in->name);
     if (!t || t->empty()) return input_error(in->name, "is missing");
-    TRY(check_input(*in, *t, symbols));
     TRY_ASSIGN(Tensor host, to_host_tensor(*t));
     values.emplace_back(std::move(host));
   }
   for (const api::NamedTensor& t : inputs)
     if (std::none_of(g.inputs.begin(), g.inputs.end(), [&](auto& in) { return in->name == t.name; })) return input_error(t.name, "is not one of the model");
-  TRY_ASSIGN(std::vector<HostValue> results, evaluate(g, std::move(values)));
+  TRY_ASSIGN(std::vector<HostValue> results, evaluate_values(m, std::move(values)));
   api::NamedTensors out;
   std::vector<api::PortInfo> ports = describe_outputs(m);
   for (size_t i = 0; i < results.size(); ++i) {

@@ -15,7 +15,9 @@ Result<api::Tensor> from_host_value(const HostValue& v);
 Result<std::vector<api::PortInfo>> describe_inputs(const Module& m);
 std::vector<api::PortInfo> describe_outputs(const Module& m);  // those that are no ranked tensors have no dims
 
-// All outputs, in order. Errors of inputs that do not fit are kUsage, as of Context::run.
+// All outputs, in order; inputs in order, of any type. Errors of tensors that do not fit are kUsage, as of Context::run.
+Result<std::vector<HostValue>> evaluate_values(const Module& m, std::vector<HostValue> inputs);
+// The same by name.
 Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTensors& inputs);
 
 }  // namespace weft

@@ -34,13 +34,18 @@ void add_target_options(Verb& v, Cli& cli) {
   v.number("--threads", cli.common.compile.threads, 0, 1024, "threads for kernels and for compiling; 0: all processors");
 }
 
-void add_compile_options(Verb& v, Cli& cli) {
+void add_model_options(Verb& v, Cli& cli) {
   api::CompileOptions& o = cli.common.compile;
   v.list("--shapes", o.shapes, "NAME=1x3x224x224 fixes dims; NAME=1..32x3x224x224@8 gives a range and the value to optimise for; ? leaves a dim open");
+  v.text("--external-data-root", o.external_data_root, "folder in which files of external data may lie, links included");
+}
+
+void add_compile_options(Verb& v, Cli& cli) {
+  api::CompileOptions& o = cli.common.compile;
+  add_model_options(v, cli);
   v.number("-O", o.opt_level, 0, 3, "optimisation level");
   v.list("--disable-pass", o.disabled_passes, "a pass to leave out; see `weft opt --list-passes`");
   v.text("--dump-ir", o.dump_ir, "write the module after each pass that changed it into this folder");
-  v.text("--external-data-root", o.external_data_root, "folder in which files of external data may lie, links included");
   v.text("--cache-dir", o.cache_dir, "folder of compiled kernels; default: $WEFT_CACHE_DIR, else ~/.cache/weft");
   v.flag("--no-cache", cli.common.no_cache, "compile every kernel, and keep none");
 }

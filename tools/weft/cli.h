@@ -42,7 +42,9 @@ struct Cli {
 Verb& add_verb(Cli& cli, const std::string& name, const std::string& help, std::function<Status()> work);
 // --target, --threads
 void add_target_options(Verb& v, Cli& cli);
-// --shapes, -O, --disable-pass, --dump-ir, --external-data-root, --cache-dir, --no-cache
+// --shapes, --external-data-root
+void add_model_options(Verb& v, Cli& cli);
+// These, and -O, --disable-pass, --dump-ir, --cache-dir, --no-cache
 void add_compile_options(Verb& v, Cli& cli);
 
 // The options as compile() takes them, with callbacks to the log, for after parsing.

@@ -1,0 +1,135 @@
+// weft compile: a model through all stages. Its texts go to stdout (--emit) or into files (-o); without either the kernels
+// are compiled too, and lie in the cache for the next run.
+#include <filesystem>
+
+#include "frontend/api/compilation.h"
+#include "ir/base/text.h"
+#include "ir/text/module_file.h"
+#include "tools/weft/cli.h"
+#include "tools/weft/npy.h"
+
+namespace weft::cli {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct CompileArgs {
+  std::string model, emit, output;
+  bool stats = false;
+};
+
+std::string kernels_text(const Lowered& lowered) {
+  std::string text;
+  for (const KernelSpec& s : lowered.specs) text += (text.empty() ? "" : "\n") + print_spec(s);
+  return text;
+}
+
+// Kernels are numbered in the order of the plan's table.
+std::string kernel_file(const Lowered& lowered, size_t i) {
+  std::string number = std::to_string(i);
+  number.insert(0, number.size() < 3 ? 3 - number.size() : 0, '0');
+  return number + "_" + lowered.plan.kernels[i].name + ".wkernel";
+}
+
+Status write_folder(const Module& m, const Lowered& lowered, const std::string& folder, std::vector<std::string>& files) {
+  std::error_code ec;
+  fs::create_directories(folder + "/kernels", ec);
+  if (ec) return resources("cannot make the folder " + folder + ": " + ec.message());
+  const std::string stem = folder + "/" + (m.name.empty() || m.name.find('/') != std::string::npos ? "model" : m.name);
+  TRY(save_module(m, stem + ".wir"));
+  TRY(write_file(stem + ".wplan", print_plan(lowered.plan)));
+  files = {stem + ".wir", stem + ".wplan"};
+  for (size_t i = 0; i < lowered.specs.size(); ++i) {
+    files.push_back(folder + "/kernels/" + kernel_file(lowered, i));
+    TRY(write_file(files.back(), print_spec(lowered.specs[i])));
+  }
+  return {};
+}
+
+// The text that is asked for, by --emit or by the output file's extension.
+Status write_texts(Compilation& c, const CompileArgs& a, std::vector<std::string>& files) {
+  std::string kind = a.emit;
+  if (kind.empty() && a.output.ends_with(".wir")) kind = "wir";
+  if (kind.empty() && a.output.ends_with(".wplan")) kind = "wplan";
+  if (kind.empty() && a.output.ends_with(".wkernel")) kind = "wkernel";
+  if (kind.empty()) return write_folder(c.module(), c.lowered(), a.output, files);
+  if (!a.output.empty()) files.push_back(a.output);
+  if (kind == "wir" && !a.output.empty()) return save_module(c.module(), a.output);
+  const std::string text = kind == "wir" ? print_module(c.module()) : kind == "wplan" ? print_plan(c.lowered().plan) : kernels_text(c.lowered());
+  if (!a.output.empty()) return write_file(a.output, text);
+  return print(text), Status();
+}
+
+std::string stats_text(const api::CompileStats& s) {
+  auto bytes = [](int64_t n) { return human_bytes(static_cast<double>(n)); };
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [stage, ms] : s.stage_ms) rows.push_back({stage, ms_text(ms)});
+  rows.push_back({"total", ms_text(s.total_ms)});
+  std::string text = table({"stage", "ms"}, rows) + "\n";
+  char ratio[32] = "";
+  if (s.max_live_bytes > 0) std::snprintf(ratio, sizeof ratio, " (%.3f of it)", static_cast<double>(s.arena_bytes) / static_cast<double>(s.max_live_bytes));
+  text += "kernels    " + std::to_string(s.kernels) + ": " + std::to_string(s.kernels_compiled) + " compiled, " + std::to_string(s.kernels_cached) + " from the cache, " + bytes(s.code_bytes) + " of code\n";
+  text += "commands   " + std::to_string(s.commands) + "\n";
+  text += "constants  " + bytes(s.constant_bytes) + "\n";
+  text += "arena      " + bytes(s.arena_bytes) + "; most bytes alive at once " + bytes(s.max_live_bytes) + ratio + "\n";
+  return text;
+}
+
+Status check_args(const CompileArgs& a) {
+  if (a.output.ends_with(".weft")) {
+    Error e = unsupported("compiled artefacts (.weft) cannot be written yet");
+    return e.with_hint("-o FOLDER writes the texts; `weft run` and `weft bench` compile in memory and keep kernels in the cache"), e;
+  }
+  if (a.emit.empty() || !a.stats || !a.output.empty()) return {};
+  Error e = usage("--stats and --emit would both print on stdout");
+  return e.with_hint("write the text to a file with -o"), e;
+}
+
+Status compile_model(Cli& cli, const CompileArgs& a) {
+  TRY(check_args(a));
+  Compilation c(compile_options(cli));
+  TRY(c.load_file(a.model));
+  TRY(c.apply_shapes());
+  for (const std::string& note : c.stats().notes) cli.log.info(note);
+  TRY(c.optimise());
+  std::vector<std::string> files;
+  const bool texts = !a.emit.empty() || !a.output.empty();
+  if (a.emit == "wir" && !a.stats && !cli.json()) return write_texts(c, a, files);  // what cannot be lowered prints too
+  TRY(c.lower());
+  if (texts && !(cli.json() && a.output.empty())) TRY(write_texts(c, a, files));
+  for (const std::string& f : files) cli.log.debug("wrote " + f);
+  if (texts && !a.stats && !cli.json()) {
+    cli.log.end_progress();
+    if (!files.empty()) print("wrote " + files.front() + (files.size() > 1 ? " and " + std::to_string(files.size() - 1) + " more files\n" : "\n"));
+    return {};
+  }
+  TRY_ASSIGN(api::Executable exe, c.build());
+  cli.log.end_progress();
+  if (!cli.json()) return print(stats_text(exe.stats())), Status();
+  Json j;
+  j["model"] = a.model;
+  j["target"] = exe.target();
+  j["threads"] = exe.threads();
+  j["inputs"] = to_json(exe.inputs());
+  j["outputs"] = to_json(exe.outputs());
+  j["files"] = files;
+  j["stats"] = to_json(exe.stats());
+  return cli.emit(j);
+}
+
+}  // namespace
+
+void add_compile(Cli& cli) {
+  auto a = std::make_shared<CompileArgs>();
+  Verb& v = add_verb(cli, "compile", "Compile a model; write its texts, show what it costs", [&cli, a] { return compile_model(cli, *a); });
+  v.positional("model", a->model, "an .onnx or .wir file");
+  v.choice("--emit", a->emit, {"wir", "wkernel", "wplan"}, "print a text: the module after the passes, the kernels, the host program; no kernel is compiled then");
+  v.text("-o,--output", a->output, "a folder for all three texts, or one file (.wir, .wkernel, .wplan, or what --emit says)");
+  v.flag("--stats", a->stats, "also compile the kernels: stage times in ms, kernels, bytes of code, constants and arena; the default without -o and --emit");
+  add_target_options(v, cli);
+  add_compile_options(v, cli);
+  v.epilog("\nExamples:\n  weft compile model.onnx --stats\n  weft compile model.onnx --emit wplan\n  weft compile model.onnx --target cpu:x86-64-v3 --shapes x=1..8x3x224x224 -o texts/");
+}
+
+}  // namespace weft::cli

@@ -1,0 +1,131 @@
+// weft doctor: what is there on this machine, what is not, and how to get it.
+#include <dlfcn.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+
+#include "codegen/backend.h"
+#include "frontend/onnx/describe.h"
+#include "ir/base/text.h"
+#include "runtime/cache/disk_cache.h"
+#include "runtime/cpu/thread_pool.h"
+#include "tools/weft/cli.h"
+
+namespace weft::cli {
+
+namespace {
+
+struct Finding {
+  std::string key, what;   // of the JSON, of the table
+  bool ok = true;
+  std::string value, fix;  // fix: a command or advice where something is missing
+};
+
+std::string cpu_model() {
+  std::ifstream f("/proc/cpuinfo");
+  for (std::string line; std::getline(f, line);)
+    if (line.rfind("model name", 0) == 0 && line.find(": ") != std::string::npos) return line.substr(line.find(": ") + 2);
+  utsname u{};
+  return uname(&u) == 0 ? u.machine : "unknown";
+}
+
+int64_t memory_kib(const std::string& key) {
+  std::ifstream f("/proc/meminfo");
+  for (std::string line; std::getline(f, line);)
+    if (line.rfind(key + ":", 0) == 0) return std::strtoll(line.c_str() + key.size() + 1, nullptr, 10);
+  return 0;
+}
+
+Finding find_target() {
+  Result<Target> t = parse_target("cpu");
+  if (!t.ok()) return {"target", "target", false, t.error().message, t.error().hint};
+  return {"target", "target", true, t->to_string() + ", vectors of " + std::to_string(t->vector_bytes) + " bytes", ""};
+}
+
+Finding find_levels() {
+  std::string levels;
+  for (const char* name : {"x86-64-v2", "x86-64-v3", "x86-64-v4", "armv8-a"}) {
+    Result<Target> t = parse_target(std::string("cpu:") + name);
+    if (t.ok() && runs_here(*t)) levels += (levels.empty() ? "cpu:" : ", cpu:") + std::string(name);
+  }
+  return {"levels", "levels that run here", !levels.empty(), levels.empty() ? "none" : levels, levels.empty() ? "compile for another machine with --target" : ""};
+}
+
+Finding find_cache(const std::string& given) {
+  Finding f{"cache", "kernel cache", false, "", "set WEFT_CACHE_DIR to a folder that only you may write to"};
+  Result<std::string> folder = given.empty() ? default_cache_folder() : given;
+  if (!folder.ok()) return f.value = folder.error().message, f;
+  Result<DiskCache> cache = DiskCache::open(*folder, "kernels");
+  if (!cache.ok()) return f.value = cache.error().message, f;
+  Result<CacheStats> stats = cache->stat();
+  if (!stats.ok()) return f.value = stats.error().message, f;
+  f.ok = true;
+  f.fix.clear();
+  f.value = cache->folder() + ": " + std::to_string(stats->entries) + " kernels, " + human_bytes(static_cast<double>(stats->bytes));
+  return f;
+}
+
+// Opens it as a compilation would; nothing else in this program does.
+Finding find_compiler() {
+  Finding f{"llvm", "LLVM code generator", true, cpu_compiler_path(), ""};
+  Result<KernelCompiler*> c = cpu_compiler();
+  if (c.ok()) return f;
+  f.ok = false;
+  f.value = c.error().message;
+  f.fix = c.error().hint;
+  return f;
+}
+
+Finding find_driver(const char* key, const char* what, const char* library) {
+  void* handle = dlopen(library, RTLD_LAZY | RTLD_LOCAL);
+  if (handle) dlclose(handle);
+  return {key, what, true, std::string(library) + (handle ? " is there" : " is not there") + "; this version of weft does not use it", ""};
+}
+
+std::vector<Finding> examine(const std::string& cache_dir) {
+  std::vector<Finding> out;
+  out.push_back({"weft", "weft", true, api::version(), ""});
+  out.push_back({"cpu", "processor", true, cpu_model() + ", " + std::to_string(usable_cores()) + " of " + std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) + " processors usable", ""});
+  out.push_back(find_target());
+  out.push_back(find_levels());
+  out.push_back({"memory", "memory", true, human_bytes(static_cast<double>(memory_kib("MemAvailable")) * 1024) + " available of " + human_bytes(static_cast<double>(memory_kib("MemTotal")) * 1024), ""});
+  out.push_back(find_compiler());
+  out.push_back(find_cache(cache_dir));
+  out.push_back({"onnx", "ONNX", true, onnx_version() + ", opsets up to " + std::to_string(newest_opset()), ""});
+  out.push_back({"protobuf", "protobuf", true, protobuf_version(), ""});
+  out.push_back(find_driver("cuda", "CUDA driver", "libcuda.so.1"));
+  return out;
+}
+
+Status run_doctor(Cli& cli) {
+  std::vector<Finding> findings = examine(cli.common.compile.cache_dir);
+  if (cli.json()) {
+    Json j;
+    for (const Finding& f : findings) {
+      j["findings"][f.key]["ok"] = f.ok;
+      j["findings"][f.key]["value"] = f.value;
+      if (!f.fix.empty()) j["findings"][f.key]["fix"] = f.fix;
+    }
+    return cli.emit(j);
+  }
+  std::string text;
+  for (const Finding& f : findings) {
+    std::string head = f.what + std::string(f.what.size() < 22 ? 22 - f.what.size() : 1, ' ');
+    text += head + (f.ok ? "" : "missing: ") + f.value + "\n";
+    if (!f.fix.empty()) text += std::string(22, ' ') + "→ " + f.fix + "\n";
+  }
+  print(text);
+  return {};
+}
+
+}  // namespace
+
+void add_doctor(Cli& cli) {
+  Verb& v = add_verb(cli, "doctor", "Show what is present and absent on this machine", [&cli] { return run_doctor(cli); });
+  v.text("--cache-dir", cli.common.compile.cache_dir, "default: $WEFT_CACHE_DIR, else ~/.cache/weft");
+}
+
+}  // namespace weft::cli

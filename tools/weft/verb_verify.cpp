@@ -1,0 +1,204 @@
+// weft verify: whether a model computes what it should; see verify_case.h for what it is held against.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "ir/base/text.h"
+#include "runtime/cpu/thread_pool.h"
+#include "tools/weft/cli.h"
+#include "tools/weft/jobs.h"
+#include "tools/weft/verify_case.h"
+
+namespace weft::cli {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct VerifyArgs {
+  std::vector<std::string> paths, filters;
+  VerifyOptions options;
+  int jobs = 0;
+  bool all = false;
+};
+
+// --- finding cases ----------------------------------------------------------------------------------------------------
+
+bool has_data_sets(const fs::path& folder) {
+  std::error_code ec;
+  return std::any_of(fs::directory_iterator(folder, ec), fs::directory_iterator(), [](const auto& e) { return e.path().filename().string().rfind("test_data_set_", 0) == 0; });
+}
+
+// A folder with model.onnx or model.wir is one case. Another folder stands for the folders and .onnx files in it.
+void find_cases(const fs::path& at, const std::string& name, int depth, std::vector<VerifyCase>& cases) {
+  for (const char* file : {"model.onnx", "model.wir"})
+    if (fs::exists(at / file)) return cases.push_back({name, (at / file).string(), has_data_sets(at) ? at.string() : ""}), void();
+  std::error_code ec;
+  std::vector<fs::path> entries;
+  for (const auto& e : fs::directory_iterator(at, ec)) entries.push_back(e.path());
+  std::sort(entries.begin(), entries.end());
+  for (const fs::path& p : entries) {
+    const std::string below = (depth ? name + "/" : "") + p.filename().string();
+    if (fs::is_directory(p, ec) && depth < 8) find_cases(p, below, depth + 1, cases);
+    else if (p.extension() == ".onnx") cases.push_back({below, p.string(), ""});
+  }
+}
+
+Result<std::vector<VerifyCase>> collect(const VerifyArgs& a) {
+  std::vector<VerifyCase> cases;
+  for (const std::string& path : a.paths) {
+    std::error_code ec;
+    fs::path p = fs::absolute(path, ec).lexically_normal();
+    if (!p.has_filename()) p = p.parent_path();
+    const size_t before = cases.size();
+    if (fs::is_directory(p, ec)) find_cases(p, p.filename().string(), 0, cases);
+    else if (fs::exists(p, ec)) cases.push_back({p.filename().string(), p.string(), ""});
+    else return usage("there is no file or folder " + path);
+    if (cases.size() == before) {
+      Error e = usage("the folder " + path + " holds no cases");
+      return e.with_hint("a case is a folder with model.onnx and test_data_set_0/{input,output}_0.pb, or an .onnx file"), e;
+    }
+  }
+  auto left_out = [&](const VerifyCase& c) {
+    return !a.filters.empty() && std::none_of(a.filters.begin(), a.filters.end(), [&](const std::string& f) { return c.name.find(f) != std::string::npos; });
+  };
+  std::erase_if(cases, left_out);
+  if (cases.empty()) return usage("no case has " + join(a.filters, " or ") + " in its name");
+  return cases;
+}
+
+// --- running them -----------------------------------------------------------------------------------------------------
+
+std::string encode(const CaseResult& r) {
+  std::string s(sizeof(double) * 3 + 1, '\0');
+  const double numbers[3] = {r.max_abs, r.max_rel, r.ms};
+  s[0] = static_cast<char>(r.status);
+  std::memcpy(s.data() + 1, numbers, sizeof numbers);
+  return s + r.reason;
+}
+
+CaseResult decode(const std::string& s) {
+  double numbers[3];
+  std::memcpy(numbers, s.data() + 1, sizeof numbers);
+  return {static_cast<CaseStatus>(s[0]), s.substr(1 + sizeof numbers), numbers[0], numbers[1], numbers[2]};
+}
+
+Result<std::vector<CaseResult>> run_cases(Cli& cli, const VerifyArgs& a, const std::vector<VerifyCase>& cases) {
+  std::vector<CaseResult> results(cases.size(), CaseResult{CaseStatus::cancelled, "", 0, 0, 0});
+  VerifyOptions options = a.options;
+  options.compile = compile_options(cli);
+  if (cases.size() == 1) {
+    results[0] = run_case(cases[0], options);
+    return results;
+  }
+  const int jobs = std::min<int>(a.jobs > 0 ? a.jobs : usable_cores(), static_cast<int>(cases.size()));
+  if (options.compile.threads == 0) options.compile.threads = std::max(1, usable_cores() / jobs);
+  options.compile.progress = nullptr;  // a line per stage of every case is no progress
+  auto begin = std::chrono::steady_clock::now();
+  int ended = 0;
+  auto tell = [&](int i, CaseResult r) {
+    results[i] = std::move(r);
+    ++ended;
+    cli.log.progress("verify " + std::to_string(ended) + "/" + std::to_string(cases.size()) + ": " + cases[i].name, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  };
+  TRY(run_jobs(static_cast<int>(cases.size()), jobs, [&](int i) { return encode(run_case(cases[i], options)); }, [&](int i, std::string s) { tell(i, decode(s)); },
+               [&](int i, std::string why) { tell(i, {CaseStatus::failed, std::move(why), 0, 0, 0}); }, [&] { return cli.cancel.load(); }));
+  return results;
+}
+
+// --- report -----------------------------------------------------------------------------------------------------------
+
+std::string number(double v) {
+  char buffer[32];
+  std::snprintf(buffer, sizeof buffer, "%.3g", v);
+  return buffer;
+}
+
+std::string cases_text(const std::vector<VerifyCase>& cases, const std::vector<CaseResult>& results, bool all) {
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const CaseResult& r = results[i];
+    if (!all && cases.size() > 20 && r.status != CaseStatus::failed) continue;
+    rows.push_back({cases[i].name, status_name(r.status), number(r.max_abs), number(r.max_rel), ms_text(r.ms), r.reason});
+  }
+  return rows.empty() ? "" : table({"case", "status", "max abs", "max rel", "ms", "reason"}, rows, {1, 5}) + "\n";
+}
+
+// How often each reason was given, the most frequent first.
+std::string reasons_text(const std::vector<CaseResult>& results, CaseStatus status) {
+  std::map<std::string, int> count;
+  for (const CaseResult& r : results)
+    if (r.status == status) ++count[r.reason];
+  std::vector<std::pair<int, std::string>> order;
+  for (const auto& [reason, n] : count) order.emplace_back(-n, reason);
+  std::sort(order.begin(), order.end());
+  std::string text;
+  for (size_t i = 0; i < order.size() && i < 40; ++i) text += "  " + std::to_string(-order[i].first) + " × " + shorten(order[i].second, 160) + "\n";
+  if (order.size() > 40) text += "  and " + std::to_string(order.size() - 40) + " other reasons\n";
+  return text.empty() ? "" : std::string(status_name(status)) + ":\n" + text + "\n";
+}
+
+Json summary_json(const std::vector<VerifyCase>& cases, const std::vector<CaseResult>& results, const std::map<CaseStatus, int>& count) {
+  Json j, list = Json::array();
+  for (CaseStatus s : {CaseStatus::passed, CaseStatus::failed, CaseStatus::unsupported, CaseStatus::skipped}) j["summary"][status_name(s)] = count.at(s);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const CaseResult& r = results[i];
+    if (r.status == CaseStatus::cancelled) continue;
+    Json c;
+    c["name"] = cases[i].name;
+    c["status"] = status_name(r.status);
+    c["reason"] = r.reason;
+    c["max_abs"] = r.max_abs;
+    c["max_rel"] = r.max_rel;
+    c["ms"] = r.ms;
+    list.push_back(c);
+  }
+  j["cases"] = list;
+  return j;
+}
+
+Status verify_paths(Cli& cli, const VerifyArgs& a) {
+  TRY(parse_target(cli.common.compile.target));
+  TRY_ASSIGN(std::vector<VerifyCase> cases, collect(a));
+  TRY_ASSIGN(std::vector<CaseResult> results, run_cases(cli, a, cases));
+  cli.log.end_progress();
+  std::map<CaseStatus, int> count;
+  for (CaseStatus s : {CaseStatus::passed, CaseStatus::failed, CaseStatus::unsupported, CaseStatus::skipped, CaseStatus::cancelled}) count[s] = 0;
+  for (const CaseResult& r : results) ++count[r.status];
+  if (cli.json()) {
+    Json j = summary_json(cases, results, count);
+    j["target"] = cli.common.compile.target;
+    TRY(cli.emit(j));
+  } else {
+    std::string text = cases_text(cases, results, a.all);
+    if (cases.size() > 20) text += reasons_text(results, CaseStatus::unsupported) + reasons_text(results, CaseStatus::skipped);
+    print(text + std::to_string(count[CaseStatus::passed]) + " passed, " + std::to_string(count[CaseStatus::failed]) + " failed, " + std::to_string(count[CaseStatus::unsupported]) + " unsupported, " + std::to_string(count[CaseStatus::skipped]) + " skipped\n");
+  }
+  if (cli.cancel) return error(Code::kCancelled, std::to_string(count[CaseStatus::cancelled]) + " of " + std::to_string(cases.size()) + " cases were not run");
+  if (count[CaseStatus::failed]) return error(Code::kCheckFailed, std::to_string(count[CaseStatus::failed]) + " of " + std::to_string(cases.size()) + " cases failed");
+  return {};
+}
+
+}  // namespace
+
+void add_verify(Cli& cli) {
+  auto a = std::make_shared<VerifyArgs>();
+  Verb& v = add_verb(cli, "verify", "Compare a model with the reference evaluator, or with recorded outputs", [&cli, a] {
+    return verify_paths(cli, *a);
+  });
+  v.positionals("paths", a->paths, "a model: compiled against the evaluator, on generated inputs; a folder with model.onnx and test_data_set_*/{input,output}_*.pb: against the recorded outputs; a folder of these: all of them");
+  v.number("--rtol", a->options.rtol, "tolerance relative to the expected value");
+  v.number("--atol", a->options.atol, "tolerance added to it: |got - expected| <= atol + rtol * |expected|");
+  v.number("--range-tolerance", a->options.range_tolerance, "instead of both: a share of the range of each output's expected values, such as 1e-5");
+  v.list("--filter", a->filters, "only cases with TEXT in their name");
+  v.number("--jobs", a->jobs, 0, 256, "cases at once, each in a process of its own; 0: all processors");
+  v.flag("--all", a->all, "list every case, where there are more than 20");
+  add_input_options(v, a->options.inputs);
+  add_target_options(v, cli);
+  add_compile_options(v, cli);
+  v.epilog("\nExit code 1 when a case failed. Times are in ms.\nExamples:\n  weft verify model.onnx --shapes x=2x3x48x320\n  weft verify cases/ --target cpu:x86-64-v3 --json\n  weft verify cases/ --target eval --filter conv");
+}
+
+}  // namespace weft::cli

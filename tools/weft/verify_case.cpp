@@ -1,0 +1,208 @@
+#include "tools/weft/verify_case.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+
+#include "frontend/api/compilation.h"
+#include "frontend/api/reference.h"
+#include "frontend/onnx/tensor_io.h"
+#include "ir/base/text.h"
+#include "tools/weft/runner.h"
+#include "tools/weft/tensors.h"
+
+namespace weft::cli {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// What a value that is to come out is called and what type it has, before passes and lowering consume the module.
+struct Port {
+  std::string name;
+  Type type;
+};
+
+class CaseRunner {
+ public:
+  CaseRunner(const VerifyCase& c, const VerifyOptions& o) : case_(c), options_(o), compilation_(o.compile) {}
+
+  CaseResult run() {
+    Status s = case_.folder.empty() ? generated() : recorded();
+    if (!s.ok()) set(s.error());
+    return std::move(result_);
+  }
+
+ private:
+  // An Error's status depends on how far things have come.
+  void set(const Error& e) {
+    const bool early = !built_ && e.code == Code::kUnsupported;
+    result_.status = e.code == Code::kCancelled ? CaseStatus::cancelled : early ? CaseStatus::unsupported : CaseStatus::failed;
+    result_.reason = e.message;
+    if (!e.node.empty() && e.message.find(e.node) == std::string::npos) result_.reason += " (node " + e.node + ")";
+  }
+  Status skip(const std::string& why) {
+    result_.status = CaseStatus::skipped;
+    result_.reason = why;
+    return {};
+  }
+
+  Status load() {
+    TRY(compilation_.load_file(case_.model));
+    TRY(compilation_.apply_shapes());
+    const Graph& g = *compilation_.module().main();
+    for (auto& in : g.inputs) inputs_.push_back({in->name, in->type});
+    for (size_t i = 0; i < g.outputs.size(); ++i) outputs_.push_back({i < g.output_names.size() ? g.output_names[i] : g.outputs[i]->name, g.outputs[i]->type});
+    random_ = false;
+    walk_nested(*compilation_.module().main(), [&](const Op* op) { random_ = random_ || has_trait(*op, kNondeterministic); });
+    return {};
+  }
+
+  Status compile() {
+    TRY(compilation_.optimise());
+    TRY(compilation_.lower());
+    built_ = true;
+    TRY_ASSIGN(api::Executable exe, compilation_.build());
+    context_ = exe.context();
+    return {};
+  }
+
+  // --- against recorded outputs
+
+  Status recorded() {
+    TRY(load());
+    if (!is_eval(options_.compile)) TRY(compile());
+    std::vector<std::string> sets;
+    for (const auto& entry : fs::directory_iterator(case_.folder))
+      if (entry.path().filename().string().rfind("test_data_set_", 0) == 0) sets.push_back(entry.path().string());
+    std::sort(sets.begin(), sets.end());
+    for (const std::string& set : sets) {
+      TRY_ASSIGN(std::vector<HostValue> in, read_values(set, "input_", inputs_));
+      TRY_ASSIGN(std::vector<HostValue> want, read_values(set, "output_", outputs_));
+      TRY_ASSIGN(std::vector<HostValue> got, compute(std::move(in)));
+      for (size_t i = 0; i < got.size(); ++i) hold(outputs_[i].name, got[i], want[i]);
+      if (result_.status != CaseStatus::passed) {
+        if (sets.size() > 1) result_.reason = fs::path(set).filename().string() + ": " + result_.reason;
+        return {};
+      }
+    }
+    if (random_) return skip("the model draws random numbers: types and dims agree, values cannot");
+    return {};
+  }
+
+  static Result<std::vector<HostValue>> read_values(const std::string& folder, const std::string& prefix, const std::vector<Port>& ports) {
+    std::vector<HostValue> values;
+    for (size_t i = 0; i < ports.size(); ++i) {
+      const std::string path = folder + "/" + prefix + std::to_string(i) + ".pb";
+      if (!fs::exists(path)) return invalid(fs::path(folder).filename().string() + " has no " + prefix + std::to_string(i) + ".pb for " + name_text(ports[i].name));
+      TRY_ASSIGN(HostValue v, read_value_file(path, ports[i].type));
+      values.push_back(std::move(v));
+    }
+    return values;
+  }
+
+  Result<std::vector<HostValue>> compute(std::vector<HostValue> in) {
+    if (!context_) return evaluate_values(compilation_.module(), std::move(in));
+    api::NamedTensors tensors;
+    for (size_t i = 0; i < in.size(); ++i) {
+      TRY_ASSIGN(api::Tensor t, from_host_value(in[i]));
+      tensors.add(inputs_[i].name, std::move(t));
+    }
+    api::RunOptions run;
+    run.cancel = options_.compile.cancel;
+    TRY_ASSIGN(api::NamedTensors out, context_->run(tensors, {}, run));
+    std::vector<HostValue> values;
+    for (const api::NamedTensor& t : out) {
+      TRY_ASSIGN(Tensor host, to_host_tensor(t.tensor));
+      values.emplace_back(std::move(host));
+    }
+    return values;
+  }
+
+  // --- against the evaluator
+
+  Status generated() {
+    if (is_eval(options_.compile)) return skip("nothing to hold the evaluator against; choose another --target");
+    TRY(load());
+    if (random_) return skip("the model draws random numbers, which differ from run to run");
+    InputHints hints = input_hints(compilation_.module());
+    TRY_ASSIGN(std::vector<api::PortInfo> ports, describe_inputs(compilation_.module()));
+    Result<Inputs> in = make_inputs(ports, options_.inputs, hints);
+    if (!in.ok()) return skip(in.error().message + (in.error().hint.empty() ? "" : "; " + in.error().hint));
+    std::unique_ptr<Module> module = compilation_.module().clone();
+    TRY(compile());
+    auto want = evaluate_module(*module, in->tensors);
+    // Only a user knows which values make sense; random ones may be indices out of range.
+    if (!want.ok() && want.error().code == Code::kInvalidModel) return skip("the generated inputs are no valid ones: " + want.error().message + "; give them with --range or --input");
+    if (!want.ok() && want.error().code == Code::kUnsupported) return skip("the evaluator: " + want.error().message);
+    if (!want.ok()) return std::move(want.error());
+    api::RunOptions run;
+    run.cancel = options_.compile.cancel;
+    TRY_ASSIGN(api::NamedTensors got, context_->run(in->tensors, {}, run));
+    for (const api::NamedTensor& t : got) hold(t.name, t.tensor, (*want)[t.name]);
+    return {};
+  }
+
+  // --- comparison
+
+  void fail(const std::string& why) {
+    if (result_.status == CaseStatus::passed) result_.reason = why;
+    result_.status = CaseStatus::failed;
+  }
+
+  void hold(const std::string& name, const api::Tensor& got, const api::Tensor& want) {
+    if (random_ && got.dtype() == want.dtype() && got.dims() == want.dims()) return;
+    double rtol = options_.rtol, atol = options_.atol;
+    if (options_.range_tolerance > 0) {
+      Summary s = summarise(want);
+      atol = options_.range_tolerance * (s.max - s.min);
+      rtol = 0;
+    }
+    Difference d = compare(name_text(name), got, want, rtol, atol);
+    result_.max_abs = std::max(result_.max_abs, d.max_abs);
+    result_.max_rel = std::max(result_.max_rel, d.max_rel);
+    if (!d.ok) fail(d.reason);
+  }
+
+  static const char* kind_text(const HostValue& v) {
+    static constexpr const char* kNames[] = {"a tensor", "a sequence", "no value", "a map"};
+    return kNames[static_cast<int>(v.kind)];
+  }
+
+  void hold(const std::string& name, const HostValue& got, const HostValue& want) {
+    if (got.kind != want.kind) return fail(name_text(name) + ": got " + kind_text(got) + ", expected " + kind_text(want));
+    if (got.kind == HostValue::Kind::tensor) {
+      auto a = from_host_value(got), b = from_host_value(want);
+      if (!a.ok() || !b.ok()) return fail(name_text(name) + ": " + (a.ok() ? b : a).error().message);
+      return hold(name, *a, *b);
+    }
+    if (got.items.size() != want.items.size()) return fail(name_text(name) + ": got " + std::to_string(got.items.size()) + " elements, expected " + std::to_string(want.items.size()));
+    for (size_t i = 0; i < got.items.size(); ++i) hold(name + "[" + std::to_string(i) + "]", got.items[i], want.items[i]);
+    for (size_t i = 0; i < std::min(got.keys.size(), want.keys.size()); ++i) hold(name + ".keys", HostValue(got.keys[i]), HostValue(want.keys[i]));
+  }
+
+  const VerifyCase& case_;
+  const VerifyOptions& options_;
+  Compilation compilation_;
+  std::vector<Port> inputs_, outputs_;
+  std::optional<api::Context> context_;
+  bool built_ = false, random_ = false;
+  CaseResult result_;
+};
+
+}  // namespace
+
+const char* status_name(CaseStatus s) {
+  static constexpr const char* kNames[] = {"passed", "failed", "unsupported", "skipped", "cancelled"};
+  return kNames[static_cast<int>(s)];
+}
+
+CaseResult run_case(const VerifyCase& c, const VerifyOptions& options) {
+  auto begin = std::chrono::steady_clock::now();
+  CaseResult r = CaseRunner(c, options).run();
+  r.ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  return r;
+}
+
+}  // namespace weft::cli

@@ -1,0 +1,43 @@
+// One case of `weft verify`: a model and what its outputs are held against.
+//
+//   recorded   a folder in ONNX's backend-test layout: model.onnx, test_data_set_k/{input,output}_i.pb; every data set counts
+//   generated  a model file: what was compiled against the reference evaluator, both on generated inputs
+//
+// `unsupported` comes only from an Error of that code before any kernel is built (or from the evaluator); what produced
+// numbers is passed or failed. `skipped` is what nothing can be held against: inputs that cannot be generated, outputs that
+// are random.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tools/weft/inputs.h"
+#include "weft/compile.h"
+
+namespace weft::cli {
+
+struct VerifyOptions {
+  api::CompileOptions compile;
+  InputOptions inputs;
+  double rtol = 1e-3, atol = 1e-7;
+  double range_tolerance = 0;  // when set: atol is this share of the output's range, and rtol 0
+};
+
+struct VerifyCase {
+  std::string name, model;
+  std::string folder;  // of the data sets; empty: generated inputs
+};
+
+enum class CaseStatus : uint8_t { passed, failed, unsupported, skipped, cancelled };
+const char* status_name(CaseStatus s);
+
+struct CaseResult {
+  CaseStatus status = CaseStatus::passed;
+  std::string reason;              // of everything but passed
+  double max_abs = 0, max_rel = 0; // over all outputs; infinite where one is finite and the other is not
+  double ms = 0;
+};
+
+CaseResult run_case(const VerifyCase& c, const VerifyOptions& options);
+
+}  // namespace weft::cli
