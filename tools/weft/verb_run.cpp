@@ -25,7 +25,7 @@ struct RunArgs {
 Status save_tensor(const std::string& path, const std::string& name, const api::Tensor& t) {
   if (path.ends_with(".npz")) return write_npz(path, {{name, t}});
   if (path.ends_with(".pb")) {
-    TRY_ASSIGN(Tensor host, to_host_tensor(t));
+    TRY_ASSIGN(weft::Tensor host, to_host_tensor(t));
     return write_value_file(path, HostValue(std::move(host)), Type::unranked(t.dtype()), name);
   }
   if (path.ends_with(".npy")) return write_npy(path, t);

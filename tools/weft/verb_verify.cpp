@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "ir/base/target.h"
 #include "ir/base/text.h"
 #include "runtime/cpu/thread_pool.h"
 #include "tools/weft/cli.h"
