@@ -1,7 +1,7 @@
 // Attributes of attention and of the other ops of language models. Names and defaults are ONNX's newest opset.
 #pragma once
 
-#include "ir/core/attrs.h"
+#include "ir/core/op_def.h"
 
 namespace weft {
 
@@ -14,7 +14,7 @@ namespace weft {
 //   nonpad_kv_seqlen[B]: keys from there on are padding. With past operands it counts these too.
 //   Query i stands at position p = i + offset; offset = nonpad_kv_seqlen[b] - S if given, else the length of past. is_causal:
 //   keys j <= p are seen. Windows: j >= p - left_window_size, j <= p + right_window_size; -1 is no limit.
-//   A query that sees no key through these gives zeros; only a mask operand that leaves nothing gives NaN as softmax does.
+//   A query that sees no key (every score is -inf) gives zeros, not NaN.
 // scores by qk_matmul_output_mode: 0 scale * q k', 1 after softcap, 2 after bias, 3 after softmax.
 struct AttentionAttrs : AttrsOf<AttentionAttrs> {
   bool is_causal = false;
@@ -40,6 +40,13 @@ struct AttentionAttrs : AttrsOf<AttentionAttrs> {
     v.field("softmax_precision", softmax_precision);
   }
 };
+
+// What the operands' dims mean. keys = past + new_keys.
+struct AttentionShape {
+  bool packed = false;  // q, k, v of rank 3
+  Dim batch, q_heads, kv_heads, queries, past, new_keys, keys, head, v_head;
+};
+Result<AttentionShape> attention_shape(const Op& op);
 
 // rotary_embedding(x, cos, sin, position_ids?) -> y of x's type
 //   x: [B, heads, S, D], or [B, S, heads*D] with num_heads. cos and sin: [positions, R/2] with position_ids[B, S], else

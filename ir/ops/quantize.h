@@ -4,7 +4,7 @@
 // ceil(dim / block_size) along `axis` (blocked; block_size > 0).
 #pragma once
 
-#include "ir/core/attrs.h"
+#include "ir/core/op_def.h"
 
 namespace weft {
 
@@ -43,5 +43,16 @@ struct DequantizeAttrs : AttrsOf<DequantizeAttrs> {
 };
 
 // dynamic_quantize_linear(x) -> y: u8, scale: f32[], zero_point: u8[]; no attributes. The range is widened to hold 0.
+
+// Which element of the scale belongs to an element of x.
+struct ScaleMap {
+  enum class Kind : uint8_t { one, axis, blocks };  // blocks: x's own index, divided by block_size along axis
+  Kind kind = Kind::one;
+  int axis = 0;
+};
+Result<ScaleMap> scale_map(const Shape& x, const Shape& scale, int64_t axis, int64_t block_size);
+// Of a quantize_linear op: its result type, and the type that it divides in.
+DType quantized_type(const Op& op);
+DType division_type(const Op& op);
 
 }  // namespace weft

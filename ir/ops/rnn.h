@@ -9,7 +9,7 @@
 // starts at the sequence's last element.
 #pragma once
 
-#include "ir/core/attrs.h"
+#include "ir/core/op_def.h"
 
 namespace weft {
 
@@ -36,5 +36,17 @@ struct RnnAttrs : AttrsOf<RnnAttrs> {
     v.field("linear_before_reset", linear_before_reset);
   }
 };
+
+// One activation function: affine, elu, hard_sigmoid, leaky_relu, relu, scaled_tanh, sigmoid, softplus, softsign, tanh,
+// thresholded_relu; alpha and beta as ONNX describes them.
+enum class RnnFn : uint8_t { affine, elu, hard_sigmoid, leaky_relu, relu, scaled_tanh, sigmoid, softplus, softsign, tanh, thresholded_relu };
+struct RnnActivation {
+  RnnFn fn = RnnFn::tanh;
+  double alpha = 0, beta = 0;
+};
+inline int rnn_directions(const RnnAttrs& a) { return a.direction == "bidirectional" ? 2 : 1; }
+inline int rnn_gates(OpKind k) { return k == OpKind::lstm ? 4 : k == OpKind::gru ? 3 : 1; }
+// f, g, h of the first direction, then those of the second.
+Result<std::vector<RnnActivation>> rnn_activations(OpKind k, const RnnAttrs& a);
 
 }  // namespace weft

@@ -1,7 +1,7 @@
 // Attributes of Fourier transforms, windows and the image decoder. Names and defaults are ONNX's newest opset.
 #pragma once
 
-#include "ir/core/attrs.h"
+#include "ir/core/op_def.h"
 
 namespace weft {
 
@@ -17,12 +17,21 @@ struct DftAttrs : AttrsOf<DftAttrs> {
   }
 };
 
+// The transform's axis (error unless constant) and length (null unless known).
+Result<int> dft_axis(const Op& op);
+std::optional<Dim> dft_length(const Op& op, int axis);
+
 // stft(signal[B, length(, 1 or 2)], frame_step, window?, frame_length?) -> [B, frames, bins, 2]
-// frame_length: the window's length when absent; frames = 1 + (length - frame_length) / frame_step.
+// frame_length: the window's length when absent; frames = 1 + (length - frame_length) / frame_step. A window shorter than
+// the frame cuts each frame to its length.
 struct StftAttrs : AttrsOf<StftAttrs> {
   bool onesided = true;
   void fields(FieldVisitor& v) { v.field("onesided", onesided); }
 };
+
+// The length of a frame and the step between frames; null unless known.
+std::optional<Dim> stft_length(const Op& op);
+std::optional<Dim> stft_step(const Op& op);
 
 // hann_window, hamming_window, blackman_window(size) -> [size]. periodic: the period is size, else size - 1.
 struct WindowAttrs : AttrsOf<WindowAttrs> {

@@ -1,0 +1,227 @@
+// attention: scaled dot-product attention with grouped heads, KV cache, masks, windows and soft cap (attention.h).
+#include "ir/ops/attention.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ir/ops/move.h"
+#include "ir/ops/norm.h"
+
+namespace weft {
+
+static Status same_dim(const char* what, const Dim& a, const Dim& b) {
+  if (!a.is_const() || !b.is_const() || a == b) return {};
+  return invalid("attention: " + std::string(what) + " of " + a.to_string() + " and of " + b.to_string());
+}
+static Status divides(const char* what, const Dim& part, const Dim& whole) {
+  bool bad = part.is_const() && whole.is_const() && (part.value() <= 0 || whole.value() % part.value() != 0);
+  return bad ? Status(invalid("attention: " + part.to_string() + " " + what + " do not divide " + whole.to_string())) : Status();
+}
+
+// past: null when absent.
+static Result<AttentionShape> attention_shape(const AttentionAttrs& a, const Shape& q, const Shape& k, const Shape& v, const Shape* past) {
+  bool ranks = (q.size() == 3 || q.size() == 4) && k.size() == q.size() && v.size() == q.size();
+  if (!ranks) return invalid("attention takes q, k, v of rank 3 or of rank 4");
+  AttentionShape s;
+  s.packed = q.size() == 3;
+  s.batch = q[0];
+  if (s.packed) {
+    s.q_heads = a.q_num_heads;
+    s.kv_heads = a.kv_num_heads;
+    if (a.q_num_heads <= 0 || a.kv_num_heads <= 0) return invalid("attention of rank 3 needs q_num_heads and kv_num_heads");
+    TRY(divides("heads", s.q_heads, q[2]));
+    for (const Shape* x : {&k, &v}) TRY(divides("heads", s.kv_heads, (*x)[2]));
+    s.head = divide(q[2], s.q_heads);
+    s.v_head = divide(v[2], s.kv_heads);
+    TRY(same_dim("heads of k and q", divide(k[2], s.kv_heads), s.head));
+  } else {
+    s.q_heads = q[1];
+    s.kv_heads = k[1];
+    s.head = q[3];
+    s.v_head = v[3];
+    TRY(same_dim("heads of k and v", k[1], v[1]));
+    TRY(same_dim("head sizes of k and q", k[3], q[3]));
+  }
+  TRY(divides("key heads", s.kv_heads, s.q_heads));
+  int length = s.packed ? 1 : 2;
+  s.queries = q[length];
+  s.new_keys = k[length];
+  TRY(same_dim("batches", k[0], q[0]));
+  TRY(same_dim("lengths of k and v", k[length], v[length]));
+  s.past = 0;
+  if (past) {
+    if (past->size() != 4) return invalid("attention's past must have rank 4");
+    TRY(same_dim("heads of past and k", (*past)[1], s.kv_heads));
+    s.past = (*past)[2];
+  }
+  s.keys = s.past + s.new_keys;
+  return s;
+}
+
+Result<AttentionShape> attention_shape(const Op& op) {
+  const Shape* past = has_operand(op, 4) ? &type_of(op, 4).shape : nullptr;
+  return attention_shape(op.attr<AttentionAttrs>(), type_of(op, 0).shape, type_of(op, 1).shape, type_of(op, 2).shape, past);
+}
+
+static Status infer_attention(Op& op, InferContext&) {
+  const AttentionAttrs& a = op.attr<AttentionAttrs>();
+  for (int i = 0; i < op.num_operands(); ++i)
+    if (op.operands[i]) TRY(need_tensor(op, i));
+  for (int i : {0, 1, 2, 4, 5})
+    if (has_operand(op, i) && !is_float(type_of(op, i).dtype)) return invalid("attention does not take " + type_of(op, i).to_string());
+  if (has_operand(op, 4) != has_operand(op, 5)) return invalid("attention needs both past_key and past_value or none");
+  if (a.qk_matmul_output_mode < 0 || a.qk_matmul_output_mode > 3) return invalid("qk_matmul_output_mode must be 0 to 3");
+  if (a.has_softmax_precision && !is_float(a.softmax_precision)) return invalid("softmax_precision must be a float type");
+  TRY_ASSIGN(AttentionShape s, attention_shape(op));
+  Shape scores{s.batch, s.q_heads, s.queries, s.keys};
+  if (has_operand(op, 3)) {
+    const Type& mask = type_of(op, 3);
+    if (mask.rank() < 1 || mask.rank() > 4 || dtype_class(mask.dtype) == 'c') return invalid("attention's mask is " + mask.to_string());
+    for (int d = 2; d <= mask.rank(); ++d) {
+      const Dim &m = mask.dim(-d), &e = scores[4 - d];
+      bool bad = m.is_const() && e.is_const() && !m.is(1) && !(m == e);
+      if (bad) return invalid("attention's mask of " + mask.to_string() + " does not broadcast to " + shape_text(scores));
+    }
+  }
+  bool lengths = !has_operand(op, 6) || (type_of(op, 6).rank() == 1 && is_int(type_of(op, 6).dtype));
+  if (!lengths) return invalid("nonpad_kv_seqlen is " + type_of(op, 6).to_string());
+  DType t = type_of(op, 0).dtype;
+  set_type(op, 0, Type::tensor(t, s.packed ? Shape{s.batch, s.queries, s.q_heads * s.v_head} : Shape{s.batch, s.q_heads, s.queries, s.v_head}));
+  set_type(op, 1, Type::tensor(type_of(op, 1).dtype, {s.batch, s.kv_heads, s.keys, s.head}));
+  set_type(op, 2, Type::tensor(type_of(op, 2).dtype, {s.batch, s.kv_heads, s.keys, s.v_head}));
+  set_type(op, 3, Type::tensor(t, scores));
+  return {};
+}
+
+// --- eval -----------------------------------------------------------------------------------------------------------
+
+// [B,S,H*D] as [B,H,S,D]; a tensor of rank 4 itself.
+static Result<Tensor> split_heads(const Tensor& t, int64_t heads) {
+  if (t.rank() == 4) return t;
+  int64_t length = t.dims[1], width = t.dims[2], size = width / heads;
+  return read_window(t, {0, {length * width, size, width, 1}}, {t.dims[0], heads, length, size});
+}
+static Result<Tensor> present_of(EvalCall& call, int fresh, int past, int64_t heads) {
+  TRY_ASSIGN(Tensor t, split_heads(call.tensor(fresh), heads));
+  if (!call.has(past)) return t;
+  return concatenated({call.tensor(past), t}, 2);
+}
+
+// One attention call with its numbers at hand; score rows are filled one by one.
+struct AttentionEval {
+  const AttentionAttrs& a;
+  int64_t batch, q_heads, kv_heads, queries, past, keys, head, v_head;
+  std::vector<double> q, k, v;
+  double scale = 1;
+  std::vector<double> mask = {};
+  std::vector<int64_t> mask_strides = {};  // over [B,H,S]
+  int64_t mask_keys = 0;
+  bool bool_mask = false;
+  std::vector<int64_t> lengths = {};  // nonpad_kv_seqlen
+
+  double bias(int64_t b, int64_t h, int64_t i, int64_t j) const {
+    int64_t valid = lengths.empty() ? keys : lengths[b], p = i + (lengths.empty() ? past : valid - queries);
+    bool seen = j < valid && (!a.is_causal || j <= p) && (a.left_window_size < 0 || j >= p - a.left_window_size) &&
+                (a.right_window_size < 0 || j <= p + a.right_window_size);
+    if (!seen) return -INFINITY;
+    if (mask_strides.empty()) return 0;
+    if (j >= mask_keys) return -INFINITY;
+    double m = mask[b * mask_strides[0] + h * mask_strides[1] + i * mask_strides[2] + j];
+    return bool_mask ? (m != 0 ? 0 : -INFINITY) : m;
+  }
+  // Scores of query i into row; what qk_matmul_output_mode asks for into saved.
+  void scores(int64_t b, int64_t h, int64_t i, double* row, double* saved) const {
+    const double* query = q.data() + ((b * q_heads + h) * queries + i) * head;
+    const double* key = k.data() + (b * kv_heads + h / (q_heads / kv_heads)) * keys * head;
+    auto save = [&](int mode) {
+      if (a.qk_matmul_output_mode == mode) std::copy(row, row + keys, saved);
+    };
+    for (int64_t j = 0; j < keys; ++j) {
+      double s = 0;
+      for (int64_t d = 0; d < head; ++d) s += query[d] * key[j * head + d];
+      row[j] = s * scale;
+    }
+    save(0);
+    if (a.softcap > 0)
+      for (int64_t j = 0; j < keys; ++j) row[j] = std::tanh(row[j] / a.softcap) * a.softcap;
+    save(1);
+    for (int64_t j = 0; j < keys; ++j) row[j] += bias(b, h, i, j);
+    save(2);
+    double top = -INFINITY, sum = 0;
+    for (int64_t j = 0; j < keys; ++j) top = std::isnan(row[j]) ? row[j] : std::max(top, row[j]);
+    for (int64_t j = 0; j < keys; ++j) sum += row[j] = top == -INFINITY ? 0 : std::exp(row[j] - top);
+    for (int64_t j = 0; j < keys; ++j) row[j] = sum == 0 ? 0 : row[j] / sum;
+    save(3);
+  }
+};
+
+static Status load_mask(EvalCall& call, AttentionEval& e) {
+  if (!call.has(3)) return {};
+  const Tensor& t = call.tensor(3);
+  std::vector<int64_t> dims(t.dims.begin(), t.dims.end() - 1), want{e.batch, e.q_heads, e.queries};
+  TRY_ASSIGN(std::vector<int64_t> joint, broadcast_dims({&dims, &want}));
+  if (joint != want || t.dims.back() > e.keys) return invalid("attention's mask does not broadcast to the scores");
+  e.mask = load_all<double>(t);
+  e.bool_mask = t.dtype == DType::b1;
+  e.mask_keys = t.dims.back();
+  e.mask_strides = broadcast_strides(dims, want);
+  for (int64_t& s : e.mask_strides) s *= e.mask_keys;
+  return {};
+}
+
+// y as [B, H, S, Dv] and the saved scores.
+static void run_attention(const AttentionEval& e, std::vector<double>& y, std::vector<double>& saved) {
+  y.assign(e.batch * e.q_heads * e.queries * e.v_head, 0.0);
+  saved.resize(e.batch * e.q_heads * e.queries * e.keys);
+  std::vector<double> row(e.keys);
+  for (int64_t r = 0; r < e.batch * e.q_heads * e.queries; ++r) {
+    int64_t i = r % e.queries, h = r / e.queries % e.q_heads, b = r / e.queries / e.q_heads;
+    e.scores(b, h, i, row.data(), saved.data() + r * e.keys);
+    const double* value = e.v.data() + (b * e.kv_heads + h / (e.q_heads / e.kv_heads)) * e.keys * e.v_head;
+    for (int64_t j = 0; j < e.keys; ++j)
+      for (int64_t d = 0; d < e.v_head && row[j] != 0; ++d) y[r * e.v_head + d] += row[j] * value[j * e.v_head + d];
+  }
+}
+
+static Result<std::vector<HostValue>> eval_attention(EvalCall& call) {
+  const AttentionAttrs& a = call.attr<AttentionAttrs>();
+  Shape past = call.has(4) ? to_shape(call.tensor(4).dims) : Shape();
+  auto shape = [&](int i) { return to_shape(call.tensor(i).dims); };
+  TRY_ASSIGN(AttentionShape s, attention_shape(a, shape(0), shape(1), shape(2), call.has(4) ? &past : nullptr));
+  TRY_ASSIGN(Tensor q, split_heads(call.tensor(0), s.q_heads.value()));
+  TRY_ASSIGN(Tensor k, present_of(call, 1, 4, s.kv_heads.value()));
+  TRY_ASSIGN(Tensor v, present_of(call, 2, 5, s.kv_heads.value()));
+  bool fits = v.dims[2] == k.dims[2] && v.dims[0] == q.dims[0] && k.dims[0] == q.dims[0] && v.dims[1] == k.dims[1];
+  if (!fits) return invalid("attention: queries, keys and values differ in their dims");
+  AttentionEval e{a, q.dims[0], q.dims[1], k.dims[1], q.dims[2], s.past.value(), k.dims[2], q.dims[3], v.dims[3],
+                  load_all<double>(q), load_all<double>(k), load_all<double>(v)};
+  e.scale = a.has_scale ? a.scale : 1 / std::sqrt(static_cast<double>(e.head));
+  TRY(load_mask(call, e));
+  if (call.has(6)) e.lengths = load_all<int64_t>(call.tensor(6));
+  if (call.has(6) && static_cast<int64_t>(e.lengths.size()) != e.batch) return invalid("nonpad_kv_seqlen must have one element for each batch");
+  std::vector<double> y, saved;
+  TRY_ASSIGN(Tensor scores, Tensor::make(q.dtype, {e.batch, e.q_heads, e.queries, e.keys}));
+  run_attention(e, y, saved);
+  store_row(scores, 0, saved.data(), scores.numel());
+  TRY_ASSIGN(Tensor out, store_all(q.dtype, {e.batch, e.q_heads, e.queries, e.v_head}, y));
+  if (s.packed) {
+    int64_t row = e.v_head, matrix = e.queries * e.v_head;
+    TRY_ASSIGN(out, read_window(out, {0, {e.q_heads * matrix, row, matrix, 1}}, {e.batch, e.queries, e.q_heads, e.v_head}));
+    out = with_dims(out, {e.batch, e.queries, e.q_heads * e.v_head});
+  }
+  return std::vector<HostValue>{std::move(out), std::move(k), std::move(v), std::move(scores)};
+}
+
+static Cost cost_attention(const Op& op) {
+  Cost c = norm_cost(op, 0);
+  auto s = attention_shape(op);
+  if (s.ok()) c.flops = s->batch * s->q_heads * s->queries * s->keys * (Dim(2) * (s->head + s->v_head) + Dim(5));
+  return c;
+}
+
+OpDef def_attention() {
+  return {.onnx = "Attention", .family = Family::attention, .min_operands = 3, .max_operands = 7, .attrs = make_attrs<AttentionAttrs>,
+          .infer = infer_attention, .eval = eval_attention, .cost = cost_attention};
+}
+
+}  // namespace weft
