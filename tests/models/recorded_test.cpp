@@ -1,0 +1,72 @@
+// Real models against recorded outputs: exports that lie in the repository, and what tools/bench/fill_light and
+// tools/bench/record_models prepare.
+#include <gtest/gtest.h>
+
+#include "tests/models/model_case.h"
+
+namespace weft::model_test {
+
+namespace {
+
+const std::string kShared = std::string(WEFT_SOURCE_DIR) + "/tests/models/shared/";
+
+std::string test_name(const testing::TestParamInfo<const char*>& info) {
+  std::string s = info.param;
+  for (char& c : s)
+    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+  return s;
+}
+
+class SharedExports : public testing::TestWithParam<const char*> {};
+TEST_P(SharedExports, Compiled) { expect_recorded(compiled(kShared + GetParam() + "/model.onnx"), kShared + GetParam()); }
+TEST_P(SharedExports, Evaluated) { expect_recorded(evaluated(kShared + GetParam() + "/model.onnx"), kShared + GetParam()); }
+INSTANTIATE_TEST_SUITE_P(All, SharedExports,
+                         testing::Values("bert_ts17", "kv_static_dynamo23", "llama_dynamo23", "lstm_gru_ts17", "vit_tiny_dynamo"), test_name);
+
+class RecordedModels : public testing::TestWithParam<const char*> {
+ protected:
+  std::string folder() const { return prepared("record_models") + "/" + GetParam(); }
+};
+TEST_P(RecordedModels, Compiled) { expect_recorded(compiled(folder() + "/model.onnx"), folder()); }
+TEST_P(RecordedModels, Evaluated) { expect_recorded(evaluated(folder() + "/model.onnx"), folder()); }
+INSTANTIATE_TEST_SUITE_P(All, RecordedModels,
+                         testing::Values("rapidocr/ch_PP-OCRv4_rec_infer", "rapidocr/ch_PP-OCRv4_det_infer",
+                                         "rapidocr/ch_ppocr_mobile_v2.0_cls_infer", "silero/silero_vad", "silero/silero_vad_16k_op15",
+                                         "silero/silero_vad_16k_sequence", "silero/silero_vad_half", "silero/silero_vad_op18_ifless",
+                                         "silero/silero_vad_openvino_16k"),
+                         test_name);
+
+class FilledLight : public testing::TestWithParam<const char*> {};
+TEST_P(FilledLight, Compiled) {
+  const std::string folder = prepared("fill_light") + "/light_" + GetParam();
+  expect_recorded(compiled(folder + "/model.onnx"), folder);
+}
+INSTANTIATE_TEST_SUITE_P(All, FilledLight,
+                         testing::Values("bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet", "squeezenet",
+                                         "vgg19", "zfnet512"),
+                         test_name);
+
+// Each step's states are what the step before gave, not what was recorded.
+TEST(Silero, StatesCarryOverSteps) {
+  const std::string folder = prepared("record_models") + "/silero/silero_vad_16k_op15";
+  Result<Model> m = compiled(folder + "/model.onnx");
+  ASSERT_TRUE(m.ok()) << m.error().to_string();
+  Result<std::vector<DataSet>> sets = read_sets(folder, *m);
+  ASSERT_TRUE(sets.ok()) << sets.error().to_string();
+  ASSERT_GE(sets->size(), 4u);
+  api::Tensor state = (*sets)[0].inputs["state"];
+  std::vector<NamedTensors> got;
+  for (const DataSet& set : *sets) {
+    NamedTensors in;
+    for (const NamedTensor& t : set.inputs) in.add(t.name, t.name == "state" ? state : t.tensor);
+    Result<NamedTensors> out = m->run(in);
+    ASSERT_TRUE(out.ok()) << out.error().to_string();
+    got.push_back(*out);
+    state = (*out)["stateN"];
+  }
+  EXPECT_LE(worst_error(*sets, got), 2e-5);
+}
+
+}  // namespace
+
+}  // namespace weft::model_test
