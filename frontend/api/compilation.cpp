@@ -4,7 +4,7 @@
 
 #include "frontend/api/kernels.h"
 #include "frontend/api/runtime/executable_state.h"
-#include "frontend/api/shapes.h"
+#include "ir/core/shapes.h"
 #include "frontend/onnx/import.h"
 #include "ir/base/text.h"
 #include "ir/eval/host_value.h"

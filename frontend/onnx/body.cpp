@@ -8,12 +8,6 @@ namespace weft {
 
 namespace {
 
-std::set<std::string> initializer_names(const pb::GraphProto& g) {
-  std::set<std::string> out;
-  for (const auto& t : g.initializer()) out.insert(t.name());
-  for (const auto& t : g.sparse_initializer()) out.insert(t.values().name());
-  return out;
-}
 // An input that is an initialiser too is a constant.
 std::vector<std::string> formal_inputs(const pb::GraphProto& g) {
   std::set<std::string> constants = initializer_names(g);

@@ -96,23 +96,37 @@ Result<std::vector<Value*>> by_rule(Node& n, Rule rule, std::optional<OpKind> ki
   return results;
 }
 
+// What a rule had built before it failed. Constants stay: they may be initialisers, which names refer to.
+void drop_leftovers(Graph& g, size_t before) {
+  std::vector<Op*> late;
+  for (auto it = g.ops.end(); g.ops.size() - late.size() > before && it != g.ops.begin();) late.push_back((--it)->get());
+  for (Op* op : late) {
+    bool used = op->kind == OpKind::constant;
+    for (auto& r : op->results) used = used || !r->uses.empty();
+    if (!used) g.erase(op);
+  }
+}
+
 Result<std::vector<Value*>> import_by_type(Node& n) {
   TRY_ASSIGN(n.version, opset_of(*n.scope.frame, n.domain()));
   if (model_function(n.state, n.proto)) return expand_function(n);
   Rule rule = find_rule(n.domain(), n.type());
   std::optional<OpKind> kind = same_op(n);
   // Asked late: the first question makes ONNX register all of its schemas, which takes longer than importing most models.
-  auto has_body = [&] { return has_function(n.state, *n.scope.frame, n.proto); };
+  auto has_body = [&] { return has_function(n); };
   if (rule || kind) {
+    size_t before = n.scope.graph->ops.size(), refused = n.state.refused.size();
     auto r = by_rule(n, rule, kind);
+    if (!r.ok()) drop_leftovers(*n.scope.graph, before);
     // What our op cannot do, its body may.
     if (r.ok() || r.error().code != Code::kUnsupported || !has_body()) return r;
     Node again(n.state, n.scope, n.proto, n.label);
     again.inputs = n.inputs;
     again.version = n.version;
     auto expanded = expand_function(again);
-    n.poisoned = again.poisoned;
-    return expanded.ok() && !again.poisoned ? expanded : r;
+    if (expanded.ok() && !again.poisoned) return expanded;
+    n.state.refused.resize(refused);
+    return r;
   }
   if (has_body()) return expand_function(n);
   return unsupported("no definition of op " + (n.domain().empty() ? "" : n.domain() + "::") + n.type() + " (opset " + std::to_string(n.version) + ")");
@@ -131,6 +145,13 @@ Status bind_inputs(Node& n) {
   return {};
 }
 
+// By its ONNX name; what a function's body called it gives way.
+void name_value(const Node& n, Value& v, const std::string& name) {
+  if (!v.def || (!v.name.empty() && !v.name.starts_with(n.label + "/"))) return;
+  const std::string& prefix = n.scope.frame->label;
+  v.name = prefix.empty() ? name : prefix + "/" + name;
+}
+
 Status define_outputs(Node& n, const std::vector<Value*>& results) {
   for (int i = 0; i < n.proto.output_size(); ++i) {
     const std::string& name = n.proto.output(i);
@@ -140,8 +161,7 @@ Status define_outputs(Node& n, const std::vector<Value*>& results) {
     if (!n.poisoned) {
       if (i >= static_cast<int>(results.size()) || !results[i]) return unsupported("result " + std::to_string(i) + " of " + n.type());
       b.value = results[i];
-      const Frame& f = *n.scope.frame;
-      if (b.value->def && b.value->name.empty()) b.value->name = f.label.empty() ? name : f.label + "/" + name;
+      name_value(n, *b.value, name);
     }
     TRY(define(n.scope, name, b));
   }

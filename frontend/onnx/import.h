@@ -40,9 +40,8 @@ struct ImportOptions {
   ImportLimits limits;
   // Where external data may lie besides the model's folder; links are followed as long as they end beneath this folder.
   std::string external_data_root;
-  // Dims by input name: numbers, symbols, ranges lo..hi and lo..hi@opt, separated by `x` or by commas ("1..32x3x224x224@8":
-  // an optimum at the end belongs to the range before it). A dim that the model declares as a symbol binds that symbol
-  // everywhere.
+  // Dims by input name, written as in ir/core/shapes.h ("1..32x3x224x224@8"). A dim that the model declares as a symbol
+  // binds that symbol everywhere.
   std::map<std::string, std::string> shapes;
   // Inputs that stay inputs though they have an initialiser.
   std::set<std::string> overridable;

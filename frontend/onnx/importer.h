@@ -78,7 +78,9 @@ Result<Value*> look_up(ImportState& s, Scope& scope, const std::string& name, bo
 Value* bring(Scope& scope, Value* v);
 // Error when the scope defines it already.
 Status define(Scope& scope, const std::string& name, Binding b);
+// Those that are not defined yet as an input that may be overridden.
 Status define_initializers(ImportState& s, Scope& scope, const pb::GraphProto& g);
+std::set<std::string> initializer_names(const pb::GraphProto& g);
 
 // --- graphs (graph.cpp) ---
 // Nodes in their order, or in an order of definition before use if they are not in one. prefix of unnamed nodes' labels.
@@ -89,14 +91,16 @@ Result<std::vector<Value*>> graph_outputs(ImportState& s, Scope& scope, const pb
 
 // --- functions (functions.cpp) ---
 // Whether the node's type has a body, in the model or in ONNX's schema.
-bool has_function(const ImportState& s, const Frame& frame, const pb::NodeProto& node);
+bool has_function(const Node& n);
 // Imports the body in place of the node. Error kUnsupported when ONNX cannot build one for these types.
 Result<std::vector<Value*>> expand_function(Node& n);
+// Error when two have one name.
+Status define_functions(ImportState& s);
 // The model's own function for a node, null if there is none.
 const pb::FunctionProto* model_function(const ImportState& s, const pb::NodeProto& node);
 
 // --- inputs (inputs.cpp) ---
-// The main graph's inputs with their dims, shape overrides applied.
+// The main graph's inputs but for initialisers; shape overrides applied.
 Status import_inputs(ImportState& s, Scope& scope, const pb::GraphProto& g);
 
 }  // namespace weft

@@ -55,19 +55,21 @@ Status define(Scope& scope, const std::string& name, Binding b) {
   return {};
 }
 
+std::set<std::string> initializer_names(const pb::GraphProto& g) {
+  std::set<std::string> out;
+  for (const auto& t : g.initializer()) out.insert(t.name());
+  for (const auto& t : g.sparse_initializer()) out.insert(t.values().name());
+  return out;
+}
+
 Status define_initializers(ImportState& s, Scope& scope, const pb::GraphProto& g) {
-  for (const auto& t : g.initializer()) {
-    Binding b;
-    b.initializer = &t;
-    if (t.name().empty()) return invalid("an initialiser has no name");
-    TRY(define(scope, t.name(), b));
-  }
-  for (const auto& t : g.sparse_initializer()) {
-    Binding b;
-    b.sparse = &t;
-    if (t.values().name().empty()) return invalid("a sparse initialiser has no name");
-    TRY(define(scope, t.values().name(), b));
-  }
+  auto add = [&](const std::string& name, Binding b) -> Status {
+    if (name.empty()) return invalid("an initialiser has no name");
+    if (s.options.overridable.count(name) && !scope.outer && scope.names.count(name)) return {};
+    return define(scope, name, b);
+  };
+  for (const auto& t : g.initializer()) TRY(add(t.name(), {.initializer = &t}));
+  for (const auto& t : g.sparse_initializer()) TRY(add(t.values().name(), {.sparse = &t}));
   return {};
 }
 

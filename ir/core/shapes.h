@@ -1,4 +1,5 @@
-// --shapes: what the user says about input dims, and its application to a Module.
+// --shapes: what the user says about input dims, and its application to a Module (the importer's, when there are only
+// inputs yet, or a finished one).
 //
 //   x=32x3x224x224        fixes every dim (a symbol that stands in several inputs is fixed in all of them)
 //   x=1..32x3x224x224@8   a range with the value to optimise for; `1..32@8x3x…` where several dims have ranges

@@ -1,4 +1,4 @@
-#include "frontend/api/shapes.h"
+#include "ir/core/shapes.h"
 
 #include <algorithm>
 #include <charconv>
