@@ -34,7 +34,7 @@ std::optional<Dim> stft_length(const Op& op);
 std::optional<Dim> stft_step(const Op& op);
 
 // hann_window, hamming_window, blackman_window(size) -> [size]. periodic: the period is size, else size - 1.
-struct WindowAttrs : AttrsOf<WindowAttrs> {
+struct SignalWindowAttrs : AttrsOf<SignalWindowAttrs> {
   DType output_datatype = DType::f32;
   bool periodic = true;
   void fields(FieldVisitor& v) {

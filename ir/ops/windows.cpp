@@ -12,7 +12,7 @@ static bool is_scalar_like(const Type& t) { return t.is_tensor() && (!t.ranked |
 
 static Status infer_window(Op& op, InferContext& cx) {
   const Type& size = type_of(op, 0);
-  DType t = op.attr<WindowAttrs>().output_datatype;
+  DType t = op.attr<SignalWindowAttrs>().output_datatype;
   if (!is_scalar_like(size) || !is_int(size.dtype)) return invalid("the size of a window is " + size.to_string());
   if (!is_float(t) && !is_int(t)) return invalid(std::string("a window of type ") + dtype_name(t));
   const std::vector<Dim>* known = known_of(op.operands[0]);
@@ -31,7 +31,7 @@ static Result<Tensor> store_numbers(DType t, std::vector<int64_t> dims, const st
 
 // w(x) for x = 2 pi k / period.
 static Result<std::vector<HostValue>> eval_window(EvalCall& call, double (*w)(double)) {
-  const WindowAttrs& a = call.attr<WindowAttrs>();
+  const SignalWindowAttrs& a = call.attr<SignalWindowAttrs>();
   TRY_ASSIGN(int64_t n, int_scalar(call, 0));
   TRY(Tensor::make(DType::f64, {n}));  // the limit on sizes, before anything is computed
   double period = static_cast<double>(a.periodic ? n : n - 1);
@@ -40,7 +40,7 @@ static Result<std::vector<HostValue>> eval_window(EvalCall& call, double (*w)(do
   return one(store_numbers(a.output_datatype, {n}, v));
 }
 static OpDef window(const char* onnx, Result<std::vector<HostValue>> (*eval)(EvalCall&)) {
-  return {.onnx = onnx, .family = Family::signal, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<WindowAttrs>, .infer = infer_window,
+  return {.onnx = onnx, .family = Family::signal, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<SignalWindowAttrs>, .infer = infer_window,
           .eval = eval};
 }
 OpDef def_hann_window() {

@@ -46,7 +46,7 @@ TEST(EvalSignal, StftFramesAndWindow) {
 }
 
 TEST(EvalSignal, Windows) {
-  WindowAttrs symmetric;
+  SignalWindowAttrs symmetric;
   symmetric.periodic = false;
   expect_near(doubles(run_op(OpKind::hann_window, {fixed(i64({}, {4}))})), {0, 0.5, 1, 0.5});
   expect_near(doubles(run_op(OpKind::hann_window, {fixed(i64({}, {3}))}, symmetric)), {0, 1, 0});
