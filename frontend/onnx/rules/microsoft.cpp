@@ -131,6 +131,46 @@ Values rule_multi_head_attention(Node& n) {
   return n.done(results);
 }
 
+// --- Attention --------------------------------------------------------------------------------------------------------
+
+// One product gives queries, keys and values; past and present are [2, B, heads, length, D], keys first. A mask of one dim
+// counts each sequence's keys.
+Values rule_microsoft_attention(Node& n) {
+  for (const char* name : {"do_rotary", "past_present_share_buffer"})
+    if (n.int_attr(name, 0) != 0) return unsupported("Attention with " + std::string(name));
+  n.ignore("rotary_embedding_dim");
+  if (n.in(6)) return unsupported("Attention with past_sequence_length");
+  AttentionAttrs a;
+  int64_t heads = n.need_int("num_heads");
+  a.q_num_heads = a.kv_num_heads = heads;
+  a.is_causal = n.int_attr("unidirectional", 0) != 0;
+  a.scale = n.float_attr("scale", 0);
+  a.has_scale = a.scale != 0;
+  double filter = n.float_attr("mask_filter_value", -10000);
+  Value *x = n.need(0), *weights = n.need(1), *mask = n.in(3), *past = n.in(4);
+  Matmul m;
+  m.bias = n.in(2);
+  Value* all = matmul(n, x, weights, m);
+  std::vector<int64_t> sizes = n.ints_attr("qkv_hidden_sizes");
+  if (sizes.empty()) sizes.assign(3, last_dim(n, weights, "the product") / 3);
+  if (sizes.size() != 3) return invalid("Attention's qkv_hidden_sizes must be three");
+  Value* parts[3];
+  for (int64_t i = 0, at = 0; i < 3; at += sizes[i++]) parts[i] = n.slice(all, 2, at, at + sizes[i]);
+  Value* before[2] = {};
+  for (int i = 0; i < 2 && past; ++i) before[i] = n.gather(past, n.int_scalar(i), 0);
+  if (mask && n.rank(mask) == 1) {
+    Value* keys = n.dim_of(x, 1);
+    if (past) keys = n.add(keys, n.dim_of(past, 3));
+    mask = n.op(OpKind::less, {n.cast(counted(n, keys), n.dtype(mask)), n.unsqueeze(mask, {1})});
+  }
+  Value* bias = score_bias(n, n.dtype(x), mask, n.in(5), filter);
+  bool presents = n.wants(1);
+  Op* op = n.create(OpKind::attention, trimmed({parts[0], parts[1], parts[2], bias, before[0], before[1]}), a.clone(), presents ? 3 : 1);
+  if (!op) return n.done(nullptr);
+  if (!presents) return n.done(op->result());
+  return n.done({op->result(), n.concat({n.unsqueeze(op->result(1), {0}), n.unsqueeze(op->result(2), {0})}, 0)});
+}
+
 // --- GroupQueryAttention ----------------------------------------------------------------------------------------------
 
 namespace {
