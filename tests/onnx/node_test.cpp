@@ -13,7 +13,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
+
+#include "tests/support/update.h"
 
 namespace weft::node_test {
 
@@ -58,12 +59,6 @@ void write_list(const std::string& path, const std::string& status, const Names&
   std::ofstream out(path);
   out << "# Node cases of ONNX that are " << status << "; written by tests/onnx/node_test.cpp, may only get shorter.\n";
   for (const std::string& name : names) out << name << "\n";
-}
-
-bool update_requested() {
-  for (const std::string& arg : testing::internal::GetArgvs())
-    if (arg == "--update") return true;
-  return false;
 }
 
 // Null when the program gave none.

@@ -16,9 +16,7 @@ foreach(file IN LISTS files)
   endforeach()
 endforeach()
 
-if(EXISTS ${SOURCE}/tests/consumer/CMakeLists.txt)
-  execute_process(COMMAND ${CMAKE_COMMAND} -G ${GENERATOR} -S ${SOURCE}/tests/consumer -B ${work}/consumer
-    -DCMAKE_PREFIX_PATH=${work}/moved -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_BUILD_TYPE=Release ${run})
-  execute_process(COMMAND ${CMAKE_COMMAND} --build ${work}/consumer ${run})
-  execute_process(COMMAND ${CMAKE_CTEST_COMMAND} --output-on-failure WORKING_DIRECTORY ${work}/consumer ${run})
-endif()
+execute_process(COMMAND ${CMAKE_COMMAND} -G ${GENERATOR} -S ${SOURCE}/tests/consumer -B ${work}/consumer
+  -DCMAKE_PREFIX_PATH=${work}/moved -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_BUILD_TYPE=Release -DPYTHON=${PYTHON} ${run})
+execute_process(COMMAND ${CMAKE_COMMAND} --build ${work}/consumer ${run})
+execute_process(COMMAND ${CMAKE_CTEST_COMMAND} --output-on-failure WORKING_DIRECTORY ${work}/consumer ${run})

@@ -90,7 +90,8 @@ if(CMAKE_BUILD_TYPE STREQUAL "Release") # debug information names folders, and s
   # An installed weft serves a separate project, and names neither the clone nor the cache folder.
   add_test(NAME rules.install
     COMMAND ${CMAKE_COMMAND} -DBUILD=${CMAKE_BINARY_DIR} -DSOURCE=${CMAKE_SOURCE_DIR} -DCACHE=${WEFT_SETUP_CACHE}
-            "-DGENERATOR=${CMAKE_GENERATOR}" -DCOMPILER=${CMAKE_CXX_COMPILER}
+            "-DGENERATOR=${CMAKE_GENERATOR}" -DCOMPILER=${CMAKE_CXX_COMPILER} -DPYTHON=${WEFT_ORACLE_PYTHON}
             -P ${CMAKE_SOURCE_DIR}/tools/cmake/CheckInstall.cmake)
-  set_tests_properties(rules.needed_libraries rules.install PROPERTIES LABELS rules TIMEOUT 600)
+  set_tests_properties(rules.needed_libraries rules.install PROPERTIES LABELS rules TIMEOUT 600
+    ENVIRONMENT "${test_environment}")
 endif()
