@@ -13,7 +13,7 @@ static Status same_dim(const char* what, const Dim& a, const Dim& b) {
   if (!a.is_const() || !b.is_const() || a == b) return {};
   return invalid("attention: " + std::string(what) + " of " + a.to_string() + " and of " + b.to_string());
 }
-static Status divides(const char* what, const Dim& part, const Dim& whole) {
+static Status heads_divide(const char* what, const Dim& part, const Dim& whole) {
   bool bad = part.is_const() && whole.is_const() && (part.value() <= 0 || whole.value() % part.value() != 0);
   return bad ? Status(invalid("attention: " + part.to_string() + " " + what + " do not divide " + whole.to_string())) : Status();
 }
@@ -29,8 +29,8 @@ static Result<AttentionShape> attention_shape(const AttentionAttrs& a, const Sha
     s.q_heads = a.q_num_heads;
     s.kv_heads = a.kv_num_heads;
     if (a.q_num_heads <= 0 || a.kv_num_heads <= 0) return invalid("attention of rank 3 needs q_num_heads and kv_num_heads");
-    TRY(divides("heads", s.q_heads, q[2]));
-    for (const Shape* x : {&k, &v}) TRY(divides("heads", s.kv_heads, (*x)[2]));
+    TRY(heads_divide("heads", s.q_heads, q[2]));
+    for (const Shape* x : {&k, &v}) TRY(heads_divide("heads", s.kv_heads, (*x)[2]));
     s.head = divide(q[2], s.q_heads);
     s.v_head = divide(v[2], s.kv_heads);
     TRY(same_dim("heads of k and q", divide(k[2], s.kv_heads), s.head));
@@ -42,7 +42,7 @@ static Result<AttentionShape> attention_shape(const AttentionAttrs& a, const Sha
     TRY(same_dim("heads of k and v", k[1], v[1]));
     TRY(same_dim("head sizes of k and q", k[3], q[3]));
   }
-  TRY(divides("key heads", s.kv_heads, s.q_heads));
+  TRY(heads_divide("key heads", s.kv_heads, s.q_heads));
   int length = s.packed ? 1 : 2;
   s.queries = q[length];
   s.new_keys = k[length];
