@@ -4,6 +4,7 @@
 
 #include "codegen/lower/lowering.h"
 #include "ir/base/check.h"
+#include "ir/expand/expand.h"
 
 namespace weft {
 
@@ -405,6 +406,7 @@ Result<Lowered> lower_module(Module& m, const Target& target) {
   p.target = target.to_string();
   p.symbols = m.symbols;
   Graph& g = *m.main();
+  TRY(expand_composites(g));  // what the passes left, or when none ran
   if (m.prepare) {
     find_needed(*m.prepare, l.needed);
     l.commands = &p.prepare.commands;

@@ -55,12 +55,12 @@ static Result<bool> expand_op(Op& op) {
   return true;
 }
 
-Result<bool> expand_ops(Graph& g) {
+Result<bool> expand_composites(Graph& g) {
   bool changed = false;
   for (auto it = g.ops.begin(); it != g.ops.end();) {
     Op& op = **it++;
     for (auto& sub : op.graphs) {
-      TRY_ASSIGN(bool inner, expand_ops(*sub));
+      TRY_ASSIGN(bool inner, expand_composites(*sub));
       changed = changed || inner;
     }
     TRY_ASSIGN(bool done, expand_op(op));

@@ -8,6 +8,6 @@ namespace weft {
 
 // Replaces every op of the graph, and of graphs inside it, that has an expansion; others stay. An op whose shapes or
 // attributes its expansion does not take stays, too. Returns whether anything changed.
-Result<bool> expand_ops(Graph& g);
+Result<bool> expand_composites(Graph& g);
 
 }  // namespace weft

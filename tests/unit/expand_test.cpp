@@ -65,7 +65,7 @@ void check(OpKind kind, const std::vector<Arg>& args, std::unique_ptr<Attrs> att
   for (const Value* v : g->outputs) types.push_back(v->type);
   auto want = evaluate(*g, inputs);
   ASSERT_TRUE(want.ok()) << want.error().to_string();
-  auto changed = expand_ops(*g);
+  auto changed = expand_composites(*g);
   ASSERT_TRUE(changed.ok()) << changed.error().to_string();
   ASSERT_TRUE(*changed) << op_name(kind) << " was left alone";
   auto got = evaluate(*g, inputs);
@@ -193,7 +193,7 @@ TEST(Expand, WindowsMelAndDynamicQuantization) {
   for (double v : {0.0, 4096.0}) operands.push_back(b.scalar(DType::f32, v));
   g->outputs = {b.op(OpKind::mel_weight_matrix, operands)};
   auto want = evaluate(*g, {});
-  ASSERT_TRUE(expand_ops(*g).ok());
+  ASSERT_TRUE(expand_composites(*g).ok());
   EXPECT_EQ(doubles(evaluate(*g, {})), doubles(want));
 }
 
@@ -202,7 +202,7 @@ TEST(Expand, LeavesWhatItCannotTake) {
   Graph* g = m.add_graph("main");
   Value* x = g->add_input(Type::tensor(DType::f32, {1, S, 1}), "x");
   g->outputs = {Builder(g).op(OpKind::dft, {x})};
-  auto changed = expand_ops(*g);
+  auto changed = expand_composites(*g);
   ASSERT_TRUE(changed.ok());
   EXPECT_FALSE(*changed);
   EXPECT_EQ(g->ops.size(), 1u);
