@@ -262,6 +262,7 @@ static Dim replace(const Dim& d, const std::string& name, const Dim& by) {
 static void replace_axis(KernelSpec& s, const std::string& name, const Dim& by) {
   for (SpecOperand& o : s.operands) {
     for (Dim& d : o.index) d = replace(d, name, by);
+    o.offset = replace(o.offset, name, by);
     for (SpecGuard& g : o.guards) g.expr = replace(g.expr, name, by);
   }
   for (SpecStage& st : s.stages)
@@ -283,6 +284,76 @@ static bool can_merge(const KernelSpec& s, const SpecAxis& outer, const SpecAxis
     for (const StageInput& in : st.inputs)
       if (in.dim.contains(outer.name) || in.dim.contains(inner.name)) return false;
   return true;
+}
+
+Dim simplify_index(const Dim& d, const std::vector<SpecAxis>& axes) {
+  if (!d.expr()) return d;
+  SymbolTable ranges;
+  for (const SpecAxis& a : axes) {
+    SymbolInfo info;
+    info.hi = a.extent.is_const() ? a.extent.value() - 1 : INT64_MAX;
+    ranges[a.name] = info;
+  }
+  Dim sum(d.expr()->constant);
+  for (const DimTerm& t : d.expr()->terms) {
+    Dim p(t.coef);
+    for (const DimAtom& a : t.atoms) {
+      if (a.fn == DimFn::symbol) {
+        p *= Dim::symbol(a.name);
+        continue;
+      }
+      Dim x = simplify_index(a.args[0], axes), y = simplify_index(a.args[1], axes);
+      Interval rx = range_of(x, ranges);
+      if ((a.fn == DimFn::floordiv || a.fn == DimFn::mod) && y.is_const() && y.value() > 0 && rx.lo >= 0 && rx.hi < y.value()) {
+        p *= a.fn == DimFn::mod ? x : Dim(0);
+      } else if (a.fn == DimFn::floordiv) {
+        p *= floordiv(x, y);
+      } else if (a.fn == DimFn::mod) {
+        p *= mod(x, y);
+      } else {
+        bool ge = known_ge(x, y, ranges), le = known_ge(y, x, ranges);
+        if (ge || le) p *= (a.fn == DimFn::min) == le ? x : y;
+        else p *= a.fn == DimFn::min ? min(x, y) : max(x, y);
+      }
+    }
+    sum += p;
+  }
+  return sum;
+}
+
+// A divisor c by which an index divides the axis, where c divides its extent; 0: none.
+static int64_t divisor_of(const Dim& d, const SpecAxis& axis) {
+  if (!d.expr()) return 0;
+  for (const DimTerm& t : d.expr()->terms)
+    for (const DimAtom& a : t.atoms) {
+      if (a.fn != DimFn::floordiv && a.fn != DimFn::mod) continue;
+      bool fits = a.args[0] == Dim::symbol(axis.name) && a.args[1].is_const() && a.args[1].value() > 1;
+      if (fits && axis.extent.is_const() && axis.extent.value() % a.args[1].value() == 0) return a.args[1].value();
+    }
+  return 0;
+}
+
+void split_axes(KernelSpec& s) {
+  for (size_t k = 0; k < s.axes.size(); ++k) {
+    int64_t c = 0;
+    for (const SpecOperand& o : s.operands)
+      if (c == 0) c = divisor_of(o.linear(), s.axes[k]);
+    if (c == 0 || c == s.axes[k].extent.value()) continue;
+    SpecAxis outer = s.axes[k], inner = s.axes[k];
+    outer.name += "o";
+    outer.extent = Dim(s.axes[k].extent.value() / c);
+    inner.name += "i";
+    inner.extent = Dim(c);
+    Dim by = Dim::symbol(outer.name) * Dim(c) + Dim::symbol(inner.name);
+    std::string name = s.axes[k].name;
+    s.axes[k] = inner;
+    s.axes.insert(s.axes.begin() + static_cast<long>(k), outer);
+    replace_axis(s, name, by);
+    for (SpecOperand& o : s.operands) {
+      for (Dim& d : o.index) d = simplify_index(d, s.axes);
+      o.offset = simplify_index(o.offset, s.axes);
+    }
+  }
 }
 
 void collapse_axes(KernelSpec& s) {

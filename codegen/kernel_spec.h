@@ -105,6 +105,11 @@ Result<KernelSpec> parse_spec(std::string_view text);
 // Structural hash: everything but title, operand names and runners-up.
 Hash spec_hash(const KernelSpec& s, const Target& target);
 
+// An index simplified with what is known of the axes' ranges.
+Dim simplify_index(const Dim& d, const std::vector<SpecAxis>& axes);
+// Makes two axes of one whose index is divided by a constant (the channels of a grouped convolution), so that indices are
+// affine.
+void split_axes(KernelSpec& s);
 // Merges neighbouring axes that every operand walks as one; drops axes of extent 1.
 void collapse_axes(KernelSpec& s);
 

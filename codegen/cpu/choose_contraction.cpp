@@ -69,30 +69,49 @@ Tile best_tile(const KernelSpec& sp, const Target& target, int lanes) {
   return best;
 }
 
+// Extra cycles of splitting a kernel into blocks of rows and of the line: what each block packs or reads again.
+double split_cost(const KernelSpec& sp, const ContractionShape& h, const Target& target, int lanes, int64_t bytes, int64_t m_blocks, int64_t n_blocks) {
+  constexpr double kBytesPerCycle = 8;  // out of the last cache
+  double m = size_of(h.extent_m(sp)), k = size_of(h.extent_k(sp)), q = size_of(h.line(sp, sp.axes[h.v_axes[0]].extent));
+  double mb = static_cast<double>(m_blocks), nb = static_cast<double>(n_blocks), b = static_cast<double>(bytes);
+  double cost = 0;
+  if (prepared(sp.operands[h.v], h.v_axes)) {
+    if (k * q * b > static_cast<double>(target.l2_bytes) / 2) cost += mb * k * q * b / kBytesPerCycle;
+  } else {
+    cost += mb * q * k * pack_cost(sp, h, lanes) / lanes;
+  }
+  if (!h.s_direct && !prepared(sp.operands[h.s], h.m_axes)) cost += nb * m * k * 1.5;
+  else if (k * m * b > static_cast<double>(target.l2_bytes) / 2) cost += nb * k * m * b / kBytesPerCycle;
+  return cost;
+}
+
 // Blocks: enough tasks to spread over threads, each with a C block of at most a third of the L2 cache and a block of K
-// whose panels lie in the L1 cache. What must be packed at run time is split last, since each task packs its own.
-void choose_blocks(KernelSpec& sp, const ContractionShape& h, const Target& target, int64_t bytes) {
-  constexpr double kTasks = 16, kGrain = 200e3;  // wanted tasks; least multiply-adds of one
+// whose panels lie in the L1 cache.
+void choose_blocks(KernelSpec& sp, const ContractionShape& h, const Target& target, int lanes, int64_t bytes) {
+  constexpr double kTasks = 8, kGrain = 200e3;  // wanted tasks; least multiply-adds of one
   SpecConfig& c = sp.config;
   double m = size_of(h.extent_m(sp)), k = size_of(h.extent_k(sp)), batch = batch_count(sp, h);
-  int64_t outer = estimate(sp.axes[h.v_axes[0]].extent), line_length = estimate(h.line(sp, sp.axes[h.v_axes[0]].extent));
-  double want = std::max(1.0, std::min(kTasks / batch, m * static_cast<double>(line_length) * k / kGrain));
-  int64_t panels = std::max<int64_t>(1, (line_length + c.nr - 1) / c.nr), per_outer = std::max<int64_t>(1, line_length / outer);
-  int64_t m_tiles = std::max<int64_t>(1, (estimate(h.extent_m(sp)) + c.mr - 1) / c.mr);
-  bool m_first = prepared(sp.operands[h.v], h.v_axes);
-  int64_t wanted = static_cast<int64_t>(std::ceil(want));
-  int64_t m_blocks = m_first ? std::min(wanted, m_tiles) : 1;
-  int64_t n_blocks = std::min((wanted + m_blocks - 1) / m_blocks, std::min(outer, panels));
-  if (!m_first) m_blocks = (wanted + n_blocks - 1) / n_blocks;
-  c.nc = (outer + n_blocks - 1) / n_blocks;
-  if (h.v_axes.size() == 1) c.nc = (c.nc + c.nr - 1) / c.nr * c.nr;
-  int64_t room = std::max<int64_t>(c.mr, target.l2_bytes / 3 / (c.nc * per_outer * bytes) / c.mr * c.mr);
-  c.mc = std::min<int64_t>(room, (m_tiles + m_blocks - 1) / m_blocks * c.mr);
-  int64_t inner = std::max<int64_t>(1, estimate(h.inner_k(sp))), steps = estimate(sp.axes[h.k_axes[0]].extent);
+  int64_t outer = estimate(sp.axes[h.v_axes[0]].extent), line = std::max<int64_t>(1, estimate(h.line(sp, sp.axes[h.v_axes[0]].extent)));
+  int64_t want = static_cast<int64_t>(std::ceil(std::max(1.0, std::min(kTasks / batch, m * static_cast<double>(line) * k / kGrain))));
+  int64_t m_tiles = std::max<int64_t>(1, (estimate(h.extent_m(sp)) + c.mr - 1) / c.mr), panels = (line + c.nr - 1) / c.nr;
+  int64_t steps = h.v_axes.size() == 1 ? panels : outer, unit = h.v_axes.size() == 1 ? c.nr : 1, width = std::max<int64_t>(1, line / outer);
+  double best = 1e300;
+  for (int64_t n = 1; n <= std::min<int64_t>(steps, 64); ++n) {
+    int64_t nc = (steps + n - 1) / n * unit;
+    int64_t room = std::max<int64_t>(1, target.l2_bytes / 3 / (nc * width * bytes) / c.mr);
+    int64_t blocks = std::max((m_tiles + room - 1) / room, std::min(m_tiles, (want + n - 1) / n));
+    double cost = split_cost(sp, h, target, lanes, bytes, blocks, n);
+    if (blocks * n < want) cost += 1e12;
+    if (cost >= best) continue;
+    best = cost;
+    c.nc = nc;
+    c.mc = (m_tiles + blocks - 1) / blocks * c.mr;
+  }
+  int64_t inner = std::max<int64_t>(1, estimate(h.inner_k(sp))), k_steps = estimate(sp.axes[h.k_axes[0]].extent);
   int64_t block = std::max<int64_t>(1, target.l1_bytes / 2 / (c.nr * bytes) / inner);
-  if (block < steps && steps * inner > 2 * block) {
-    int64_t blocks = (steps + block - 1) / block;
-    c.kc = (steps + blocks - 1) / blocks;
+  if (k_steps > 2 * block) {
+    int64_t blocks = (k_steps + block - 1) / block;
+    c.kc = (k_steps + blocks - 1) / blocks;
   }
 }
 
@@ -117,7 +136,7 @@ bool choose_contraction(KernelSpec& sp, const Target& target) {
   c.nr = best.nv * lanes;
   c.vec_axis = sp.axes[h.v_axes.back()].name;
   c.unroll = 1;
-  choose_blocks(sp, h, target, bytes);
+  choose_blocks(sp, h, target, lanes, bytes);
   sp.tasks = ceildiv(h.extent_m(sp), Dim(c.mc)) * ceildiv(sp.axes[h.v_axes[0]].extent, Dim(c.nc));
   for (int a : h.batch) sp.tasks *= sp.axes[a].extent;
   return true;

@@ -153,6 +153,7 @@ Command& Lowering::command(CommandKind k) {
 }
 
 Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector<std::string>& symbols) {
+  split_axes(spec);
   collapse_axes(spec);
   mark_constant(spec, ids);
   choose_cpu(spec, target);

@@ -12,5 +12,7 @@ Index reshape_index(SpecBuilder& r, const Shape& to, const Shape& from, const In
 
 // f32 for narrow floats, else t itself: what kernels compute in.
 DType wide_float(DType t);
+// What a sum of products of t is accumulated in.
+DType accumulator_type(DType t);
 
 }  // namespace weft

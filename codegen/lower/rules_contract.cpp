@@ -7,7 +7,7 @@
 
 namespace weft {
 
-static DType accumulator(DType t) {
+DType accumulator_type(DType t) {
   if (t == DType::f64) return t;
   if (is_float(t)) return DType::f32;
   return is_int(t) && byte_size(t) == 1 ? DType::i32 : t;
@@ -30,7 +30,7 @@ Result<int> rule_contract(SpecBuilder& r, const Op& op, int, const Index& idx) {
     if (e.is(1) && b.find(l) != std::string::npos) e = vb->type.shape[b.find(l)];
     extents.push_back(e);
   }
-  DType acc = accumulator(va->type.dtype);
+  DType acc = accumulator_type(va->type.dtype);
   auto at_letters = [&](const std::string& letters, const Value* v, const Index& row) {
     Index out;
     for (size_t k = 0; k < letters.size(); ++k) {

@@ -268,40 +268,7 @@ Result<std::vector<int>> SpecBuilder::reduce_along(const std::string& key, const
   });
 }
 
-Dim SpecBuilder::simplify(const Dim& d) const {
-  if (!d.expr()) return d;
-  SymbolTable ranges;
-  for (const SpecAxis& a : spec_.axes) {
-    SymbolInfo info;
-    info.hi = a.extent.is_const() ? a.extent.value() - 1 : INT64_MAX;
-    ranges[a.name] = info;
-  }
-  Dim sum(d.expr()->constant);
-  for (const DimTerm& t : d.expr()->terms) {
-    Dim p(t.coef);
-    for (const DimAtom& a : t.atoms) {
-      if (a.fn == DimFn::symbol) {
-        p *= Dim::symbol(a.name);
-        continue;
-      }
-      Dim x = simplify(a.args[0]), y = simplify(a.args[1]);
-      Interval rx = range_of(x, ranges);
-      if ((a.fn == DimFn::floordiv || a.fn == DimFn::mod) && y.is_const() && y.value() > 0 && rx.lo >= 0 && rx.hi < y.value()) {
-        p *= a.fn == DimFn::mod ? x : Dim(0);
-      } else if (a.fn == DimFn::floordiv) {
-        p *= floordiv(x, y);
-      } else if (a.fn == DimFn::mod) {
-        p *= mod(x, y);
-      } else {
-        bool ge = known_ge(x, y, ranges), le = known_ge(y, x, ranges);
-        if (ge || le) p *= (a.fn == DimFn::min) == le ? x : y;
-        else p *= a.fn == DimFn::min ? min(x, y) : max(x, y);
-      }
-    }
-    sum += p;
-  }
-  return sum;
-}
+Dim SpecBuilder::simplify(const Dim& d) const { return simplify_index(d, spec_.axes); }
 
 Status SpecBuilder::add_output(const Value* v) {
   CHECK(v->type.is_ranked());

@@ -236,6 +236,14 @@ Val Emitter::load(const SpecOperand& o, const SymbolEnv& env, const std::string&
     if (mask) return load_convert(o.dtype, b.CreateMaskedLoad(vt, p, align, mask, fills));
     return load_convert(o.dtype, b.CreateAlignedLoad(vt, p, align));
   }
+  if (a.base && a.known == 2 && !mask) {
+    // Two vectors that end at the last element wanted, and every other lane of them.
+    Val p = b.CreateGEP(et, base, a.base);
+    Val lo = b.CreateAlignedLoad(vt, p, align), hi = b.CreateAlignedLoad(vt, b.CreateGEP(et, p, i64(lanes - 1)), align);
+    std::vector<int> even;
+    for (int k = 0; k < lanes; ++k) even.push_back(2 * k < lanes ? 2 * k : 2 * k + 1);
+    return load_convert(o.dtype, b.CreateShuffleVector(lo, hi, even));
+  }
   Val idx = a.indices;
   if (!idx) idx = b.CreateAdd(splat(a.base, lanes), b.CreateMul(lane_ids(lanes), splat(a.stride, lanes)));
   idx = splat(idx, lanes);

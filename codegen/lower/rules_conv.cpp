@@ -1,0 +1,46 @@
+// conv: a sum of products over the input channels of the group and the window.
+#include "codegen/lower/rules.h"
+#include "ir/core/op_def.h"
+#include "ir/ops/conv.h"
+
+namespace weft {
+
+Result<int> rule_conv(SpecBuilder& r, const Op& op, int, const Index& idx) {
+  const Value *x = op.operands[0], *w = op.operands[1];
+  TRY_ASSIGN(std::vector<WindowAxis> axes, window_axes_of(op));
+  DType acc = accumulator_type(x->type.dtype);
+  Dim channels = w->type.shape[1];
+  Dim group = r.simplify(floordiv(idx[1], floordiv(w->type.shape[0], Dim(op.attr<ConvAttrs>().group))));
+  Shape extents{channels};
+  for (const WindowAxis& a : axes) extents.push_back(a.kernel);
+  auto body = [&](const Index& row) -> Result<std::vector<int>> {
+    Index at{idx[0], group * channels + row[0]}, weight{idx[1], row[0]};
+    std::vector<SpecGuard> inside;
+    for (size_t k = 0; k < axes.size(); ++k) {
+      const WindowAxis& a = axes[k];
+      Dim p = idx[k + 2] * Dim(a.stride) + row[k + 1] * Dim(a.dilation) - a.pad_begin;
+      if (!a.pad_begin.is(0) || !a.pad_end.is(0)) inside.push_back({p, Dim(0), a.in});
+      at.push_back(p);
+      weight.push_back(row[k + 1]);
+    }
+    ScalarProgram& p = r.program();
+    TRY_ASSIGN(int value, r.guarded(inside, 0, x->type.dtype, [&] { return r.emit(x, at); }));
+    TRY_ASSIGN(int factor, r.emit(w, weight));
+    return std::vector<int>{p.add(Prim::mul, p.cast(value, acc), p.cast(factor, acc))};
+  };
+  TRY_ASSIGN(std::vector<int> sum, r.reduce(SpecBuilder::key_of(op, "conv", idx), extents, SpecBuilder::sum(acc), body));
+  S s = r.at(sum[0]);
+  for (int i : {3, 4}) {
+    const Value* scale = op.operand(i);
+    if (!scale) continue;
+    TRY_ASSIGN(int f, r.emit(scale, scale->type.rank() == 0 ? Index{} : Index{scale->type.shape[0].is(1) ? Dim(0) : idx[1]}));
+    s = s.cast(wide_float(scale->type.dtype)) * r.at(f).cast(wide_float(scale->type.dtype));
+  }
+  if (const Value* bias = op.operand(2)) {
+    TRY_ASSIGN(int b, r.emit(bias, {idx[1]}));
+    s = s + r.at(b).cast(s.type());
+  }
+  return s.cast(op.result()->type.dtype).id;
+}
+
+}  // namespace weft
