@@ -128,7 +128,7 @@ Status Compilation::apply_shapes() {
   }
   TRY(weft::apply_shapes(*module_, specs));
   std::vector<std::string> open = open_dims(*module_);
-  if (!open.empty()) stats_.notes.push_back("dims left open: " + join(open, ", ") + "; any value runs, and --shapes says which to be best for");
+  if (!open.empty()) stats_.notes.push_back("dims left open: " + join(open, ", ") + " (any value runs; --shapes says which to be best for)");
   return check_cancelled();
 }
 

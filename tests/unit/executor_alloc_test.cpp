@@ -1,50 +1,6 @@
-// No heap allocation in steady state: this file replaces operator new and counts.
+// No heap allocation in steady state.
 #include "tests/unit/executor_support.h"
-
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"  // new and delete are both replaced, by malloc and free
-#endif
-
-namespace {
-std::atomic<bool> counting{false};
-std::atomic<int> allocations{0};
-
-void* allocate(size_t n, size_t alignment) {
-  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
-  return alignment <= alignof(std::max_align_t) ? std::malloc(n ? n : 1) : std::aligned_alloc(alignment, (n + alignment - 1) / alignment * alignment);
-}
-}  // namespace
-
-void* operator new(size_t n) {
-  if (void* p = allocate(n, 1)) return p;
-  throw std::bad_alloc();
-}
-void* operator new[](size_t n) { return operator new(n); }
-void* operator new(size_t n, const std::nothrow_t&) noexcept { return allocate(n, 1); }
-void* operator new[](size_t n, const std::nothrow_t&) noexcept { return allocate(n, 1); }
-void* operator new(size_t n, std::align_val_t a) {
-  if (void* p = allocate(n, static_cast<size_t>(a))) return p;
-  throw std::bad_alloc();
-}
-void* operator new[](size_t n, std::align_val_t a) { return operator new(n, a); }
-void* operator new(size_t n, std::align_val_t a, const std::nothrow_t&) noexcept { return allocate(n, static_cast<size_t>(a)); }
-void* operator new[](size_t n, std::align_val_t a, const std::nothrow_t&) noexcept { return allocate(n, static_cast<size_t>(a)); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
-void operator delete[](void* p, size_t) noexcept { std::free(p); }
-void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept { std::free(p); }
+#include "tests/support/allocation_counter.h"
 
 namespace weft::executor_test {
 namespace {
@@ -55,20 +11,15 @@ int steady_allocations(Context& c, std::vector<std::vector<TensorView>> inputs, 
   bool fine = true;
   for (int k = 0; k < 2; ++k)
     for (auto& in : inputs) fine = fine && c.run(in, out).ok();
-  allocations = 0;
-  counting = true;
-  for (int k = 0; k < runs; ++k) fine = fine && c.run(inputs[static_cast<size_t>(k) % inputs.size()], out).ok();
-  counting = false;
+  int n = count_allocations([&] {
+    for (int k = 0; k < runs; ++k) fine = fine && c.run(inputs[static_cast<size_t>(k) % inputs.size()], out).ok();
+  });
   EXPECT_TRUE(fine);
-  return allocations;
+  return n;
 }
 
 TEST(ExecutorAllocations, TheCounterCounts) {
-  allocations = 0;
-  counting = true;
-  ::operator delete(::operator new(10));
-  counting = false;
-  EXPECT_EQ(allocations, 1);
+  EXPECT_EQ(count_allocations([] { ::operator delete(::operator new(10)); }), 1);
 }
 
 TEST(ExecutorAllocations, LaunchesOfChangingShapes) {
@@ -94,11 +45,10 @@ input x %x output y %y output same %x main { copy %x -> %y })"));
   strided.strides = {2};
   std::vector<TensorView> in = {x.view()}, out = {y.view(), strided};
   ASSERT_TRUE(c.run(in, out).ok());
-  allocations = 0;
-  counting = true;
-  for (int k = 0; k < 10; ++k) (void)c.run(in, out);
-  counting = false;
-  EXPECT_EQ(allocations, 0);
+  int n = count_allocations([&] {
+    for (int k = 0; k < 10; ++k) (void)c.run(in, out);
+  });
+  EXPECT_EQ(n, 0);
 }
 
 TEST(ExecutorAllocations, ControlFlowAndDynamicMemory) {

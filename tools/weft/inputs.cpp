@@ -160,7 +160,7 @@ class InputMaker {
     for (const api::PortInfo& p : ports_)
       for (const api::Extent& e : p.dims)
         if (e.text == symbol) v = e.optimum > 0 ? e.optimum : std::min(std::max<int64_t>(e.min, 1), e.max);
-    out_.notes.push_back("dim " + symbol + " = " + std::to_string(v) + "; give it with --shapes");
+    out_.notes.push_back("dim " + symbol + " = " + std::to_string(v) + " for this; --shapes or an --input sets it");
     return v;
   }
 

@@ -37,6 +37,8 @@ Result<Tensor> view_of_dlpack(const DLTensor& t, bool read_only, bool padded) {
   if (padded && is_subbyte(type)) return unsupported("a DLPack tensor whose elements narrower than a byte are padded");
   if (t.ndim < 0 || (t.ndim > 0 && !t.shape)) return usage("a DLPack tensor without a shape");
   Tensor::Dims dims(t.shape, t.shape + t.ndim), strides;
+  for (int64_t d : dims)
+    if (d < 0) return usage("a DLPack tensor with the dim " + std::to_string(d));
   if (t.strides) strides.assign(t.strides, t.strides + t.ndim);
   void* data = static_cast<char*>(t.data) + t.byte_offset;
   if (read_only) return Tensor::view(static_cast<const void*>(data), type, std::move(dims), std::move(strides));

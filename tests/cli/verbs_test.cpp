@@ -1,0 +1,145 @@
+// What verbs write and read besides JSON: files, texts that can be fed back, help, README.
+#include <chrono>
+#include <regex>
+#include <sstream>
+
+#include "tests/cli/cli_support.h"
+
+namespace weft::cli_test {
+namespace {
+
+struct Verbs : testing::Test {
+  std::string folder = fresh_folder(), model = write_layer(folder);
+  Outcome weft(const std::string& line) { return shell("weft " + line, folder); }
+};
+
+TEST_F(Verbs, FilesThereAndBack) {
+  ASSERT_EQ(weft("run layer.wir --shapes x=2x3 --seed 5 --output y=@y.npy --save-outputs all.npz").code, 0);
+  // y is an input of another model.
+  std::ofstream(folder + "/negate.wir") << "weft.module 1 \"negate\"\ngraph @main(%y: f32[2,2]) -> (z = %z) {\n  %z = neg(%y) : f32[2,2] loc(\"Neg_0\")\n}\n";
+  json a = weft("run negate.wir --input y=@y.npy --json").parsed(), b = weft("run negate.wir --input y=@all.npz:y --json").parsed();
+  EXPECT_EQ(a["outputs"], b["outputs"]);
+  ASSERT_EQ(weft("run negate.wir --input y=@y.npy --output z=@z.pb").code, 0);
+  std::ofstream(folder + "/same.wir") << "weft.module 1 \"same\"\ngraph @main(%z: f32[2,2]) -> (y = %y) {\n  %y = neg(%z) : f32[2,2] loc(\"Neg_0\")\n}\n";
+  ASSERT_EQ(weft("run same.wir --input z=@z.pb --output y=@back.npy").code, 0);
+  EXPECT_EQ(read_text(folder + "/back.npy"), read_text(folder + "/y.npy"));
+}
+
+TEST_F(Verbs, TheSameSeedGivesTheSameNumbers) {
+  std::string a = weft("run layer.wir --seed 5").out, b = weft("run layer.wir --seed 5").out, c = weft("run layer.wir --seed 6").out;
+  EXPECT_EQ(a, b);
+  EXPECT_NE(a, c);
+}
+
+TEST_F(Verbs, RunPrintsValuesAndSummaries) {
+  Outcome few = weft("run layer.wir --input 'x=[[1,2,3]]'"), many = weft("run layer.wir --shapes x=100x3");
+  EXPECT_NE(few.out.find("y: f32[1,2]"), std::string::npos) << few.out;
+  EXPECT_NE(few.out.find("[[4, 0]]"), std::string::npos) << few.out;
+  EXPECT_NE(many.out.find("mean"), std::string::npos) << many.out;
+}
+
+TEST_F(Verbs, CompileWritesTexts) {
+  EXPECT_EQ(weft("compile layer.wir --emit wir").out.rfind("weft.module 1", 0), 0u);
+  EXPECT_EQ(weft("compile layer.wir --emit wplan").out.rfind("wplan 1", 0), 0u);
+  EXPECT_NE(weft("compile layer.wir --emit wkernel").out.find("kernel"), std::string::npos);
+  ASSERT_EQ(weft("compile layer.wir -o texts").code, 0);
+  EXPECT_TRUE(fs::exists(folder + "/texts/layer.wir"));
+  EXPECT_TRUE(fs::exists(folder + "/texts/layer.wplan"));
+  EXPECT_FALSE(fs::is_empty(folder + "/texts/kernels"));
+  // The module after the passes compiles to the same numbers.
+  EXPECT_EQ(weft("run texts/layer.wir --seed 3").out, weft("run layer.wir --seed 3").out);
+  ASSERT_EQ(weft("compile layer.wir -o one.wplan").code, 0);
+  EXPECT_EQ(read_text(folder + "/one.wplan"), read_text(folder + "/texts/layer.wplan"));
+  Outcome stats = weft("compile layer.wir --stats");
+  for (const char* word : {"import", "kernels", "arena", "alive", "commands"}) EXPECT_NE(stats.out.find(word), std::string::npos) << word;
+}
+
+TEST_F(Verbs, OptPrintsModules) {
+  Outcome unchanged = weft("opt layer.wir --passes=");
+  EXPECT_EQ(unchanged.code, 0);
+  std::ofstream(folder + "/again.wir") << unchanged.out;
+  EXPECT_EQ(weft("opt again.wir --passes=").out, unchanged.out);
+  EXPECT_EQ(weft("opt layer.wir --dump-ir=ir --quiet").code, 0);
+  ASSERT_TRUE(fs::exists(folder + "/ir/000_input.wir"));
+  for (const auto& e : fs::directory_iterator(folder + "/ir")) {
+    if (e.path().extension() != ".wir") continue;
+    Outcome o = weft("opt --passes= --quiet " + e.path().string());
+    EXPECT_EQ(o.code, 0) << e.path() << o.err;
+    EXPECT_EQ(o.out, read_text(e.path())) << e.path();
+  }
+  EXPECT_NE(weft("opt --list-passes").out.find("eliminate-dead"), std::string::npos);
+  Outcome stats = weft("opt layer.wir");
+  EXPECT_NE(stats.err.find("ops before"), std::string::npos) << stats.err;
+}
+
+TEST_F(Verbs, VerifySaysWhatIsMissing) {
+  std::ofstream(folder + "/gather.wir") << "weft.module 1 \"g\"\ngraph @main(%x: f32[3], %i: i64[2]) -> (y = %y) {\n  %y = gather(%x, %i) : f32[2] loc(\"Gather_0\")\n}\n";
+  Outcome fine = weft("verify gather.wir"), bad = weft("verify gather.wir --range i=5..9");
+  EXPECT_NE(fine.out.find("1 passed"), std::string::npos) << fine.out << fine.err;
+  EXPECT_EQ(bad.code, 0);
+  EXPECT_NE(bad.out.find("1 skipped"), std::string::npos) << bad.out << bad.err;
+  EXPECT_NE(bad.out.find("--range"), std::string::npos) << bad.out;
+}
+
+TEST_F(Verbs, VerifyOfAFolderGoesOnAfterFailures) {
+  fs::create_directories(folder + "/cases");
+  for (const char* name : {"test_add", "test_sub", "test_mul"}) fs::copy(node_case(name), folder + "/cases/" + name, fs::copy_options::recursive);
+  std::ofstream(folder + "/cases/test_add/model.onnx") << "noise";
+  Outcome o = weft("verify cases --jobs 2");
+  EXPECT_EQ(o.code, 1);
+  EXPECT_NE(o.out.find("2 passed, 1 failed, 0 unsupported, 0 skipped"), std::string::npos) << o.out << o.err;
+  EXPECT_NE(weft("verify cases --filter sub").out.find("1 passed, 0 failed"), std::string::npos);
+}
+
+TEST_F(Verbs, VersionIsQuick) {
+  double best = 1e9;
+  for (int i = 0; i < 20; ++i) {
+    auto begin = std::chrono::steady_clock::now();
+    ASSERT_EQ(std::system((std::string(WEFT_BINARY) + " --version >/dev/null").c_str()), 0);
+    best = std::min(best, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+  }
+  EXPECT_LT(best, 15);  // 10 ms, and the shell that starts it
+}
+
+TEST(Help, OfEachVerbSaysWhatItsOptionsTake) {
+  for (const char* verb : {"compile", "run", "bench", "verify", "inspect", "opt", "cache", "doctor"}) {
+    Outcome o = shell(std::string("weft ") + verb + " --help");
+    EXPECT_EQ(o.code, 0);
+    for (const char* option : {"--json", "--log-level", "--quiet", "--progress"}) EXPECT_NE(o.out.find(option), std::string::npos) << verb << option;
+    // Every option has a description: some words behind its type.
+    std::istringstream lines(o.out);
+    std::string line, before;
+    int bare = 0;
+    while (std::getline(lines, line)) {
+      if (std::regex_match(before, std::regex("  (-[^ ]*,)?--?[a-zA-Z][^ ]*( [A-Z:{][^ ]*)*")) && line.rfind("      ", 0) != 0) ++bare;
+      before = line;
+    }
+    EXPECT_EQ(bare, 0) << o.out;
+  }
+  struct Unit {
+    const char *verb, *text;
+  };
+  for (const Unit& u : {Unit{"bench", "seconds to measure"}, Unit{"bench", "in ms"}, Unit{"compile", "times in ms"}, Unit{"cache", "bytes that may remain"}, Unit{"verify", "Times are in ms"}})
+    EXPECT_NE(std::regex_replace(shell(std::string("weft ") + u.verb + " --help").out, std::regex("\\s+"), " ").find(u.text), std::string::npos) << u.verb << ": " << u.text;
+}
+
+// The commands of README.md that need nothing but the build and what setup fetched.
+TEST(Readme, ItsCommandsRun) {
+  const std::string text = read_text(std::string(WEFT_SOURCE_DIR) + "/README.md");
+  ASSERT_FALSE(text.empty());
+  const std::string program = "build/release/weft";
+  int count = 0;
+  std::istringstream lines(text);
+  bool inside = false;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind("```", 0) == 0) inside = line == "```sh";
+    if (!inside || line.rfind(program, 0) != 0) continue;
+    ++count;
+    Outcome o = shell(WEFT_BINARY + line.substr(program.size()));
+    EXPECT_EQ(o.code, 0) << line << "\n" << o.out << o.err;
+  }
+  EXPECT_GT(count, 0);
+}
+
+}  // namespace
+}  // namespace weft::cli_test
