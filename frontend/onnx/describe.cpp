@@ -1,6 +1,6 @@
 #include "frontend/onnx/describe.h"
 
-#include "frontend/onnx/proto.h"
+#include "frontend/onnx/importer.h"
 #include "frontend/onnx/wire.h"
 #include "onnx/defs/schema.h"
 
@@ -8,14 +8,12 @@ namespace weft {
 
 namespace {
 
-std::string plain_domain_name(const std::string& domain) { return domain.empty() ? "ai.onnx" : domain; }
-
 // Nesting is bounded by the scan.
 template <class Nodes>
 void count_nodes(const Nodes& nodes, OnnxFacts& facts) {
   for (const pb::NodeProto& n : nodes) {
-    const bool own = n.domain().empty() || n.domain() == "ai.onnx";
-    ++facts.operators[own ? n.op_type() : n.domain() + "." + n.op_type()];
+    const std::string domain = plain_domain(n.domain());
+    ++facts.operators[domain.empty() ? n.op_type() : domain + "." + n.op_type()];
     for (const pb::AttributeProto& a : n.attribute()) {
       if (a.has_g()) count_nodes(a.g().node(), facts);
       for (const pb::GraphProto& g : a.graphs()) count_nodes(g.node(), facts);
@@ -29,12 +27,11 @@ Result<OnnxFacts> describe_onnx_file(const std::string& path, const ImportLimits
   TRY_ASSIGN(auto file, MappedFile::open(path));
   TRY_ASSIGN(WireScan scan, scan_model({file->data(), file->size()}, limits));
   pb::ModelProto model;
-  const bool read = scan.cut ? model.ParseFromString(scan.structure) : file->size() <= INT32_MAX && model.ParseFromArray(file->data(), static_cast<int>(file->size()));
-  if (!read) return invalid("not an ONNX model: " + path);
+  TRY(parse_model({file->data(), file->size()}, scan, model));
   OnnxFacts facts;
   facts.ir_version = model.ir_version();
   facts.producer = model.producer_name() + (model.producer_version().empty() ? "" : " " + model.producer_version());
-  for (const auto& o : model.opset_import()) facts.opsets[plain_domain_name(o.domain())] = o.version();
+  for (const auto& o : model.opset_import()) facts.opsets[o.domain().empty() ? "ai.onnx" : o.domain()] = o.version();
   facts.functions = model.functions_size();
   count_nodes(model.graph().node(), facts);
   for (const auto& f : model.functions()) count_nodes(f.node(), facts);

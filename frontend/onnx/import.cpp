@@ -8,16 +8,7 @@
 
 namespace weft {
 
-namespace {
-
-constexpr int kMinIr = 3, kMaxIr = 14, kMaxOpset = 28;
-
-std::string folder_of(const std::string& path) {
-  size_t slash = path.rfind('/');
-  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-}
-
-Status parse(std::span<const std::byte> bytes, const WireScan& scan, pb::ModelProto& model) {
+Status parse_model(std::span<const std::byte> bytes, const WireScan& scan, pb::ModelProto& model) {
   const void* data = scan.cut ? static_cast<const void*>(scan.structure.data()) : bytes.data();
   size_t size = scan.cut ? scan.structure.size() : bytes.size();
   if (size > INT32_MAX) return resources("the model without its large tensors exceeds 2 GiB");
@@ -26,6 +17,15 @@ Status parse(std::span<const std::byte> bytes, const WireScan& scan, pb::ModelPr
   if (!model.ParseFromCodedStream(&in) || !in.ConsumedEntireMessage()) return invalid("the file is not an ONNX model, or it is damaged");
   if (!model.has_graph()) return invalid("the file holds no graph: it is not an ONNX model");
   return {};
+}
+
+namespace {
+
+constexpr int kMinIr = 3, kMaxIr = 14, kMaxOpset = 28;
+
+std::string folder_of(const std::string& path) {
+  size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
 
 Status read_versions(const pb::ModelProto& model, Frame& frame) {
@@ -127,7 +127,7 @@ Result<std::unique_ptr<Module>> import_model(TensorSource source, const ImportOp
   TRY_ASSIGN(WireScan scan, scan_model(source.bytes, options.limits));
   google::protobuf::Arena arena;
   pb::ModelProto& model = *google::protobuf::Arena::CreateMessage<pb::ModelProto>(&arena);
-  TRY(parse(source.bytes, scan, model));
+  TRY(parse_model(source.bytes, scan, model));
   Frame frame;
   TRY(read_versions(model, frame));
   auto module = std::make_unique<Module>();

@@ -9,6 +9,7 @@
 namespace weft {
 
 struct Scope;
+struct WireScan;
 
 // An attribute and the scope that its graphs belong to (a function may be given a graph of its caller).
 struct BoundAttribute {
@@ -70,6 +71,10 @@ struct ImportState {
 
 // "" and "ai.onnx" are one domain.
 inline std::string plain_domain(const std::string& d) { return d == "ai.onnx" ? "" : d; }
+
+// --- models (import.cpp) ---
+// The message that the scanned bytes hold.
+Status parse_model(std::span<const std::byte> bytes, const WireScan& scan, pb::ModelProto& model);
 
 // --- scopes (scope.cpp) ---
 // The value of a name. poisoned: set when the name's node was refused (the result is then null). Error when it is unknown.

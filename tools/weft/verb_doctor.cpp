@@ -115,7 +115,7 @@ Status run_doctor(Cli& cli) {
   for (const Finding& f : findings) {
     std::string head = f.what + std::string(f.what.size() < 22 ? 22 - f.what.size() : 1, ' ');
     text += head + (f.ok ? "" : "missing: ") + f.value + "\n";
-    if (!f.fix.empty()) text += std::string(22, ' ') + "→ " + f.fix + "\n";
+    if (!f.fix.empty()) text.append(22, ' ').append("→ ").append(f.fix).append("\n");
   }
   print(text);
   return {};
