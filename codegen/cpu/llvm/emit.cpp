@@ -26,6 +26,10 @@ Emitter::Emitter(const KernelSpec& s, const Target& t, const std::string& symbol
     ptrs.push_back(b.CreateLoad(ptr, b.CreateConstInBoundsGEP1_64(ptr, arg_ptrs, static_cast<uint64_t>(k)), "p" + std::to_string(k)));
   for (size_t k = 0; k < spec.params.size(); ++k)
     params[spec.params[k]] = b.CreateLoad(b.getInt64Ty(), b.CreateConstInBoundsGEP1_64(b.getInt64Ty(), arg_dims, k), spec.params[k]);
+  bool reduces = std::any_of(spec.stages.begin(), spec.stages.end(), [](const SpecStage& st) { return st.kind == SpecStage::Kind::reduce; });
+  read_only.assign(static_cast<size_t>(spec.num_ptrs), reduces);
+  for (const SpecOperand& o : spec.operands)
+    if (o.write) read_only[o.ptr] = false;
 }
 
 llvm::Type* Emitter::element_type(DType t) {
@@ -202,6 +206,11 @@ Val guard_mask(Emitter& e, const SpecOperand& o, const SymbolEnv& env) {
 
 Val Emitter::load(const SpecOperand& o, const SymbolEnv& env, const std::string& vs, int lanes) {
   llvm::Type* et = element_type(o.dtype);
+  auto aligned_load = [&](llvm::Type* t, Val p, llvm::Align a) {
+    llvm::LoadInst* l = b.CreateAlignedLoad(t, p, a);
+    if (read_only[o.ptr]) l->setMetadata(llvm::LLVMContext::MD_invariant_load, llvm::MDNode::get(cx, {}));
+    return l;
+  };
   llvm::Align align(static_cast<uint64_t>(byte_size(o.dtype)));
   Val base = ptrs[o.ptr];
   Val mask = guard_mask(*this, o, env);
@@ -221,7 +230,7 @@ Val Emitter::load(const SpecOperand& o, const SymbolEnv& env, const std::string&
   }
   if (lanes == 1 || (a.base && a.known == 0 && !(mask && is_vec(mask)))) {
     Val p = b.CreateGEP(et, base, a.base ? a.base : a.indices);
-    if (!mask) return load_convert(o.dtype, b.CreateAlignedLoad(et, p, align));
+    if (!mask) return load_convert(o.dtype, aligned_load(et, p, align));
     // A load that may lie outside its buffer must not happen.
     Val slot = alloca_at_entry(et, "guarded");
     b.CreateStore(fill, slot);
@@ -234,12 +243,12 @@ Val Emitter::load(const SpecOperand& o, const SymbolEnv& env, const std::string&
   if (a.base && a.known == 1) {
     Val p = b.CreateGEP(et, base, a.base);
     if (mask) return load_convert(o.dtype, b.CreateMaskedLoad(vt, p, align, mask, fills));
-    return load_convert(o.dtype, b.CreateAlignedLoad(vt, p, align));
+    return load_convert(o.dtype, aligned_load(vt, p, align));
   }
   if (a.base && a.known == 2 && !mask) {
     // Two vectors that end at the last element wanted, and every other lane of them.
     Val p = b.CreateGEP(et, base, a.base);
-    Val lo = b.CreateAlignedLoad(vt, p, align), hi = b.CreateAlignedLoad(vt, b.CreateGEP(et, p, i64(lanes - 1)), align);
+    Val lo = aligned_load(vt, p, align), hi = aligned_load(vt, b.CreateGEP(et, p, i64(lanes - 1)), align);
     std::vector<int> even;
     for (int k = 0; k < lanes; ++k) even.push_back(2 * k < lanes ? 2 * k : 2 * k + 1);
     return load_convert(o.dtype, b.CreateShuffleVector(lo, hi, even));

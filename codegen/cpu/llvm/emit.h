@@ -31,6 +31,8 @@ struct Emitter {
   Val arg_ptrs, arg_dims, arg_begin, arg_end, arg_scratch;
   std::vector<Val> ptrs;   // loaded pointer arguments
   SymbolEnv params;        // loaded dims
+  // A kernel that reduces never runs in place, so what it reads stays as it is and may be read early and once.
+  std::vector<bool> read_only;  // per pointer
 
   // --- types and small values
   llvm::Type* element_type(DType t);                 // in memory: bool is i8, f16/bf16/fp8 are integers of their width

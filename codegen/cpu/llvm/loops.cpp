@@ -5,6 +5,8 @@
 // each stage vectorises along the row, with several accumulators combined at the end. Remainders run narrower vectors,
 // then scalars.
 #include "codegen/cpu/llvm/emit.h"
+#include <llvm/IR/Intrinsics.h>
+
 #include "ir/base/check.h"
 
 namespace weft {
@@ -84,9 +86,27 @@ struct Loops {
       from = end;
     }
   }
+  // The windows of pools and of depthwise convolutions: short, and known.
+  bool unrolled(const std::vector<int>& axes, size_t from) const {
+    constexpr int64_t kMost = 25;
+    int64_t n = 1;
+    for (size_t k = from; k < axes.size(); ++k) {
+      const Dim& d = s.axes[axes[k]].extent;
+      if (!d.is_const() || d.value() > kMost || (n *= d.value()) > kMost) return false;
+    }
+    return true;
+  }
   // Full loops over the given axes, then f.
   void nest(const std::vector<int>& axes, size_t k, SymbolEnv env, const std::function<void(SymbolEnv&)>& f) {
     if (k == axes.size()) return f(env);
+    if (unrolled(axes, k)) {
+      for (int64_t i = 0; i < s.axes[axes[k]].extent.value(); ++i) {
+        SymbolEnv at = env;
+        at[s.axes[axes[k]].name] = e.i64(i);
+        nest(axes, k + 1, at, f);
+      }
+      return;
+    }
     e.loop(e.i64(0), extent(axes[k]), e.i64(1), s.axes[axes[k]].name.c_str(), [&](Val i) {
       SymbolEnv at = env;
       at[s.axes[axes[k]].name] = i;
@@ -127,11 +147,29 @@ struct Loops {
     return out;
   }
   void accumulate(const SpecStage& st, const std::vector<Val>& slots, const SymbolEnv& env, int n) {
+    if (multiplies_and_adds(st)) {
+      std::vector<Val> factors = e.stage_body(split_product_, env, n > 1 ? vec_name() : "", n, [&](int stage, int output) { return acc[stage][output]; });
+      llvm::Type* t = e.vec(e.compute_type(acc_type(st, 0)), n);
+      Val sum = e.b.CreateIntrinsic(llvm::Intrinsic::fma, {t}, {e.splat(factors[0], n), e.splat(factors[1], n), e.b.CreateLoad(t, slots[0])});
+      e.b.CreateStore(sum, slots[0]);
+      return;
+    }
     std::vector<Val> v = body(st, env, n);
     for (Val& x : v) x = e.splat(x, n);
     std::vector<Val> next = combine(st, read(st, slots, n), v, n);
     for (size_t k = 0; k < slots.size(); ++k) e.b.CreateStore(e.splat(next[k], n), slots[k]);
   }
+
+  // A float sum of products: one fused operation, as in the contraction template. Leaves the factors in split_product_.
+  bool multiplies_and_adds(const SpecStage& st) {
+    if (!e.target.fma || st.body.outputs.size() != 1 || !is_float(acc_type(st, 0))) return false;
+    const ScalarInst &product = st.body.insts[st.body.outputs[0]], &add = st.combine.insts[st.combine.outputs[0]];
+    if (product.prim != Prim::mul || add.prim != Prim::add || st.combine.insts.size() != 3) return false;
+    split_product_ = st;
+    split_product_.body.outputs = {product.args[0], product.args[1]};
+    return true;
+  }
+  SpecStage split_product_;
 
   std::vector<Val> point_reduce(const SpecStage& st, const SymbolEnv& env, int n) {
     std::vector<Val> sl = slots(st, n);
