@@ -34,10 +34,10 @@ std::string letters(int count) { return std::string("abcdefghijklmnopqrstuvwxyz"
 
 }  // namespace
 
-Result<std::vector<Value*>> expand_dft(Emit& e, Op& op) {
+// dft along one axis, given by number.
+static Result<Value*> dft_along(Emit& e, const Op& op, int axis) {
   const DftAttrs& a = op.attr<DftAttrs>();
   Value* x = op.operands[0];
-  TRY_ASSIGN(int axis, dft_axis(op));
   std::optional<Dim> length = dft_length(op, axis);
   const Dim &have = x->type.shape[axis], &parts = x->type.dim(-1);
   int rank = x->type.rank();
@@ -58,7 +58,25 @@ Result<std::vector<Value*>> expand_dft(Emit& e, Op& op) {
   to[rank - 1] = 'z';
   std::string spec = from + "," + from[axis] + from[rank - 1] + "yz->" + to;
   Value* y = e.contract(spec, e.cast(x, t), e.constant(t, {used, parts.value(), bins, out}, table), t);
-  return std::vector<Value*>{e.cast(y, op.result()->type.dtype)};
+  return e.cast(y, op.result()->type.dtype);
+}
+
+// An axis that only the run knows: the transforms along all of them, where they have one shape.
+Result<std::vector<Value*>> expand_dft(Emit& e, Op& op) {
+  TRY_ASSIGN(std::optional<int> axis, dft_axis(op));
+  if (axis) {
+    TRY_ASSIGN(Value * y, dft_along(e, op, *axis));
+    return std::vector<Value*>{y};
+  }
+  if (op.attr<DftAttrs>().onesided || op.operand(1)) return unsupported("dft of unknown length along an unknown axis");
+  int rank = type_of(op, 0).rank();
+  Value *y = nullptr, *given = op.operands[2];
+  for (int d = 0; d < rank - 1; ++d) {
+    TRY_ASSIGN(Value * along, dft_along(e, op, d));
+    Value* chosen = e.op(OpKind::or_, {e.op(OpKind::equal, {given, e.like(given, d)}), e.op(OpKind::equal, {given, e.like(given, d - rank)})});
+    y = y ? e.where(chosen, along, y) : along;
+  }
+  return std::vector<Value*>{y};
 }
 
 Result<std::vector<Value*>> expand_stft(Emit& e, Op& op) {

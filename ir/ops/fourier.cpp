@@ -20,17 +20,20 @@ static Status need_parts(const Type& x) {
   return invalid("a signal needs 1 or 2 parts as its last dim, is " + x.to_string());
 }
 
-Result<int> dft_axis(const Op& op) {
-  int rank = type_of(op, 0).rank();
-  int64_t axis = -2;
-  if (has_operand(op, 2)) {
-    auto v = const_ints(op.operands[2]);
-    if (!v || v->size() != 1) return unsupported("dft along an axis that is not constant");
-    axis = (*v)[0];
-  }
+static Result<int> signal_axis(int64_t axis, int rank) {
   TRY_ASSIGN(int a, normalize_axis(axis, rank));
   if (a == rank - 1) return invalid("dft along the parts of its complex numbers");
   return a;
+}
+Result<std::optional<int>> dft_axis(const Op& op) {
+  int64_t axis = -2;
+  if (has_operand(op, 2)) {
+    auto v = const_ints(op.operands[2]);
+    if (!v || v->size() != 1) return std::optional<int>();
+    axis = (*v)[0];
+  }
+  TRY_ASSIGN(int a, signal_axis(axis, type_of(op, 0).rank()));
+  return std::optional<int>(a);
 }
 std::optional<Dim> dft_length(const Op& op, int axis) {
   const DftAttrs& a = op.attr<DftAttrs>();
@@ -43,11 +46,15 @@ static Status infer_dft(Op& op, InferContext& cx) {
   TRY(need_float_input(op, 2));
   const Type& x = type_of(op, 0);
   TRY(need_parts(x));
-  TRY_ASSIGN(int axis, dft_axis(op));
-  std::optional<Dim> n = dft_length(op, axis);
-  if (n && n->is_const() && n->value() < 1) return invalid("dft of length " + n->to_string());
+  TRY_ASSIGN(std::optional<int> axis, dft_axis(op));
   Shape shape = x.shape;
-  shape[axis] = !n ? data_dim(op, 0, axis, cx) : a.onesided && !a.inverse ? floordiv(*n, 2) + Dim(1) : *n;
+  if (axis) {
+    std::optional<Dim> n = dft_length(op, *axis);
+    if (n && n->is_const() && n->value() < 1) return invalid("dft of length " + n->to_string());
+    shape[*axis] = !n ? data_dim(op, 0, *axis, cx) : a.onesided && !a.inverse ? floordiv(*n, 2) + Dim(1) : *n;
+  } else if (a.onesided || has_operand(op, 1)) {
+    for (int d = 0; d < x.rank() - 1; ++d) shape[d] = data_dim(op, 0, d, cx);
+  }
   shape.back() = a.onesided && a.inverse ? 1 : 2;
   set_type(op, 0, Type::tensor(x.dtype, shape));
   return {};
@@ -97,7 +104,11 @@ static Status check_transform(int64_t n) {
 static Result<std::vector<HostValue>> eval_dft(EvalCall& call) {
   const DftAttrs& a = call.attr<DftAttrs>();
   const Tensor& x = call.tensor(0);
-  TRY_ASSIGN(int axis, dft_axis(call.op));
+  int64_t along = -2;
+  if (call.has(2)) {
+    TRY_ASSIGN(along, int_scalar(call, 2));
+  }
+  TRY_ASSIGN(int axis, signal_axis(along, x.rank()));
   bool halved = a.onesided && a.inverse;
   int64_t have = x.dims[axis], parts = x.dims.back(), n = halved ? 2 * (have - 1) : have, inner = 1;
   if (parts != 1 && parts != 2) return invalid("dft needs 1 or 2 parts as its last dim");

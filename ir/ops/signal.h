@@ -17,8 +17,8 @@ struct DftAttrs : AttrsOf<DftAttrs> {
   }
 };
 
-// The transform's axis (error unless constant) and length (null unless known).
-Result<int> dft_axis(const Op& op);
+// The transform's axis (null unless constant) and length (null unless known).
+Result<std::optional<int>> dft_axis(const Op& op);
 std::optional<Dim> dft_length(const Op& op, int axis);
 
 // stft(signal[B, length(, 1 or 2)], frame_step, window?, frame_length?) -> [B, frames, bins, 2]

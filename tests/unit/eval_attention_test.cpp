@@ -3,7 +3,7 @@
 
 #include "tests/unit/eval_support.h"
 
-namespace weft::eval_test {
+namespace weft::eval_test::attention {
 namespace {
 
 using Doubles = std::vector<double>;
@@ -132,4 +132,4 @@ TEST(EvalCausalConv, StateGoesBefore) {
 }
 
 }  // namespace
-}  // namespace weft::eval_test
+}  // namespace weft::eval_test::attention

@@ -3,7 +3,7 @@
 
 #include "tests/unit/eval_support.h"
 
-namespace weft::eval_test {
+namespace weft::eval_test::rnn {
 namespace {
 
 using Doubles = std::vector<double>;
@@ -84,4 +84,4 @@ TEST(EvalRnn, ActivationParametersAndClip) {
 }
 
 }  // namespace
-}  // namespace weft::eval_test
+}  // namespace weft::eval_test::rnn

@@ -8,7 +8,7 @@
 #include "ir/ops/signal.h"
 #include "tests/unit/eval_support.h"
 
-namespace weft::eval_test {
+namespace weft::eval_test::expand {
 namespace {
 
 struct Arg {
@@ -170,6 +170,7 @@ TEST(Expand, Fourier) {
   check(OpKind::dft, {Arg({B, 7, 2}), Arg({5}, {}, true)}, a, 1, kSizes);
   a.onesided = true;
   check(OpKind::dft, {Arg({6, B, 1}), Arg({8}, {}, true), Arg({0}, {}, true)}, a, 1, kSizes);
+  check(OpKind::dft, {Arg({3, 2, 4, 2}), Arg(), Arg({-3}, {}, false)}, DftAttrs(), 1, kSizes);
   a.inverse = true;
   check(OpKind::dft, {Arg({B, 5, 2})}, a, 1, kSizes);
   check(OpKind::dft, {Arg({B, 5, 2}), Arg({7}, {}, true)}, a, 1, kSizes);
@@ -209,4 +210,4 @@ TEST(Expand, LeavesWhatItCannotTake) {
 }
 
 }  // namespace
-}  // namespace weft::eval_test
+}  // namespace weft::eval_test::expand
