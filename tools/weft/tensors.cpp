@@ -211,6 +211,15 @@ std::vector<double> parts_of(const api::Tensor& t, const std::vector<std::byte>&
   return v;
 }
 
+// Of the largest finite value; 0 for types narrower than f32, whose steps are no small matter.
+double rounding_step(DType t, const std::vector<double>& values) {
+  const double epsilon = t == DType::f32 || t == DType::c64 ? 0x1p-23 : t == DType::f64 || t == DType::c128 ? 0x1p-52 : 0;
+  double largest = 0;
+  for (double v : values)
+    if (std::isfinite(v)) largest = std::max(largest, std::fabs(v));
+  return epsilon * largest;
+}
+
 void compare_exact(const api::Tensor& got, const api::Tensor& want, Difference& d) {
   std::vector<std::byte> a = dense_bytes(got), b = dense_bytes(want);
   std::vector<double> x = to_doubles(got), y = to_doubles(want);
@@ -238,7 +247,8 @@ Difference compare(const std::string& name, const api::Tensor& got, const api::T
     for (int64_t i = 0; a.ok() && b.ok() && i < got.numel(); ++i)
       if (a->data_as<const std::string>()[i] != b->data_as<const std::string>()[i]) d.first < 0 ? (d.first = i, ++d.wrong) : ++d.wrong;
   } else if (is_float(got.dtype()) || is_complex(got.dtype())) {
-    compare_floats(parts_of(got, dense_bytes(got)), parts_of(want, dense_bytes(want)), is_complex(got.dtype()) ? 2 : 1, rtol, atol, d);
+    const std::vector<double> a = parts_of(got, dense_bytes(got)), b = parts_of(want, dense_bytes(want));
+    compare_floats(a, b, is_complex(got.dtype()) ? 2 : 1, rtol, std::max(atol, rounding_step(got.dtype(), b)), d);
   } else {
     compare_exact(got, want, d);
   }

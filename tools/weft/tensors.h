@@ -20,7 +20,8 @@ std::string element_text(const api::Tensor& t, int64_t i);
 std::vector<double> to_doubles(const api::Tensor& t);
 
 // ONNX's rule for one element: |got - want| <= atol + rtol * |want|; NaN equals NaN, Inf itself. Integers, bools and
-// strings must be equal.
+// strings must be equal. For f32 and f64, what is less than one rounding step of the largest |want| never counts: sums that
+// cancel leave that much, in an order of addition that nobody promises.
 struct Difference {
   bool ok = true;
   double max_abs = 0, max_rel = 0;
