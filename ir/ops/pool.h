@@ -53,5 +53,7 @@ struct MaxUnpoolAttrs : AttrsOf<MaxUnpoolAttrs> {
     v.field("strides", strides);
   }
 };
+// Dims of the tensor that was pooled to x.
+Result<Shape> unpooled_dims(const MaxUnpoolAttrs& a, const Shape& x);
 
 }  // namespace weft
