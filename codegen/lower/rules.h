@@ -14,5 +14,8 @@ Index reshape_index(SpecBuilder& r, const Shape& to, const Shape& from, const In
 DType wide_float(DType t);
 // What a sum of products of t is accumulated in.
 DType accumulator_type(DType t);
+// A reduction of (value, index) pairs to the extreme one; NaN beats numbers, ties go to the lower index, or the higher. A
+// pair whose index is -1 stands for nothing.
+SpecBuilder::Reduction arg_extreme(DType t, bool is_max, bool last_of_equals);
 
 }  // namespace weft

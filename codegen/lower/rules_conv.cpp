@@ -1,9 +1,24 @@
-// conv: a sum of products over the input channels of the group and the window.
+// Convolutions: a sum of products over the input channels of the group and the window.
 #include "codegen/lower/rules.h"
 #include "ir/core/op_def.h"
 #include "ir/ops/conv.h"
 
 namespace weft {
+
+// The sum at idx, scaled, with its bias.
+static Result<int> finish_conv(SpecBuilder& r, const Op& op, S s, const Index& idx) {
+  for (int i : {3, 4}) {
+    const Value* scale = op.operand(i);
+    if (!scale) continue;
+    TRY_ASSIGN(int f, r.emit(scale, scale->type.rank() == 0 ? Index{} : Index{scale->type.shape[0].is(1) ? Dim(0) : idx[1]}));
+    s = s.cast(wide_float(scale->type.dtype)) * r.at(f).cast(wide_float(scale->type.dtype));
+  }
+  if (const Value* bias = op.operand(2)) {
+    TRY_ASSIGN(int b, r.emit(bias, {idx[1]}));
+    s = s + r.at(b).cast(s.type());
+  }
+  return s.cast(op.result()->type.dtype).id;
+}
 
 Result<int> rule_conv(SpecBuilder& r, const Op& op, int, const Index& idx) {
   const Value *x = op.operands[0], *w = op.operands[1];
@@ -29,18 +44,36 @@ Result<int> rule_conv(SpecBuilder& r, const Op& op, int, const Index& idx) {
     return std::vector<int>{p.add(Prim::mul, p.cast(value, acc), p.cast(factor, acc))};
   };
   TRY_ASSIGN(std::vector<int> sum, r.reduce(SpecBuilder::key_of(op, "conv", idx), extents, SpecBuilder::sum(acc), body));
-  S s = r.at(sum[0]);
-  for (int i : {3, 4}) {
-    const Value* scale = op.operand(i);
-    if (!scale) continue;
-    TRY_ASSIGN(int f, r.emit(scale, scale->type.rank() == 0 ? Index{} : Index{scale->type.shape[0].is(1) ? Dim(0) : idx[1]}));
-    s = s.cast(wide_float(scale->type.dtype)) * r.at(f).cast(wide_float(scale->type.dtype));
-  }
-  if (const Value* bias = op.operand(2)) {
-    TRY_ASSIGN(int b, r.emit(bias, {idx[1]}));
-    s = s + r.at(b).cast(s.type());
-  }
-  return s.cast(op.result()->type.dtype).id;
+  return finish_conv(r, op, r.at(sum[0]), idx);
+}
+
+// conv_transpose: of the input positions i that reach result o by kernel element k, o = i * stride - pad + k * dilation.
+Result<int> rule_conv_transpose(SpecBuilder& r, const Op& op, int, const Index& idx) {
+  const Value *x = op.operands[0], *w = op.operands[1];
+  TRY_ASSIGN(std::vector<WindowAxis> axes, window_axes_of(op));
+  DType acc = accumulator_type(x->type.dtype);
+  Dim group_out = w->type.shape[1], group_in = floordiv(x->type.shape[1], Dim(op.attr<ConvTransposeAttrs>().group));
+  Dim group = r.simplify(floordiv(idx[1], group_out));
+  Shape extents{group_in};
+  for (const WindowAxis& a : axes) extents.push_back(a.kernel);
+  auto body = [&](const Index& row) -> Result<std::vector<int>> {
+    Index at{idx[0], group * group_in + row[0]}, weight{at[1], r.simplify(mod(idx[1], group_out))};
+    std::vector<SpecGuard> inside;
+    for (size_t k = 0; k < axes.size(); ++k) {
+      const WindowAxis& a = axes[k];
+      Dim from = idx[k + 2] + a.pad_begin - row[k + 1] * Dim(a.dilation), i = floordiv(from, Dim(a.stride));
+      if (a.stride > 1) inside.push_back({mod(from, Dim(a.stride)), Dim(0), Dim(1)});
+      inside.push_back({i, Dim(0), a.in});
+      at.push_back(i);
+      weight.push_back(row[k + 1]);
+    }
+    ScalarProgram& p = r.program();
+    TRY_ASSIGN(int value, r.guarded(inside, 0, x->type.dtype, [&] { return r.emit(x, at); }));
+    TRY_ASSIGN(int factor, r.emit(w, weight));
+    return std::vector<int>{p.add(Prim::mul, p.cast(value, acc), p.cast(factor, acc))};
+  };
+  TRY_ASSIGN(std::vector<int> sum, r.reduce(SpecBuilder::key_of(op, "conv", idx), extents, SpecBuilder::sum(acc), body));
+  return finish_conv(r, op, r.at(sum[0]), idx);
 }
 
 }  // namespace weft

@@ -114,30 +114,32 @@ REDUCE(reduce_sum) REDUCE(reduce_mean) REDUCE(reduce_max) REDUCE(reduce_min) RED
 REDUCE(reduce_l1) REDUCE(reduce_l2) REDUCE(reduce_log_sum) REDUCE(reduce_log_sum_exp) REDUCE(reduce_sum_square)
 #undef REDUCE
 
-// The accumulator is (value, index); NaN beats numbers, ties go to the lower (or, on request, higher) index.
-static Result<int> arg_rule(SpecBuilder& r, const Op& op, bool is_max, const Index& idx) {
-  const ArgReduceAttrs& at = op.attr<ArgReduceAttrs>();
-  const Value* v = op.operands[0];
-  TRY_ASSIGN(std::vector<int> axes, reduced_axes(op));
-  DType t = wide_float(v->type.dtype);
-  Index base = spread(v->type.shape, axes, at.keepdims, idx);
+SpecBuilder::Reduction arg_extreme(DType t, bool is_max, bool last_of_equals) {
   SpecBuilder::Reduction red = is_max ? SpecBuilder::maximum(t) : SpecBuilder::minimum(t);
   ScalarProgram c;
   S av{&c, c.input(0, t)}, ai{&c, c.input(1, DType::i64)}, bv{&c, c.input(2, t)}, bi{&c, c.input(3, DType::i64)};
   S better = is_max ? lt(av, bv) : lt(bv, av);
-  S first = at.select_last_index ? lt(ai, bi) : lt(bi, ai);
+  S first = last_of_equals ? lt(ai, bi) : lt(bi, ai);
   S tie = eq(av, bv);
   if (is_float(t)) {
     S an = av.un(Prim::is_nan), bn = bv.un(Prim::is_nan);
     better = better.bin(Prim::bit_or, bn.bin(Prim::bit_and, an.un(Prim::bit_not)));
     tie = tie.bin(Prim::bit_or, an.bin(Prim::bit_and, bn));
   }
-  // An index of -1 marks an accumulator that has seen nothing.
   S empty = lt(ai, ai.lit(0)), seen = le(bi.lit(0), bi);
   S take = seen.bin(Prim::bit_and, empty.bin(Prim::bit_or, better.bin(Prim::bit_or, tie.bin(Prim::bit_and, first))));
   c.outputs = {select(take, bv, av).id, select(take, bi, ai).id};
   red.combine = c;
   red.init.push_back(-1);
+  return red;
+}
+static Result<int> arg_rule(SpecBuilder& r, const Op& op, bool is_max, const Index& idx) {
+  const ArgReduceAttrs& at = op.attr<ArgReduceAttrs>();
+  const Value* v = op.operands[0];
+  TRY_ASSIGN(std::vector<int> axes, reduced_axes(op));
+  DType t = wide_float(v->type.dtype);
+  Index base = spread(v->type.shape, axes, at.keepdims, idx);
+  SpecBuilder::Reduction red = arg_extreme(t, is_max, at.select_last_index);
   auto body = [&](const Index& row) -> Result<std::vector<int>> {
     TRY_ASSIGN(int x, r.emit(v, row));
     int i = r.index_value(row[axes[0]]);
