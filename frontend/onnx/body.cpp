@@ -54,6 +54,7 @@ Result<ImportedBody> import_body(Node& n, const pb::GraphProto& g, Scope& home, 
   scope.frame = home.frame;
   scope.graph = body.graph.get();
   scope.holder = &n.scope;
+  scope.inlined = n.scope.inlined;
   for (size_t i = 0; i < inputs.size(); ++i) {
     Binding b;
     b.value = body.graph->add_input(types[i], inputs[i]);
@@ -96,6 +97,21 @@ std::vector<Value*> align_captures(std::vector<ImportedBody>& bodies) {
   return all;
 }
 
+Result<std::vector<Value*>> import_in_place(Node& n, const pb::GraphProto& g, Scope& home) {
+  if (g.input_size() > 0) return invalid("a branch of " + n.describe() + " takes inputs");
+  if (n.scope.inlined >= n.state.options.limits.max_graph_depth)
+    return resources("graphs are nested deeper than " + std::to_string(n.state.options.limits.max_graph_depth));
+  Scope scope;
+  scope.outer = &home;
+  scope.frame = home.frame;
+  scope.graph = n.scope.graph;
+  scope.owner = n.scope.owner ? n.scope.owner : &n.scope;
+  scope.inlined = n.scope.inlined + 1;
+  TRY(define_initializers(n.state, scope, g));
+  TRY(import_nodes(n.state, scope, g.node()));
+  return graph_outputs(n.state, scope, g, &n.poisoned);
+}
+
 bool same_types(const Graph& body, const std::vector<Type>& types) {
   for (size_t i = 0; i < types.size(); ++i)
     if (!(body.inputs[i]->type == types[i])) return false;
@@ -109,6 +125,15 @@ const pb::GraphProto* Node::graph_attr(const char* name, Scope** home) {
   if (a && a->has_g()) return &a->g();
   fail(invalid(describe() + " lacks the graph `" + name + "`"));
   return nullptr;
+}
+std::vector<Value*> Node::in_place(const char* name) {
+  Scope* home = nullptr;
+  const pb::GraphProto* g = graph_attr(name, &home);
+  if (failed()) return {};
+  auto results = import_in_place(*this, *g, *home);
+  if (results.ok()) return std::move(*results);
+  fail(std::move(results.error()));
+  return {};
 }
 int Node::body_inputs(const char* name) {
   Scope* home = nullptr;

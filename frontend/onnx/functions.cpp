@@ -42,8 +42,9 @@ Result<pb::FunctionProto> build_body(Node& n, const pb::OpSchema& schema) {
   for (int v : schema.context_dependent_function_opset_versions())
     if (v <= n.version) opset = std::max(opset, v);
   pb::FunctionProto body;
+  pb::NodeProto node = resolved(n);  // the context keeps pointers into it
   try {
-    pb::FunctionBodyBuildContextImpl context(resolved(n), types);
+    pb::FunctionBodyBuildContextImpl context(node, types);
     if (opset && schema.BuildContextDependentFunction(context, body, opset)) return body;
   } catch (const std::exception& e) {
     return unsupported("no body of " + n.describe() + ": " + e.what());
@@ -101,6 +102,7 @@ Result<std::vector<Value*>> expand(Node& n, const pb::FunctionProto& f, const pb
   body.frame = &frame;
   body.graph = n.scope.graph;
   body.owner = n.scope.owner ? n.scope.owner : &n.scope;
+  body.inlined = n.scope.inlined;
   bind_attributes(n, f, schema, body, frame);
   TRY(n.all_read());
   TRY(bind_arguments(n, f, body));

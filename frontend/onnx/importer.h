@@ -36,14 +36,15 @@ struct Binding {
   const pb::SparseTensorProto* sparse = nullptr;
 };
 
-// Names of one graph, or of a function's body within a graph. A nested graph sees the outer names; using one makes it a
+// Names of one graph, or of a function's body or taken branch within a graph. A nested graph sees the outer names; using one makes it a
 // capture, or copies a constant.
 struct Scope {
   Scope* outer = nullptr;                                 // whose names are seen
   const Frame* frame = nullptr;
   Graph* graph = nullptr;
-  Scope* owner = nullptr;                                 // a function's body: the scope that its graph was made for
+  Scope* owner = nullptr;                                 // a body in place of a node: the scope that its graph was made for
   Scope* holder = nullptr;                                // a nested graph: the scope of the op that will hold it
+  int inlined = 0;                                        // sub-graphs around this one that stand in place of their node
   std::unordered_map<std::string, Binding> names;
   struct Capture {
     Value* outer;                                         // of the holder's graph

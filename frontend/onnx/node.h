@@ -109,6 +109,8 @@ class Node {
   // and to the inputs of each. Bodies are imported again until the types of their inputs are those that inference finds, so
   // a rule inside sees only facts that hold in every iteration. Poisons the node when something inside was refused.
   std::vector<Value*> with_bodies(OpKind kind, const std::vector<Value*>& operands, std::vector<Body> bodies, std::unique_ptr<Attrs> attrs, int results);
+  // The outputs of a graph attribute without inputs, imported in place of the node. Poisons it as with_bodies does.
+  std::vector<Value*> in_place(const char* name);
   int body_inputs(const char* name);   // initialisers do not count; Error when there is no such graph
   int body_outputs(const char* name);
 

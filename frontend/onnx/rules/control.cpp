@@ -8,8 +8,17 @@
 
 namespace weft {
 
+// A branch that is never taken need not even make sense for the types at hand: of a known condition only the other is read.
 Values rule_if_else(Node& n) {
-  return n.done(n.with_bodies(OpKind::if_else, {n.need(0)}, {{"then_branch", {}}, {"else_branch", {}}}, nullptr, n.body_outputs("then_branch")));
+  Value* condition = n.need(0);
+  if (n.failed()) return n.done(std::vector<Value*>());
+  const std::vector<Dim>* known = known_of(condition);
+  if (known && known->size() == 1 && (*known)[0].is_const()) {
+    n.ignore("then_branch");
+    n.ignore("else_branch");
+    return n.done(n.in_place((*known)[0].is(0) ? "else_branch" : "then_branch"));
+  }
+  return n.done(n.with_bodies(OpKind::if_else, {condition}, {{"then_branch", {}}, {"else_branch", {}}}, nullptr, n.body_outputs("then_branch")));
 }
 
 Values rule_loop(Node& n) {

@@ -124,7 +124,7 @@ Values rule_multi_head_attention(Node& n) {
   }
   Value* bias = score_bias(n, n.dtype(h.q), n.in(4), n.in(5), filter);
   Op* op = n.create(OpKind::attention, trimmed({h.q, h.k, h.v, bias, n.in(6), n.in(7)}), a.clone(), std::max(n.num_outputs(), 1));
-  if (!op) return n.done({});
+  if (!op) return n.done(nullptr);
   std::vector<Value*> results;
   for (auto& r : op->results) results.push_back(r.get());
   if (split) results[0] = join_heads(n, results[0]);

@@ -68,7 +68,7 @@ static Value* scaled(Node& n, Value* product, Value* a_scale, Value* b_scale, Va
 
 Values rule_dynamic_quantize_matmul(Node& n) {
   Op* a = n.create(OpKind::dynamic_quantize_linear, {n.need(0)}, nullptr, 3);
-  if (!a) return n.done({});
+  if (!a) return n.done(nullptr);
   return n.done({scaled(n, integer_product(n, a->result(0), n.need(1), a->result(2), n.in(3)), a->result(1), n.need(2), n.in(4))});
 }
 

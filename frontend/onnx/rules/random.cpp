@@ -27,7 +27,7 @@ Values rule_dropout(Node& n) {
   for (const char* name : {"ratio", "is_test", "consumed_inputs"}) n.ignore(name);
   Value* x = n.need(0);
   Op* op = n.create(OpKind::dropout, {x}, nullptr, 2);
-  if (!op) return n.done({});
+  if (!op) return n.done(nullptr);
   Value* mask = n.version >= 10 || !n.wants(1) ? op->result(1) : n.cast(op->result(1), n.dtype(x));
   return n.done({op->result(0), mask});
 }
