@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "ir/base/text.h"
+#include "ir/ops/sequence.h"
 
 namespace weft {
 
@@ -139,9 +140,10 @@ class GraphVerifier {
   }
   Status symbols(const Type& t, const Value& v) {
     if (t.elem) return symbols(*t.elem, v);
+    if (is_empty_element(t)) return {};
     for (const Dim& d : t.shape)
       for (const std::string& s : d.symbols())
-        if (!m_.symbols.count(s)) return invalid("the type of value " + value_name(&v) + " has the symbol " + s + ", which the module does not declare");
+        if (!m_.symbols.count(s) && !is_varying(d)) return invalid("the type of value " + value_name(&v) + " has the symbol " + s + ", which the module does not declare");
     return {};
   }
 

@@ -84,7 +84,13 @@ static std::optional<Dim> symbolic(const ScalarProgram& p, int id, const std::ve
   if (x.prim == Prim::constant && is_int(x.type)) return Dim(x.i);
   if (!is_int(x.type) && x.type != DType::b1) return std::nullopt;
   int n = prim_arity(x.prim);
-  if (n == 1 && x.prim == Prim::cast) return is_int(p.type(x.args[0])) && x.type == DType::b1 ? std::nullopt : arg(0);
+  bool to_bool = x.type == DType::b1;
+  if (n == 1 && (x.prim == Prim::cast || (x.prim == Prim::bit_not && to_bool))) {
+    auto a = arg(0);
+    if (x.prim == Prim::cast && !(is_int(p.type(x.args[0])) && to_bool)) return a;
+    if (!a || !a->is_const()) return std::nullopt;
+    return Dim((a->value() != 0) == (x.prim == Prim::cast));
+  }
   if (n == 1 && x.prim == Prim::neg) {
     auto a = arg(0);
     return a ? std::optional<Dim>(Dim(0) - *a) : std::nullopt;
@@ -120,6 +126,10 @@ static std::optional<Dim> symbolic(const ScalarProgram& p, int id, const std::ve
       if (!d.is_const()) return std::nullopt;
       return Dim(d.value() < 0 || (d.value() == 0 && x.prim == Prim::le));
     }
+    case Prim::bit_and:
+    case Prim::bit_or:
+      if (!to_bool || !a->is_const() || !b->is_const()) return std::nullopt;
+      return x.prim == Prim::bit_and ? min(*a, *b) : max(*a, *b);
     default: return std::nullopt;
   }
 }
