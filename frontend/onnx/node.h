@@ -128,6 +128,8 @@ class Node {
   Value* transpose(Value* v, const std::vector<int64_t>& perm);
   Value* unsqueeze(Value* v, const std::vector<int64_t>& axes);
   Value* squeeze(Value* v, const std::vector<int64_t>& axes);
+  // v, known to have so many dims where inference cannot see how many (behind an If that squeezes).
+  Value* with_rank(Value* v, int rank);
   Value* shape_of(Value* v);                                 // i64[rank]
   Value* dim_of(Value* v, int64_t axis);                     // i64[1]
   Value* concat(std::vector<Value*> parts, int64_t axis);

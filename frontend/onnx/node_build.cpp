@@ -46,6 +46,12 @@ Value* Node::reshape_to(Value* v, Value* dims, bool allowzero) {
   a.allowzero = allowzero;
   return op(OpKind::reshape, {v, dims}, a);
 }
+Value* Node::with_rank(Value* v, int rank) {
+  if (!v || !v->type.is_tensor() || v->type.ranked || rank < 1) return v;
+  std::vector<int64_t> dims(rank, 0);
+  dims.back() = -1;
+  return reshape(v, dims);
+}
 Value* Node::transpose(Value* v, const std::vector<int64_t>& perm) {
   TransposeAttrs a;
   a.perm = perm;

@@ -6,7 +6,10 @@ namespace weft {
 // output_sequence said whether the first result is wanted, which its name says too.
 Values rule_rnn(Node& n) {
   if (n.version < 7) n.ignore("output_sequence");
-  return n.as(kind_of(n));
+  std::vector<Value*> operands = n.inputs;
+  for (size_t i : {0, 5, 6})
+    if (i < operands.size()) operands[i] = n.with_rank(operands[i], 3);
+  return n.as(kind_of(n), operands);
 }
 
 // Below opset 20 the axis was an attribute.
