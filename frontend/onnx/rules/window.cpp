@@ -69,6 +69,14 @@ Values rule_grid_sample(Node& n) {
   return n.done({n.op(OpKind::grid_sample, n.inputs, a)});
 }
 
+// The input has as many dims as the weight.
+Values rule_conv(Node& n) {
+  std::vector<Value*> operands = n.inputs;
+  Value* x = n.need(0);
+  if (x && !x->type.ranked) operands[0] = n.with_rank(x, n.rank(n.need(1)));
+  return n.as(OpKind::conv, operands);
+}
+
 Values rule_fused_conv(Node& n) {
   ConvAttrs a = attrs_of<ConvAttrs>(n, OpKind::conv);
   std::vector<Value*> operands(n.inputs.begin(), n.inputs.begin() + std::min(n.num_inputs(), 3));
