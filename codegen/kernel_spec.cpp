@@ -76,6 +76,22 @@ static std::string spec_text(const KernelSpec& s, bool names) {
 std::string print_spec(const KernelSpec& s) { return spec_text(s, true); }
 Hash spec_hash(const KernelSpec& s, const Target& target) { return hash_text(spec_text(s, false) + target.key()); }
 
+static int64_t arithmetic_of(const ScalarProgram& p) {
+  int64_t n = 0;
+  for (const ScalarInst& i : p.insts) n += i.prim == Prim::fma ? 2 : i.prim != Prim::input && i.prim != Prim::constant && i.prim != Prim::cast;
+  return n;
+}
+
+Dim spec_flops(const KernelSpec& s) {
+  Dim rows = 1, points = 1, sum = 0;
+  for (const SpecAxis& a : s.axes) {
+    points = points * a.extent;
+    if (!a.row) rows = rows * a.extent;
+  }
+  for (const SpecStage& st : s.stages) sum = sum + (st.kind == SpecStage::Kind::map_row ? rows : points) * Dim(arithmetic_of(st.body) + arithmetic_of(st.combine));
+  return sum;
+}
+
 namespace {
 struct SpecParser {
   Lexer lx;

@@ -104,6 +104,8 @@ std::string print_spec(const KernelSpec& s);
 Result<KernelSpec> parse_spec(std::string_view text);
 // Structural hash: everything but title, operand names and runners-up.
 Hash spec_hash(const KernelSpec& s, const Target& target);
+// Arithmetic of one launch, over params: every primitive but a cast counts one per point, fma two.
+Dim spec_flops(const KernelSpec& s);
 
 // An index simplified with what is known of the axes' ranges.
 Dim simplify_index(const Dim& d, const std::vector<SpecAxis>& axes);

@@ -174,6 +174,11 @@ Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector
     PlanKernel k;
     k.name = "k_" + h.hex();
     k.hash = h;
+    k.flops = back(spec_flops(spec));
+    for (int id : std::set<int>(ids.begin(), ids.end())) {
+      const PlanTensor& t = plan().tensors[id];
+      k.bytes = k.bytes + numel(t.dims) * Dim(byte_size(t.dtype));
+    }
     plan().kernels.push_back(std::move(k));
     out.specs.push_back(std::move(spec));
   }

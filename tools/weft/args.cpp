@@ -14,6 +14,16 @@ struct Args::Impl {
 
 namespace {
 CLI::App& app_of(void* p) { return *static_cast<CLI::App*>(p); }
+
+// CLI11 shows the value of a plain flag as `--json{-}`.
+class HelpFormat : public CLI::Formatter {
+ public:
+  std::string make_option_name(const CLI::Option* o, bool positional) const override {
+    std::string name = CLI::Formatter::make_option_name(o, positional);
+    size_t from = name.find('{');
+    return from == std::string::npos ? name : name.substr(0, from) + "[=FILE]";
+  }
+};
 }  // namespace
 
 Verb& Verb::flag(const std::string& names, bool& v, const std::string& help) {
@@ -49,7 +59,7 @@ Verb& Verb::choice(const std::string& names, std::string& v, const std::vector<s
 }
 
 Verb& Verb::number(const std::string& names, int& v, int lo, int hi, const std::string& help) {
-  app_of(app_).add_option(names, v, help)->check(CLI::Range(lo, hi))->capture_default_str();
+  app_of(app_).add_option(names, v, help)->check(CLI::Range(lo, hi).description(""))->capture_default_str();
   return *this;
 }
 
@@ -90,6 +100,7 @@ Verb& Verb::epilog(const std::string& text) {
 }
 
 Args::Args(const std::string& description, const std::string& version, const std::string& footer) : impl_(std::make_unique<Impl>()) {
+  impl_->app.formatter(std::make_shared<HelpFormat>());
   impl_->app.description(description);
   impl_->app.name("weft");
   impl_->app.set_version_flag("--version", version);

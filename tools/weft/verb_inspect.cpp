@@ -200,7 +200,8 @@ Status inspect_model(Cli& cli, const InspectArgs& a) {
   text += "flops: " + flops_text(census.flops, values) + "\n\n";
   text += ports_text(m) + symbols_text(m) + ops_text(census, facts ? &*facts : nullptr, values);
   if (!m.metadata.empty()) text += "\n";
-  for (const auto& [key, value] : m.metadata) text += key + " = " + shorten(quote(value), 160) + "\n";
+  for (const auto& [key, value] : m.metadata)
+    if (!facts || key.rfind("onnx.", 0) != 0) text += key + " = " + shorten(quote(value), 160) + "\n";
   print(text);
   return {};
 }
