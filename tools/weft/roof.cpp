@@ -134,6 +134,8 @@ Roof measure_roof(const Target& target, int threads) {
   r.bytes_per_s.push_back({target.l2_bytes * threads, measure_copy(l2, threads)});
   if (l3 > l2) r.bytes_per_s.push_back({target.l3_bytes, measure_copy(l3, threads)});
   r.bytes_per_s.push_back({INT64_MAX, measure_copy(std::max<int64_t>(64 << 20, 4 * target.l3_bytes / threads), threads)});
+  // What fits into a near memory is no slower than what does not.
+  for (size_t k = r.bytes_per_s.size() - 1; k-- > 0;) r.bytes_per_s[k].second = std::max(r.bytes_per_s[k].second, r.bytes_per_s[k + 1].second);
   return r;
 }
 
