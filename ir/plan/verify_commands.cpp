@@ -1,4 +1,6 @@
 // verify_plan: every command has the operands, parameters and regions of its kind, and accesses only what it may.
+#include <algorithm>
+
 #include "ir/base/text.h"
 #include "ir/plan/verify.h"
 
@@ -197,7 +199,8 @@ class Verifier {
     if (a != Access::read && !pointer_only) {
       if (b.storage == Storage::constant || b.storage == Storage::input || (b.storage == Storage::prepared && !prepare_))
         return invalid("it writes to buffer " + what + ", which is not writable");
-      for (size_t i = 0; i < x.dims.size(); ++i)
+      bool empty = std::any_of(x.dims.begin(), x.dims.end(), [](const Dim& d) { return d.is(0); });
+      for (size_t i = 0; i < x.dims.size() && !empty; ++i)
         if (x.strides[i].is(0) && range_of(x.dims[i], p_.symbols).lo > 1)
           return invalid("it writes to tensor " + tensor_name(p_, t) + ", which has a stride of 0");
     }

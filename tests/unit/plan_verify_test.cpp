@@ -79,6 +79,7 @@ TEST(PlanVerify, Commands) {
   EXPECT_PROBLEM(with("", "fill %x 1.0"), "not writable");
   EXPECT_PROBLEM(with("", "launch @k(out %x) tasks 1"), "not writable");
   EXPECT_PROBLEM(with("tensor %t f32[2,4] #a strides [0,1]", "fill %t 1.0"), "stride of 0");
+  EXPECT_EQ(problem(with("tensor %t f32[2,0] #a strides [0,1]", "fill %t 1.0")), "");
   EXPECT_PROBLEM(with("", "launch @k(q) tasks 1"), "symbol q");
   EXPECT_PROBLEM(with("", "launch @k() tasks 0-n"), "negative");
   EXPECT_PROBLEM(with("", "set q = 1"), "q that it sets");
