@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ir/ops/common.h"
+#include "ir/ops/move.h"
 #include "ir/ops/norm.h"
 
 namespace weft {
@@ -81,8 +81,9 @@ static double rnn_apply(const RnnActivation& f, double x) {
 
 // --- infer --------------------------------------------------------------------------------------------------------
 
+// An operand of unknown rank may fit.
 static Status rnn_operand(const Op& op, int i, const Shape& want) {
-  if (!has_operand(op, i)) return {};
+  if (!has_operand(op, i) || (type_of(op, i).is_tensor() && !type_of(op, i).ranked)) return {};
   TRY(need_tensor(op, i));
   const Type& t = type_of(op, i);
   bool fits = t.rank() == static_cast<int>(want.size()) && (i == 4 ? is_int(t.dtype) : t.dtype == type_of(op, 0).dtype);
@@ -92,11 +93,24 @@ static Status rnn_operand(const Op& op, int i, const Shape& want) {
   return invalid(who + " is " + t.to_string() + ", its shape should be [" + shape_text(want) + "]");
 }
 
-static Status infer_rnn(Op& op, InferContext&) {
+// x's type; of unknown rank it must have rank 3, and the run decides its dims.
+static Result<Type> rnn_input(const Op& op, InferContext& cx) {
+  const Type& x = type_of(op, 0);
+  if (!x.is_tensor() || x.ranked) {
+    TRY(need_float_input(op, 3));
+    return x;
+  }
+  TRY(need_tensor(op, 1));
+  if (type_of(op, 1).rank() < 1) return invalid(std::string(op_name(op.kind)) + " takes weights of rank 3");
+  bool batch_first = op.attr<RnnAttrs>().layout == 1;
+  return Type::tensor(x.dtype, {data_dim(op, 0, 0, cx), data_dim(op, 0, batch_first ? 1 : 2, cx), type_of(op, 1).dim(-1)});
+}
+
+static Status infer_rnn(Op& op, InferContext& cx) {
   const RnnAttrs& a = op.attr<RnnAttrs>();
-  TRY(need_float_input(op, 3));
   TRY(need_tensor(op, 2));
-  const Type &x = type_of(op, 0), &r = type_of(op, 2);
+  TRY_ASSIGN(Type x, rnn_input(op, cx));
+  const Type& r = type_of(op, 2);
   if (x.rank() != 3 || r.rank() != 3) return invalid(std::string(op_name(op.kind)) + " takes " + x.to_string() + " with " + r.to_string());
   if (a.layout != 0 && a.layout != 1) return invalid("layout must be 0 or 1");
   bool direction = a.direction == "forward" || a.direction == "reverse" || a.direction == "bidirectional";

@@ -64,6 +64,19 @@ TEST(EvalRnn, DirectionsLengthsAndBatchFirst) {
   EXPECT_EQ(doubles(out), (Doubles{321, 32, 3}));
 }
 
+TEST(EvalRnn, AnInputOfUnknownRankHasThreeDims) {
+  Module m;
+  Graph* g = m.add_graph("main");
+  auto x = [&](Type t) { return g->add_input(std::move(t), "x"); };
+  Value *w = x(Type::tensor(DType::f32, {1, 8, 3})), *r = x(Type::tensor(DType::f32, {1, 8, 2}));
+  auto op = Builder(g).create(OpKind::lstm, {x(Type::unranked(DType::f32)), w, r}, nullptr, 2);
+  ASSERT_TRUE(op.ok()) << op.error().to_string();
+  const Shape &y = (*op)->result(0)->type.shape, &h = (*op)->result(1)->type.shape;
+  ASSERT_EQ(y.size(), 4u);
+  EXPECT_EQ(y[3], 2);
+  EXPECT_EQ(h, (Shape{1, y[2], 2}));
+}
+
 TEST(EvalRnn, ActivationParametersAndClip) {
   RnnAttrs a;
   a.clip = 2;
