@@ -41,12 +41,25 @@ static Hash content_hash(const Constant& c) {
   return hash_text(head + body.hex());
 }
 
+// base.<k> with the first k that is free, where those that are taken have no gaps: found by doubling, since thousands of
+// constants may share a name.
+template <class F>
+static std::string free_name(const std::string& base, F taken) {
+  auto name = [&](int64_t k) { return base + "." + std::to_string(k); };
+  int64_t lo = 0, hi = 1;
+  for (; taken(name(hi)); hi *= 2) lo = hi;
+  while (hi - lo > 1) {
+    int64_t mid = lo + (hi - lo) / 2;
+    (taken(name(mid)) ? lo : hi) = mid;
+  }
+  return name(hi);
+}
+
 int ConstantPool::add(Constant c) {
   c.hash = content_hash(c);
   if (auto it = by_hash_.find(c.hash); it != by_hash_.end()) return it->second;
   if (c.name.empty()) c.name = "c";
-  std::string base = c.name;
-  for (int k = 1; by_name_.count(c.name); ++k) c.name = base + "." + std::to_string(k);
+  if (by_name_.count(c.name)) c.name = free_name(c.name, [&](const std::string& n) { return by_name_.count(n) > 0; });
   int id = size();
   by_hash_[c.hash] = id;
   by_name_[c.name] = id;
