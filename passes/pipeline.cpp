@@ -3,15 +3,43 @@
 
 namespace weft {
 
+// Each of these makes work for the others; most modules settle in two or three rounds.
+static Stage cleanup(int rounds) {
+  Stage s;
+  s.rounds = rounds;
+  s.passes = {
+      "simplify-shapes",  // first: shape arithmetic goes, and with it what only it uses
+      "fold-constants",
+      "eliminate-identity",  // what folding made trivial
+      "simplify-algebra",
+      "canonicalize-casts",
+      "canonicalize-views",  // before transposes: one that moves dims of 1 alone becomes a view
+      "canonicalize-transposes",
+      "canonicalize-slices",
+      "eliminate-common",  // last: equal ops look alike by now
+      "eliminate-dead",
+  };
+  return s;
+}
+
 std::vector<Stage> pipeline_of(int opt_level) {
   if (opt_level <= 0) return {};
+  int rounds = opt_level == 1 ? 2 : 5;
   std::vector<Stage> out;
-  // Everything later looks at single uses and equal operands.
-  out.push_back({{"eliminate-dead", "eliminate-common"}, 4});
+  // Everything later looks at single uses, equal operands and canonical forms.
+  out.push_back(cleanup(rounds));
   // What targets have no kernels for; before fusion, which makes kernels of the parts.
-  out.push_back({{"expand", "eliminate-dead", "eliminate-common"}, 1});
+  out.push_back({{"expand"}, 1});
+  out.push_back(cleanup(rounds));
+  if (opt_level >= 2) {
+    // Scales become part of weights before the weights' work moves away.
+    out.push_back({{"fold-scale", "fold-contract"}, 4});
+    out.push_back(cleanup(2));
+  }
+  // After all that makes work on constants, before fusion, which would take it into kernels.
+  out.push_back({{"lift-prepare"}, 1});
   // Last: what lies inside a region is out of reach for rewrites.
-  out.push_back({{"explicit-padding"}, 1});
+  out.push_back({{"explicit-padding", "eliminate-common"}, 1});
   out.push_back({{"fuse"}, 1});
   return out;
 }

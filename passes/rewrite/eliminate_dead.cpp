@@ -1,11 +1,12 @@
-// eliminate-dead: removes ops that nothing uses, results of the prepare graph that no `prepared` names, and inputs of
-// bodies that nothing inside reads.
+// eliminate-dead: removes ops that nothing uses, captures that no body reads, and results of the prepare graph that no
+// `prepared` names.
 #include <algorithm>
 #include <set>
 
 #include "ir/core/builder.h"
 #include "ir/ops/structure.h"
 #include "passes/pass_manager.h"
+#include "passes/rewrite/captures.h"
 
 namespace weft {
 
@@ -31,9 +32,14 @@ static bool drop_unused_prepared(Module& m) {
 }
 
 Result<bool> pass_eliminate_dead(Module& m, PassContext&) {
-  int removed = 0;
-  for (auto& g : m.graphs) removed += remove_dead(*g);
-  return drop_unused_prepared(m) || removed > 0;
+  bool changed = false;
+  auto drop = [&](Op* op) { changed = (!op->graphs.empty() && drop_unread_captures(*op)) || changed; };
+  for (auto& g : m.graphs) {
+    changed = remove_dead(*g) > 0 || changed;
+    walk_nested(*g, drop);
+    changed = remove_dead(*g) > 0 || changed;
+  }
+  return drop_unused_prepared(m) || changed;
 }
 
 }  // namespace weft
