@@ -44,7 +44,10 @@ static bool fits(const HostValue& v, const Type& t) {
 
 // Replaces the op by constants, by pool index.
 static bool become_constants(Op& op, const std::vector<int>& ids) {
-  Builder b = build_before(op);
+  std::vector<Op*> from;
+  for (Value* v : op.operands)
+    if (v) from.push_back(v->def);
+  Builder b = build_before(op, from);
   std::vector<Value*> with;
   for (int id : ids) with.push_back(b.constant(id));
   return replace_op(op, with);

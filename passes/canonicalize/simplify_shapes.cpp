@@ -73,10 +73,18 @@ static bool sink_constants(Op& op) {
 }
 
 Result<bool> pass_simplify_shapes(Module& m, PassContext&) {
-  return rewrite_ops(m, [](Op& op) {
+  bool decided = false;
+  bool changed = rewrite_ops(m, [&](Op& op) {
     const std::vector<Dim>* known = op.num_results() == 1 ? known_of(op.result()) : nullptr;
-    return (known && replace_by_ints(op, *known)) || decide_where(op) || (!op.graphs.empty() && sink_constants(op));
+    if ((known && replace_by_ints(op, *known)) || (!op.graphs.empty() && sink_constants(op))) return true;
+    bool d = decide_where(op);
+    decided = decided || d;
+    return d;
   });
+  // Dims behind a decision have had symbols of their own so far.
+  for (auto& g : m.graphs)
+    if (decided) TRY(infer_graph(*g));
+  return changed;
 }
 
 }  // namespace weft
