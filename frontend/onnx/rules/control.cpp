@@ -8,6 +8,23 @@
 
 namespace weft {
 
+static const Value* behind_identities(const Value* v) {
+  while (v->def && v->def->kind == OpKind::identity) v = v->def->operands[0];
+  return v;
+}
+
+// How PyTorch exports squeeze(d) of a dim that it does not know: squeeze where the dim is 1, else the tensor as it is. A
+// rank cannot wait for the run, so the dim is taken to be 1, which squeeze checks when it runs. Null for other ifs.
+static Value* squeezed(Node& n, const Op& op) {
+  if (op.num_results() != 1 || !op.result()->type.is_tensor() || op.result()->type.ranked) return nullptr;
+  const Value *yes = behind_identities(op.graphs[0]->outputs[0]), *no = behind_identities(op.graphs[1]->outputs[0]);
+  if (!yes->def || yes->def->kind != OpKind::squeeze || !no->is_input()) return nullptr;
+  const Value* from = behind_identities(yes->def->operands[0]);
+  auto axes = yes->def->operand(1) ? const_ints(yes->def->operand(1)) : std::nullopt;
+  if (!axes || !from->is_input() || from->index != no->index) return nullptr;
+  return n.op(OpKind::squeeze, {op.operands[1 + no->index], n.ints(*axes)});
+}
+
 // A branch that is never taken need not even make sense for the types at hand: of a known condition only the other is read.
 Values rule_if_else(Node& n) {
   Value* condition = n.need(0);
@@ -18,7 +35,14 @@ Values rule_if_else(Node& n) {
     n.ignore("else_branch");
     return n.done(n.in_place((*known)[0].is(0) ? "else_branch" : "then_branch"));
   }
-  return n.done(n.with_bodies(OpKind::if_else, {condition}, {{"then_branch", {}}, {"else_branch", {}}}, nullptr, n.body_outputs("then_branch")));
+  std::vector<Node::Body> branches{{"then_branch", {}}, {"else_branch", {}}};
+  std::vector<Value*> results = n.with_bodies(OpKind::if_else, {condition}, branches, nullptr, n.body_outputs("then_branch"));
+  if (results.empty()) return n.done(results);
+  Op* op = results[0]->def;
+  Value* v = squeezed(n, *op);
+  if (!v) return n.done(results);
+  n.build.graph()->erase(op);
+  return n.done(v);
 }
 
 Values rule_loop(Node& n) {

@@ -1,4 +1,4 @@
-// Recurrent layers and Fourier transforms of old opsets.
+// Recurrent layers and signals.
 #include "frontend/onnx/rules/rules.h"
 
 namespace weft {
@@ -17,5 +17,8 @@ Values rule_dft(Node& n) {
   if (n.version >= 20) return n.as(OpKind::dft);
   return n.as(OpKind::dft, {n.need(0), n.in(1), n.int_scalar(n.int_attr("axis", 1))});
 }
+
+// Said here, before anything is compiled, though the op exists: no decoder is part of this build.
+Values rule_image_decoder(Node&) { return unsupported("ImageDecoder: this build has no decoder of image files"); }
 
 }  // namespace weft
