@@ -1,0 +1,142 @@
+// The importer's rules for what no case of ONNX's suite reaches: old opsets, products of many operands, com.microsoft.
+#include "tests/unit/import_support.h"
+
+namespace weft::import_test {
+
+namespace {
+
+Message ints_attr(const std::string& name, const std::vector<int64_t>& v) {
+  Message m;
+  m.text(1, name);
+  for (int64_t i : v) m.num(8, i);
+  return m.num(20, 7);
+}
+Message floats_attr(const std::string& name, const std::vector<float>& v) {
+  Message m;
+  m.text(1, name);
+  for (float f : v) m.real(7, f);
+  return m.num(20, 6);
+}
+Message text_attr(const std::string& name, const std::string& v) { return Message().text(1, name).text(4, v).num(20, 3); }
+
+struct Input {
+  std::vector<int64_t> dims;
+  std::vector<double> values;
+};
+
+Message one_node(const Message& n, const std::vector<Input>& inputs, int opset_version, const std::vector<Message>& constants = {}) {
+  GraphParts g{{n}, {}, {value_info("y", kFloat, {})}, constants};
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    std::vector<std::string> dims;
+    for (int64_t d : inputs[i].dims) dims.push_back(std::to_string(d));
+    g.inputs.push_back(value_info("x" + std::to_string(i), kFloat, dims));
+  }
+  return model(graph(g), {}, 8, {opset("", opset_version), opset("com.microsoft", 1)});
+}
+
+// The result "y" of a model of one node whose inputs x0, x1, ... are these.
+Input result(const Message& n, const std::vector<Input>& inputs, int opset_version, const std::vector<Message>& constants = {}) {
+  auto m = must_import(one_node(n, inputs, opset_version, constants));
+  if (!m) return {};
+  std::vector<HostValue> in;
+  for (const Input& i : inputs) in.push_back(eval_test::f32(i.dims, i.values));
+  auto out = evaluate(*m->main(), std::move(in));
+  EXPECT_TRUE(out.ok()) << out.error().to_string();
+  if (!out.ok()) return {};
+  return {(*out)[0].tensor.dims, load_all<double>((*out)[0].tensor)};
+}
+
+void expect(const Input& got, const std::vector<int64_t>& dims, const std::vector<double>& values) {
+  EXPECT_EQ(got.dims, dims);
+  ASSERT_EQ(got.values.size(), values.size());
+  for (size_t i = 0; i < values.size(); ++i) EXPECT_NEAR(got.values[i], values[i], 1e-5) << "element " << i;
+}
+
+const Input kMatrix{{2, 3}, {1, 2, 3, 4, 5, 6}};
+
+}  // namespace
+
+TEST(ImportRules, OldBroadcastingStandsAtAnAxis) {
+  Input x{{2, 2, 1}, {1, 2, 3, 4}}, b{{2}, {10, 20}};
+  Message add = node("Add", {"x0", "x1"}, {"y"}, {int_attr("broadcast", 1), int_attr("axis", 0)});
+  expect(result(add, {x, b}, 6), {2, 2, 1}, {11, 12, 23, 24});
+  Message slope = node("PRelu", {"x0", "x1"}, {"y"});
+  expect(result(slope, {{{1, 2, 2}, {-1, -1, -1, 1}}, {{2}, {2, 3}}}, 6), {1, 2, 2}, {-2, -2, -3, 1});
+}
+
+TEST(ImportRules, AttributesThatBecameInputs) {
+  expect(result(node("Clip", {"x0"}, {"y"}, {float_attr("min", 2)}), {kMatrix}, 6), {2, 3}, {2, 2, 3, 4, 5, 6});
+  Message slice = node("Slice", {"x0"}, {"y"}, {ints_attr("starts", {1}), ints_attr("ends", {99}), ints_attr("axes", {1})});
+  expect(result(slice, {kMatrix}, 9), {2, 2}, {2, 3, 5, 6});
+  expect(result(node("ReduceSum", {"x0"}, {"y"}, {ints_attr("axes", {-1}), int_attr("keepdims", 0)}), {kMatrix}, 11), {2}, {6, 15});
+  Message pad = node("Pad", {"x0"}, {"y"}, {ints_attr("pads", {0, 1, 0, 0}), float_attr("value", 9)});
+  expect(result(pad, {kMatrix}, 2), {2, 4}, {9, 1, 2, 3, 9, 4, 5, 6});
+  expect(result(node("Unsqueeze", {"x0"}, {"y"}, {ints_attr("axes", {0, 3})}), {kMatrix}, 11), {1, 2, 3, 1}, kMatrix.values);
+  expect(result(node("Reshape", {"x0"}, {"y"}, {ints_attr("shape", {3, -1})}), {kMatrix}, 1), {3, 2}, kMatrix.values);
+  expect(result(node("TopK", {"x0"}, {"y", "at"}, {int_attr("k", 1)}), {kMatrix}, 1), {2, 1}, {3, 6});
+  expect(result(node("Upsample", {"x0"}, {"y"}, {floats_attr("scales", {1, 2})}), {{{1, 2}, {1, 2}}}, 7), {1, 4}, {1, 1, 2, 2});
+}
+
+// Below opset 13 the dims from the axis on are one, so a softmax along axis 0 sums to 1 over everything.
+TEST(ImportRules, OldSoftmaxIsOverAllTrailingDims) {
+  Input y = result(node("Softmax", {"x0"}, {"y"}, {int_attr("axis", 0)}), {kMatrix}, 11);
+  double sum = 0;
+  for (double v : y.values) sum += v;
+  EXPECT_NEAR(sum, 1, 1e-6);
+  EXPECT_EQ(y.dims, (std::vector<int64_t>{2, 3}));
+}
+
+TEST(ImportRules, EinsumOfManyOperandsDiagonalsAndSums) {
+  auto einsum = [](const std::string& equation, const Names& in) { return node("Einsum", in, {"y"}, {text_attr("equation", equation)}); };
+  Input square{{2, 2}, {1, 2, 3, 4}}, v{{2}, {10, 100}};
+  expect(result(einsum("ii", {"x0"}), {square}, 12), {}, {5});
+  expect(result(einsum("ii->i", {"x0"}), {square}, 12), {2}, {1, 4});
+  expect(result(einsum("ij,j,i->", {"x0", "x1", "x1"}), {square, v}, 12), {}, {1 * 100 + 2 * 1000 + 3 * 1000 + 4 * 10000});
+  expect(result(einsum("ij,k->kji", {"x0", "x1"}), {square, v}, 12), {2, 2, 2}, {10, 30, 20, 40, 100, 300, 200, 400});
+  expect(result(einsum("...j, j -> ...", {"x0", "x1"}), {square, v}, 12), {2}, {210, 430});
+  EXPECT_EQ(import_error(one_node(einsum("ij->ik", {"x0"}), {square}, 12)).code, Code::kInvalidModel);
+  EXPECT_EQ(import_error(one_node(einsum("ijk->i", {"x0"}), {square}, 12)).code, Code::kInvalidModel);
+  EXPECT_EQ(import_error(one_node(einsum("ij,ij->i", {"x0"}), {square}, 12)).code, Code::kInvalidModel);
+  EXPECT_EQ(import_error(one_node(einsum("ii", {"x0"}), {kMatrix}, 12)).code, Code::kInvalidModel);
+}
+
+TEST(ImportRules, MicrosoftProducts) {
+  Message fused = node("FusedMatMul", {"x0", "x0"}, {"y"}, {int_attr("transB", 1), float_attr("alpha", 0.5f)}, "com.microsoft");
+  expect(result(fused, {kMatrix}, 17), {2, 2}, {7, 16, 16, 38.5});
+  // One row of 16 numbers of 4 bits: 0, 1, ... 15, less the zero point 8, times 2.
+  std::vector<uint8_t> packed;
+  for (int i = 0; i < 8; ++i) packed.push_back(static_cast<uint8_t>(2 * i | (2 * i + 1) << 4));
+  std::vector<Message> sizes{int_attr("K", 16), int_attr("N", 1), int_attr("bits", 4), int_attr("block_size", 16)};
+  Message bits = node("MatMulNBits", {"x0", "w", "s"}, {"y"}, sizes, "com.microsoft");
+  Input ones{{1, 16}, std::vector<double>(16, 1)};
+  expect(result(bits, {ones}, 17, {tensor("w", 2, {1, 1, 8}, packed), floats("s", {1}, {2})}), {1, 1}, {-16});
+}
+
+// PyTorch's squeeze(0): the branches differ in rank, so the unknown dim is taken to be 1, and other inputs are refused.
+TEST(ImportRules, AnIfThatSqueezesAnUnknownDim) {
+  Message yes = graph({{node("Squeeze", {"x", "zero"}, {"a"})}, {}, {value_info("a", kFloat, {})}, {}});
+  Message no = graph({{node("Identity", {"x"}, {"b"})}, {}, {value_info("b", kFloat, {})}, {}});
+  std::vector<Message> nodes{node("Shape", {"x"}, {"s"}), node("Gather", {"s", "zero"}, {"n"}), node("Equal", {"n", "one"}, {"c"}),
+                             node("If", {"c"}, {"y"}, {graph_attr("then_branch", yes), graph_attr("else_branch", no)})};
+  GraphParts g{nodes, {value_info("x", kFloat, {"n", "3"})}, {value_info("y", kFloat, {})}, {ints("zero", {1}, {0}), ints("one", {1}, {1})}};
+  auto m = must_import(model(graph(g)));
+  ASSERT_TRUE(m);
+  EXPECT_EQ(m->main()->outputs[0]->type.to_string(), "f32[3]");
+  auto squeezed = evaluate(*m->main(), {eval_test::f32({1, 3}, {1, 2, 3})});
+  ASSERT_TRUE(squeezed.ok()) << squeezed.error().to_string();
+  EXPECT_EQ((*squeezed)[0].tensor.dims, std::vector<int64_t>{3});
+  EXPECT_FALSE(evaluate(*m->main(), {eval_test::f32({2, 3}, {1, 2, 3, 4, 5, 6})}).ok());
+}
+
+// The other branch would not even be well typed.
+TEST(ImportRules, OnlyTheTakenBranchOfAKnownConditionIsRead) {
+  Message yes = graph({{node("Neg", {"x"}, {"a"})}, {}, {value_info("a", kFloat, {})}, {}});
+  Message no = graph({{node("Concat", {"x", "two"}, {"b"}, {int_attr("axis", 7)})}, {}, {value_info("b", kFloat, {})}, {}});
+  std::vector<Message> nodes{node("Constant", {}, {"c"}, {tensor_attr("value", tensor("", kBool, {}, std::vector<uint8_t>{1}))}),
+                             node("If", {"c"}, {"y"}, {graph_attr("then_branch", yes), graph_attr("else_branch", no)})};
+  auto m = must_import(simple(nodes, {floats("two", {}, {2})}));
+  ASSERT_TRUE(m);
+  EXPECT_EQ(run(*m, {{1, 2}}), (std::vector<double>{-1, -2}));
+}
+
+}  // namespace weft::import_test
