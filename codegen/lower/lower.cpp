@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "codegen/lower/expand.h"
 #include "codegen/lower/lowering.h"
 #include "ir/base/check.h"
 #include "ir/expand/expand.h"
@@ -16,7 +17,8 @@ bool is_shape_operand(const Op& op, int i) {
     case OpKind::slice: return i >= 1;
     case OpKind::pad: return i == 1 || i == 3;
     case OpKind::resize: return i >= 1;
-    case OpKind::constant_of_shape: case OpKind::shape: case OpKind::size: case OpKind::eye_like: return i == 0;
+    case OpKind::constant_of_shape: case OpKind::shape: case OpKind::size: case OpKind::eye_like: case OpKind::random_normal_like:
+    case OpKind::random_uniform_like: return i == 0;
     case OpKind::range: return true;
     case OpKind::reduce_sum: case OpKind::reduce_mean: case OpKind::reduce_max: case OpKind::reduce_min: case OpKind::reduce_prod: case OpKind::reduce_l1:
     case OpKind::reduce_l2: case OpKind::reduce_log_sum: case OpKind::reduce_log_sum_exp: case OpKind::reduce_sum_square:
@@ -25,124 +27,61 @@ bool is_shape_operand(const Op& op, int i) {
   }
 }
 
-// --- tensors ------------------------------------------------------------------------------------------------------
-
-static Dim byte_count(DType t, const Shape& dims) {
-  return numel(dims) * Dim(byte_size(t));
+// Only the operand's dims matter.
+static bool reads_dims_alone(OpKind k) {
+  return k == OpKind::shape || k == OpKind::size || k == OpKind::eye_like || k == OpKind::random_normal_like || k == OpKind::random_uniform_like;
 }
 
-int Lowering::temp(const std::string& name, DType t, const Shape& dims) {
-  PlanBuffer b;
-  b.name = name;
-  b.bytes = byte_count(t, dims);
-  PlanTensor x;
-  x.name = name;
-  x.buffer = plan().add_buffer(std::move(b));
-  x.dtype = t;
-  x.dims = dims;
-  x.strides = dense_strides(dims);
-  return plan().add_tensor(std::move(x));
+// --- what must run ----------------------------------------------------------------------------------------------------
+
+static void see_symbols(const Value* v, std::set<std::string>& into) {
+  auto see = [&](const Dim& d) {
+    for (std::string& s : d.symbols()) into.insert(std::move(s));
+  };
+  for (const Dim& d : v->type.shape) see(d);
+  if (v->known)
+    for (const Dim& d : *v->known) see(d);
 }
-int Lowering::new_tensor(const Value* v, Storage storage) {
-  int id = temp(v->name, v->type.dtype, v->type.shape);
-  plan().buffers[plan().tensors[id].buffer].storage = storage;
-  tensors[v] = id;
-  return id;
+// Whether the op gives one of these symbols its value: it stands in a result and in no operand.
+static bool makes_symbol(const Op& op, const std::set<std::string>& wanted) {
+  std::set<std::string> have;
+  for (const Value* v : op.operands)
+    if (v) see_symbols(v, have);
+  for (auto& r : op.results)
+    for (const Dim& d : r->type.shape)
+      for (const std::string& s : d.symbols())
+        if (wanted.count(s) && !have.count(s)) return true;
+  return false;
 }
-int Lowering::alias(const Value* v, int source, Shape dims, std::vector<Dim> strides, Dim byte_offset) {
-  PlanTensor x;
-  x.name = v->name;
-  x.buffer = plan().tensors[source].buffer;
-  x.offset = plan().tensors[source].offset + byte_offset;
-  x.dtype = v->type.dtype;
-  x.dims = std::move(dims);
-  x.strides = std::move(strides);
-  int id = plan().add_tensor(std::move(x));
-  tensors[v] = id;
-  return id;
-}
-Placement Lowering::placement(int id) const {
-  const PlanTensor& t = out.plan.tensors[id];
-  return {t.dtype, t.dims, t.strides};
-}
-bool Lowering::dense(int id) const {
-  const PlanTensor& t = out.plan.tensors[id];
-  Dim expect(1);
-  for (size_t k = t.dims.size(); k-- > 0;) {
-    if (!t.dims[k].is(1) && t.strides[k] != expect) return false;
-    expect *= t.dims[k];
+
+static void find_live_ops(Graph& g, Lowering& l, std::set<std::string>& symbols) {
+  for (Value* o : g.outputs)
+    if (o) {
+      l.needed.insert(o);
+      see_symbols(o, symbols);
+    }
+  for (auto it = g.ops.rbegin(); it != g.ops.rend(); ++it) {
+    Op& op = **it;
+    bool any = makes_symbol(op, symbols);
+    for (auto& r : op.results) any = any || (l.needed.count(r.get()) && !known_of(r.get()));
+    if (!any) continue;
+    l.live.insert(&op);
+    for (auto& r : op.results) see_symbols(r.get(), symbols);
+    for (int i = 0; i < op.num_operands(); ++i) {
+      Value* v = op.operands[i];
+      if (!v) continue;
+      see_symbols(v, symbols);
+      if (!(is_shape_operand(op, i) && (known_of(v) || reads_dims_alone(op.kind)))) l.needed.insert(v);
+    }
+    for (auto& sub : op.graphs) find_live_ops(*sub, l, symbols);
   }
-  return true;
+}
+void find_live(Graph& g, Lowering& l) {
+  std::set<std::string> symbols;
+  find_live_ops(g, l, symbols);
 }
 
-Result<int> Lowering::tensor(const Value* v) {
-  if (auto it = tensors.find(v); it != tensors.end()) return it->second;
-  if (const Constant* c = constant_of(v)) {
-    if (c->dtype == DType::str || is_subbyte(c->dtype) || is_complex(c->dtype)) {
-      Error e = unsupported(std::string("constants of type ") + dtype_name(c->dtype) + " on " + target.to_string());
-      e.at_tensor(v->name);
-      return e;
-    }
-    int id = v->def->attr<ConstantAttrs>().value.id;
-    auto [it, fresh] = constant_slots.emplace(id, static_cast<int>(plan().constants.size()));
-    if (fresh) {
-      PlanConstant pc;
-      pc.name = c->name;
-      pc.dtype = c->dtype;
-      pc.dims = c->dims;
-      pc.hash = c->hash;
-      plan().constants.push_back(std::move(pc));
-      out.constants.push_back(id);
-    }
-    int t = new_tensor(v, Storage::constant);
-    plan().buffers[plan().tensors[t].buffer].source = it->second;
-    return t;
-  }
-  if (const std::vector<Dim>* known = known_of(v)) {
-    // Shape arithmetic: the elements are Dims, stored by a kernel that takes them as its params.
-    int t = new_tensor(v);
-    KernelSpec s;
-    s.title = "store dims";
-    s.num_ptrs = 1;
-    SpecOperand o;
-    o.name = v->name;
-    o.dtype = v->type.dtype;
-    o.write = true;
-    o.index = {Dim(0)};
-    o.strides = {Dim(1)};
-    std::vector<std::string> symbols;
-    SpecStage st;
-    for (size_t k = 0; k < known->size(); ++k) {
-      std::string p = "v" + std::to_string(k);
-      s.params.push_back(p);
-      SpecOperand at = o;
-      at.index = {Dim(static_cast<int64_t>(k))};
-      s.operands.push_back(std::move(at));
-      StageInput in;
-      in.kind = StageInput::Kind::index;
-      in.dim = Dim::symbol(p);
-      st.inputs.push_back(std::move(in));
-      int x = st.body.cast(st.body.input(static_cast<int>(k), DType::i64), v->type.dtype);
-      st.body.outputs.push_back(x);
-      st.stores.push_back(static_cast<int>(k));
-    }
-    s.stages.push_back(std::move(st));
-    std::vector<Dim> dims = *known;
-    TRY(launch(std::move(s), {t}, {}));
-    for (const Dim& d : dims) {
-      Param p;
-      p.kind = Param::Kind::dim;
-      p.dim = d;
-      commands->back().params.push_back(std::move(p));
-    }
-    return t;
-  }
-  Error e = unsupported("a value is needed that nothing computes");
-  e.at_tensor(v->name);
-  return e;
-}
-
-// --- kernels ------------------------------------------------------------------------------------------------------
+// --- commands -----------------------------------------------------------------------------------------------------
 
 Command& Lowering::command(CommandKind k) {
   Command c;
@@ -150,6 +89,32 @@ Command& Lowering::command(CommandKind k) {
   c.nodes = nodes;
   commands->push_back(std::move(c));
   return commands->back();
+}
+void Lowering::copy(int from, int to) { command(CommandKind::copy).tensors = {from, to}; }
+
+Status Lowering::call(const std::string& name, const std::vector<int>& inputs, const std::vector<int>& outputs, const std::string& attributes) {
+  std::set<std::string> sets;
+  for (int t : outputs) {
+    bool open = false;
+    for (const Dim& d : plan().tensors[t].dims)
+      for (const std::string& s : d.symbols())
+        if (!bound.count(s)) {
+          sets.insert(s);
+          open = true;
+        }
+    // What the call sizes, it allocates.
+    if (open) unallocated.erase(plan().tensors[t].buffer);
+    else allocate(t);
+  }
+  Command& c = command(CommandKind::host_call);
+  c.name = name;
+  c.text = attributes;
+  c.tensors = inputs;
+  c.tensors.insert(c.tensors.end(), outputs.begin(), outputs.end());
+  c.index = static_cast<int64_t>(inputs.size());
+  c.sets.assign(sets.begin(), sets.end());
+  bound.insert(sets.begin(), sets.end());
+  return {};
 }
 
 Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector<std::string>& symbols) {
@@ -168,6 +133,8 @@ Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector
   };
   Dim tasks = back(spec.tasks);
   scratch = back(scratch);
+  std::vector<bool> reads(ids.size()), writes(ids.size());
+  for (const SpecOperand& o : spec.operands) (o.write ? writes : reads)[o.ptr] = true;
   Hash h = spec_hash(spec, target);
   auto [it, fresh] = kernels.emplace(h, static_cast<int>(plan().kernels.size()));
   if (fresh) {
@@ -182,15 +149,15 @@ Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector
     plan().kernels.push_back(std::move(k));
     out.specs.push_back(std::move(spec));
   }
-  PlanKernel& k = plan().kernels[it->second];
-  merge_provenance(k.nodes, nodes);
+  merge_provenance(plan().kernels[it->second].nodes, nodes);
   Command& c = command(CommandKind::launch);
   c.kernel = it->second;
   c.tasks = tasks;
   c.scratch_bytes = scratch;
-  for (int id : ids) {
+  for (size_t k = 0; k < ids.size(); ++k) {
     Param p;
-    p.tensor = id;
+    p.tensor = ids[k];
+    p.access = !writes[k] ? Access::read : reads[k] ? Access::update : Access::write;
     c.params.push_back(std::move(p));
   }
   for (const std::string& s : symbols) {
@@ -203,158 +170,136 @@ Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector
 }
 
 Status Lowering::kernel(const std::string& title, const std::vector<const Value*>& inputs, const std::vector<const Value*>& outputs) {
-  for (const Value* v : inputs)
-    if (!tensors.count(v)) TRY(tensor(v));
-  for (const Value* v : outputs)
-    if (!tensors.count(v)) new_tensor(v);
-  SpecBuilder r(title, [&](const Value* v) { return placement(tensors.at(v)); });
+  for (const Value* v : inputs) TRY(tensor(v));
+  for (const Value* v : outputs) result(v);
+  SpecBuilder r(title, [&](const Value* v) {
+    Placement p = placement(tensors.at(v));
+    p.dtype = v->type.dtype;
+    return p;
+  });
   for (const Value* v : inputs) r.add_input(v);
   for (const Value* v : outputs) TRY(r.add_output(v));
   TRY_ASSIGN(KernelSpec spec, r.finish());
   std::vector<int> ids;
   for (const Value* v : r.pointers()) ids.push_back(tensors.at(v));
+  for (const std::string& s : r.symbols())
+    if (!bound.count(s)) return unsupported("the dim " + s + " is needed before anything decides it");
   return launch(std::move(spec), ids, r.symbols());
 }
 
 // --- ops ------------------------------------------------------------------------------------------------------------
 
 static Status check_types(const Op& op, const Target& target) {
+  // Movement copies cells of any size.
+  bool moves = op_def(op).family == Family::move || op.kind == OpKind::identity || (op_def(op).traits & kViewLike);
   auto see = [&](const Value* v, const char* what) -> Status {
     if (!v) return {};
-    Error e = unsupported("");
-    e.at_node(op.describe());
-    e.at_tensor(v->name);
-    if (!v->type.is_tensor()) e.message = std::string(what) + " of type " + v->type.to_string();
-    else if (!v->type.ranked) e.message = std::string(what) + " of unknown rank";
-    else if (v->type.dtype == DType::str || is_complex(v->type.dtype) || is_subbyte(v->type.dtype)) e.message = std::string(what) + " of type " + v->type.to_string();
+    std::string why;
+    if (!v->type.is_tensor()) why = std::string(what) + " of type " + v->type.to_string();
+    else if (!v->type.ranked) why = std::string(what) + " of unknown rank";
+    else if (v->type.dtype == DType::str || (is_complex(v->type.dtype) && !moves)) why = std::string(what) + " of type " + v->type.to_string();
     else return {};
-    e.message = std::string(op_name(op.kind)) + " with " + e.message + " on " + target.to_string();
-    return e;
+    return unsupported(std::string(op_name(op.kind)) + " with " + why + " on " + target.to_string()).at_node(op.describe()).at_tensor(v->name);
   };
   for (int i = 0; i < op.num_operands(); ++i)
     if (op.operands[i] && !(is_shape_operand(op, i) && known_of(op.operands[i]))) TRY(see(op.operands[i], "an operand"));
-  for (auto& r : op.results) TRY(see(r.get(), "a result"));
+  for (auto& r : op.results)
+    if (!r->unused()) TRY(see(r.get(), "a result"));
   return {};
+}
+
+// Dims that broadcast as far as is known are equal, or 1, when the plan runs.
+static void check_broadcast(Lowering& l, const Op& op) {
+  if (op_def(op).family != Family::pointwise || op.num_operands() < 2) return;
+  const Shape& out = op.result()->type.shape;
+  for (const Value* v : op.operands) {
+    if (!v) continue;
+    for (size_t k = 0; k < v->type.shape.size(); ++k) {
+      const Dim &a = v->type.shape[k], &o = out[out.size() - v->type.shape.size() + k];
+      if (a == o || a.is(1) || !l.is_bound(a) || !l.is_bound(o)) continue;
+      Dim one = max(a - Dim(1), Dim(1) - a), same = max(a - o, o - a);
+      l.check_positive(Dim(1) - min(one, same), std::string(op_name(op.kind)) + ": dims " + a.to_string() + " and " + o.to_string() + " do not broadcast");
+    }
+  }
+}
+
+static Status fused(Lowering& l, Op& op) {
+  std::vector<const Value*> inputs, outputs;
+  Graph& body = *op.graphs[0];
+  for (size_t k = 0; k < body.inputs.size(); ++k) {
+    TRY_ASSIGN(int t, l.tensor(op.operands[k]));
+    l.tensors[body.inputs[k].get()] = t;
+    inputs.push_back(body.inputs[k].get());
+  }
+  for (auto& inner : body.ops) {
+    for (const Value* v : inner->operands)
+      if (v && constant_of(v) && v->type.dtype != DType::str) TRY(l.tensor(v));
+    TRY(l.check_indices(*inner));
+    check_broadcast(l, *inner);
+  }
+  for (size_t k = 0; k < body.outputs.size(); ++k) {
+    Value* r = op.result(static_cast<int>(k));
+    if (!l.needed.count(r)) continue;
+    l.tensors[body.outputs[k]] = l.result(r);
+    outputs.push_back(body.outputs[k]);
+  }
+  Status s = l.kernel("fused", inputs, outputs);
+  // What is no single kernel after all runs op by op.
+  return s.ok() || s.error().code != Code::kUnsupported ? s : l.graph(body);
 }
 
 Status Lowering::op(Op& op) {
   if (op.kind == OpKind::constant || op.kind == OpKind::prepared) return {};
   TRY(check_types(op, target));
   nodes = op.provenance;
-  TRY_ASSIGN(bool done, view(op));
+  TRY_ASSIGN(bool done, control(op));
   if (done) return {};
-  TRY_ASSIGN(done, control(op));
+  if (op.kind == OpKind::fused) return fused(*this, op);
+  TRY(know_shapes(op));
+  TRY_ASSIGN(done, view(op));
   if (done) return {};
   TRY_ASSIGN(done, host(op));
   if (done) return {};
-  std::vector<const Value*> inputs, outputs;
-  if (op.kind == OpKind::fused) {
-    Graph& body = *op.graphs[0];
-    for (size_t k = 0; k < body.inputs.size(); ++k) {
-      TRY_ASSIGN(int t, tensor(op.operands[k]));
-      tensors[body.inputs[k].get()] = t;
-      inputs.push_back(body.inputs[k].get());
-    }
-    for (size_t k = 0; k < body.outputs.size(); ++k) {
-      if (!needed.count(op.result(static_cast<int>(k)))) continue;
-      if (!tensors.count(op.result(static_cast<int>(k)))) new_tensor(op.result(static_cast<int>(k)));
-      tensors[body.outputs[k]] = tensors[op.result(static_cast<int>(k))];
-      outputs.push_back(body.outputs[k]);
-    }
-    Status s = kernel("fused", inputs, outputs);
-    // What is no single kernel after all runs op by op.
-    return s.ok() || s.error().code != Code::kUnsupported ? s : graph(body);
-  }
-  if (!has_rule(op)) {
-    Error e = unsupported(std::string(op_name(op.kind)) + " on " + target.to_string());
-    e.at_node(op.describe());
-    return e;
-  }
+  if (!has_rule(op)) return unsupported(std::string(op_name(op.kind)) + " on " + target.to_string()).at_node(op.describe());
+  check_broadcast(*this, op);
+  TRY(check_indices(op));
+  std::vector<const Value*> inputs;
   for (int i = 0; i < op.num_operands(); ++i) {
     Value* v = op.operands[i];
     if (v && needed.count(v)) inputs.push_back(v);
   }
-  for (auto& r : op.results) {
-    if (!needed.count(r.get())) continue;
-    TRY(kernel(op_name(op.kind), inputs, {r.get()}));
-  }
+  for (auto& r : op.results)
+    if (needed.count(r.get())) TRY(kernel(op_name(op.kind), inputs, {r.get()}));
   return {};
-}
-
-// Elements needed at run time: what outputs depend on, less operands that only say shapes and values known as Dims.
-static void find_needed(Graph& g, std::set<const Value*>& needed) {
-  for (Value* o : g.outputs)
-    if (o) needed.insert(o);
-  for (auto it = g.ops.rbegin(); it != g.ops.rend(); ++it) {
-    Op& op = **it;
-    bool any = false;
-    for (auto& r : op.results) any = any || (needed.count(r.get()) && !known_of(r.get()));
-    if (!any) continue;
-    for (int i = 0; i < op.num_operands(); ++i) {
-      Value* v = op.operands[i];
-      if (v && !(is_shape_operand(op, i) && (known_of(v) || op.kind == OpKind::shape || op.kind == OpKind::size || op.kind == OpKind::eye_like))) needed.insert(v);
-    }
-    for (auto& sub : op.graphs) find_needed(*sub, needed);
-  }
 }
 
 Status Lowering::graph(Graph& g) {
+  plan_concats(*this, g);
   for (auto& o : g.ops) {
-    bool any = false;
-    for (auto& r : o->results) any = any || (needed.count(r.get()) && !known_of(r.get()));
-    if (!any) continue;
+    if (!live.count(o.get())) continue;
     Status s = op(*o);
-    if (!s.ok()) {
-      s.error().at_node(o->describe());
-      if (s.error().code != Code::kUnsupported) return s;
-      problems.push_back(std::move(s.error()));
-      // Later ops are still looked at, so that one run names every problem.
-      for (auto& r : o->results)
-        if (!tensors.count(r.get()) && r->type.is_ranked()) new_tensor(r.get());
+    if (s.ok()) continue;
+    s.error().at_node(o->describe());
+    if (s.error().code != Code::kUnsupported) return s;
+    problems.push_back(std::move(s.error()));
+    // Later ops are still looked at, so that one run names every problem.
+    for (auto& r : o->results) {
+      for (const Dim& d : r->type.shape)
+        for (const std::string& symbol : d.symbols()) bound.insert(symbol);
+      if (!tensors.count(r.get()) && r->type.is_ranked()) new_tensor(r.get());
     }
   }
   return {};
 }
 
-// The arena lifetime of each buffer: from the first to the last command that mentions it. What a loop mentions lives for
-// the whole loop, since a later iteration may read what an earlier one wrote.
-struct Lifetimes {
-  Plan& p;
-  int number = 0;
-
-  void touch(int tensor, int first, int last) {
-    if (tensor < 0) return;
-    PlanBuffer& b = p.buffers[p.tensors[tensor].buffer];
-    if (b.first < 0 || first < b.first) b.first = first;
-    b.last = std::max(b.last, last);
-  }
-  void mentions(const Command& c, int first, int last) {
-    for (int t : c.tensors) touch(t, first, last);
-    for (const Param& q : c.params) touch(q.tensor, first, last);
-    for (auto& r : c.regions)
-      for (const Command& in : r->commands) mentions(in, first, last);
-  }
-  void region(Region& r) {
-    for (Command& c : r.commands) {
-      int at = number++;
-      for (int t : c.tensors) touch(t, at, at);
-      for (const Param& q : c.params) touch(q.tensor, at, at);
-      for (auto& sub : c.regions) region(*sub);
-      // The condition of a loop and what its body uses stay to its end.
-      if (!c.regions.empty()) {
-        for (int t : c.tensors) touch(t, at, number - 1);
-        if (c.kind == CommandKind::loop) mentions(c, at, number - 1);
-      }
-    }
-  }
-};
+// --- the whole module -----------------------------------------------------------------------------------------------
 
 static void place_arena(Plan& p) {
-  Lifetimes{p}.region(p.main);
+  assign_lifetimes(p);
   std::vector<ArenaRequest> requests;
   std::vector<PlanBuffer*> buffers;
   for (PlanBuffer& b : p.buffers) {
-    if (b.storage != Storage::arena || b.first < 0) continue;
+    if (b.storage != Storage::arena || b.prepare || b.first < 0) continue;
     if (!b.bytes.is_const()) return;  // the context plans when it binds dims
     requests.push_back({b.bytes.value(), b.alignment, b.first, b.last});
     buffers.push_back(&b);
@@ -364,26 +309,44 @@ static void place_arena(Plan& p) {
   p.arena_bytes = layout.bytes;
 }
 
-// Interface tensors. An output that is a view or an input is copied into the caller's buffer at the end.
+// A tensor as callers see it: packed where its type is narrower than a byte.
+static int port_tensor(Lowering& l, const Value* v, Storage storage, int number) {
+  int id = l.temp(v->name, v->type.dtype, v->type.shape);
+  PlanTensor& t = l.plan().tensors[id];
+  PlanBuffer& b = l.plan().buffers[t.buffer];
+  t.dtype = v->type.dtype;
+  t.strides = plan_strides(t.dims, t.dtype);
+  b.bytes = plan_bytes(t.dims, t.dtype);
+  b.storage = storage;
+  b.source = number;
+  return id;
+}
 static Status bind_inputs(Lowering& l, Graph& g) {
   for (auto& in : g.inputs) {
-    if (!in->type.is_tensor() || !in->type.ranked || in->type.dtype == DType::str || is_complex(in->type.dtype) || is_subbyte(in->type.dtype)) {
-      Error e = unsupported("an input of type " + in->type.to_string() + " on " + l.target.to_string());
-      e.at_tensor(in->name);
-      return e;
-    }
-    int t = l.new_tensor(in.get(), Storage::input);
-    l.plan().buffers[l.plan().tensors[t].buffer].source = in->index;
-    l.plan().inputs.push_back({in->name, t, -1});
+    if (!in->type.is_ranked() || in->type.dtype == DType::str)
+      return unsupported("an input of type " + in->type.to_string() + " on " + l.target.to_string()).at_tensor(in->name);
+    for (const Dim& d : in->type.shape)
+      for (const std::string& s : d.symbols()) l.early.insert(s);
+  }
+  for (auto& [name, range] : l.m.symbols)
+    if (range.lo == range.hi) l.early.insert(name);
+  l.bound = l.early;
+  for (auto& in : g.inputs) {
+    int t = port_tensor(l, in.get(), Storage::input, in->index);
+    l.tensors[in.get()] = t;
+    l.plan().inputs.push_back({in->name, t, -1, -1, {}, {}});
+    if (!is_subbyte(in->type.dtype)) continue;
+    int bytes = l.temp(in->name, in->type.dtype, in->type.shape);
+    l.tensors[in.get()] = bytes;
+    TRY(l.call("unpack", {t}, {bytes}));
   }
   return {};
 }
 static void declare_outputs(Lowering& l, Graph& g) {
   for (size_t k = 0; k < g.outputs.size(); ++k) {
     Value* v = g.outputs[k];
-    if (!v->type.is_ranked() || v->is_input() || constant_of(v) || l.tensors.count(v)) continue;
-    int t = l.new_tensor(v, Storage::output);
-    l.plan().buffers[l.plan().tensors[t].buffer].source = static_cast<int>(k);
+    if (!v->type.is_ranked() || v->is_input() || constant_of(v) || known_of(v) || is_subbyte(v->type.dtype) || l.tensors.count(v)) continue;
+    l.tensors[v] = port_tensor(l, v, Storage::output, static_cast<int>(k));
   }
 }
 static Status bind_outputs(Lowering& l, Graph& g) {
@@ -391,17 +354,31 @@ static Status bind_outputs(Lowering& l, Graph& g) {
     Value* v = g.outputs[k];
     TRY_ASSIGN(int t, l.tensor(v));
     const PlanBuffer& b = l.plan().buffers[l.plan().tensors[t].buffer];
-    if (b.storage != Storage::output || b.source != static_cast<int>(k) || !l.dense(t)) {
-      int to = l.temp(v->name, v->type.dtype, v->type.shape);
-      PlanBuffer& ob = l.plan().buffers[l.plan().tensors[to].buffer];
-      ob.storage = Storage::output;
-      ob.source = static_cast<int>(k);
-      Command& c = l.command(CommandKind::copy);
-      c.tensors = {t, to};
+    if (b.storage != Storage::output || b.source != static_cast<int>(k) || !l.dense(t) || !l.plan().tensors[t].offset.is(0)) {
+      int to = port_tensor(l, v, Storage::output, static_cast<int>(k));
+      l.allocate(to);
+      if (is_subbyte(v->type.dtype)) TRY(l.call("pack", {t}, {to}));
+      else l.copy(t, to);
       t = to;
     }
-    l.plan().outputs.push_back({k < g.output_names.size() ? g.output_names[k] : v->name, t, -1});
+    l.plan().outputs.push_back({k < g.output_names.size() ? g.output_names[k] : v->name, t, -1, -1, {}, {}});
   }
+  return {};
+}
+
+static Status lower_prepare(Lowering& l) {
+  find_live(*l.m.prepare, l);
+  l.preparing = true;
+  l.commands = &l.plan().prepare.commands;
+  TRY(l.graph(*l.m.prepare));
+  for (Value* v : l.m.prepare->outputs) {
+    TRY_ASSIGN(int t, l.tensor(v));
+    PlanBuffer& b = l.plan().buffers[l.plan().tensors[t].buffer];
+    if (b.storage != Storage::arena) continue;
+    b.storage = Storage::prepared;
+    b.prepare = false;
+  }
+  l.preparing = false;
   return {};
 }
 
@@ -410,24 +387,19 @@ Result<Lowered> lower_module(Module& m, const Target& target) {
   Plan& p = l.plan();
   p.name = m.name;
   p.target = target.to_string();
-  p.symbols = m.symbols;
   Graph& g = *m.main();
   TRY(expand_composites(g));  // what the passes left, or when none ran
   if (m.prepare) {
-    find_needed(*m.prepare, l.needed);
-    l.commands = &p.prepare.commands;
-    TRY(l.graph(*m.prepare));
-    for (Value* v : m.prepare->outputs) {
-      TRY_ASSIGN(int t, l.tensor(v));
-      PlanBuffer& b = p.buffers[p.tensors[t].buffer];
-      if (b.storage == Storage::arena) b.storage = Storage::prepared;
-    }
+    TRY(expand_ops(*m.prepare));
+    TRY(lower_prepare(l));
   }
-  find_needed(g, l.needed);
+  TRY(expand_ops(g));
+  find_live(g, l);
   l.commands = &p.main.commands;
   TRY(bind_inputs(l, g));
   declare_outputs(l, g);
   TRY(l.graph(g));
+  l.nodes.clear();
   if (l.problems.empty()) {
     Status s = bind_outputs(l, g);
     if (!s.ok()) l.problems.push_back(std::move(s.error()));
@@ -437,6 +409,7 @@ Result<Lowered> lower_module(Module& m, const Target& target) {
     for (size_t k = 1; k < l.problems.size() && k < 20; ++k) e.message += "\n  also: " + l.problems[k].message + (l.problems[k].node.empty() ? "" : " (" + l.problems[k].node + ")");
     return e;
   }
+  p.symbols = m.symbols;
   place_arena(p);
   return std::move(l.out);
 }

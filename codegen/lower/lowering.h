@@ -1,4 +1,9 @@
 // The state of one lowering, shared by the files that lower particular ops.
+//
+// Symbols: `bound` holds those that have a value where commands go now. Inputs bind theirs; a dim that only data decide is
+// a symbol that a command sets (data_dims.cpp, host calls, control flow). A tensor whose size depends on such a symbol
+// lies in a dynamic buffer that is allocated once its size is known; everything else lies in the arena.
+// Sub-byte elements lie one a byte inside the plan, under the type of carrier_type(); inputs and outputs are packed.
 #pragma once
 
 #include <map>
@@ -20,23 +25,43 @@ struct Lowering {
   std::map<int, int> constant_slots;           // module constant -> plan constant
   std::map<std::string, int> prepared_factors; // tensor and form -> the prepared tensor
   std::set<const Value*> needed;               // values whose elements are needed at run time
+  std::set<const Op*> live;                    // ops that must run, for elements or for symbols of their result dims
+  std::set<std::string> bound;                 // symbols with a value
+  std::set<std::string> early;                 // those of them that inputs bind
+  std::map<const Value*, std::vector<Dim>> contents_read;
+  std::map<const Value*, int> placed;          // parts of concats: their tensor inside the result
+  std::set<int> unallocated;                   // buffers whose `alloc` is still to come
   std::vector<Command>* commands = nullptr;    // where commands go now
   std::vector<std::string> nodes;              // provenance of what is being lowered
   std::vector<Error> problems;
+  bool preparing = false;                      // commands go to the prepare region
 
   Lowering(Module& module, const Target& t) : m(module), target(t) {}
   Plan& plan() { return out.plan; }
 
-  Status graph(Graph& g);                      // every needed op, in order
+  Status graph(Graph& g);                      // every live op, in order
   Status op(Op& op);
 
-  // --- tensors
+  // --- tensors (tensors.cpp)
   int new_tensor(const Value* v, Storage storage = Storage::arena);             // dense row-major, a buffer of its own
-  int temp(const std::string& name, DType t, const Shape& dims);                // an arena tensor with no Value
+  int temp(const std::string& name, DType t, const Shape& dims);                // a tensor with no Value
+  // The bytes of `source` from byte_offset on under other dims and strides; for a Value, or for none (null).
   int alias(const Value* v, int source, Shape dims, std::vector<Dim> strides, Dim byte_offset);
   Result<int> tensor(const Value* v);          // materialises constants and known values on demand
+  int result(const Value* v);                  // where an op is to write v: made unless it exists, and allocated
+  void allocate(int tensor);                   // `alloc` of its buffer, where that is still to come
+  bool late(const Dim& d) const;               // depends on a symbol that no input binds
   Placement placement(int tensor) const;
   bool dense(int tensor) const;
+
+  // --- dims that data decide (data_dims.cpp)
+  // The elements of a small tensor as Dims: known ones, or symbols that `read` commands set. Floats count truncated.
+  Result<std::vector<Dim>> contents(const Value* v);
+  // Makes the operands known that decide shapes, and sets the symbols of result dims that follow from them.
+  Status know_shapes(Op& op);
+  void set_symbol(const std::string& symbol, const Dim& value);
+  void check_positive(const Dim& condition, const std::string& text);           // a run-time Error unless condition > 0
+  bool is_bound(const Dim& d) const;
 
   // --- kernels
   // Builds one kernel that computes `outputs` (their tensors are made unless they exist) from `inputs`.
@@ -47,14 +72,26 @@ struct Lowering {
   void mark_constant(KernelSpec& spec, const std::vector<int>& tensor_ids) const;
   Status prepare_factors(KernelSpec& spec, std::vector<int>& tensor_ids);
   Command& command(CommandKind k);
+  void copy(int from, int to);
+  // A call of kernels/host/host.def. Unbound symbols in the outputs' dims get their values from it.
+  Status call(const std::string& name, const std::vector<int>& inputs, const std::vector<int>& outputs, const std::string& attributes = "");
 
   // --- per-op rules in other files; each returns true when it handled the op
   Result<bool> view(Op& op);
   Result<bool> host(Op& op);
   Result<bool> control(Op& op);
+  Status check_indices(const Op& op);          // an index out of range is an Error, before a kernel or call uses it
 };
 
 // Operands that only decide shapes or axes: not read at run time when their contents are known.
 bool is_shape_operand(const Op& op, int index);
+// What needs to run for the values that g's outputs and the needed symbols depend on.
+void find_live(Graph& g, Lowering& l);
+// Gives the parts of concats their places in the results, so that what computes a part writes it there.
+void plan_concats(Lowering& l, Graph& g);
+// Whether the op runs as a host call, which wants dense results.
+bool runs_on_host(const Op& op);
+// How elements lie inside a plan: a sub-byte type's as one byte each.
+DType carrier_type(DType t);
 
 }  // namespace weft

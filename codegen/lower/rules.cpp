@@ -37,7 +37,8 @@ Index broadcast_index(const Shape& from, const Shape& to, const Index& idx) {
   Index out;
   for (size_t k = 0; k < from.size(); ++k) {
     size_t j = to.size() - from.size() + k;
-    out.push_back(from[k].is(1) && !to[j].is(1) ? Dim(0) : idx[j]);
+    if (from[k] == to[j] || (from[k].is_const() && !from[k].is(1))) out.push_back(idx[j]);
+    else out.push_back(from[k].is(1) ? Dim(0) : min(idx[j], from[k] - Dim(1)));  // a dim that may turn out to be 1
   }
   return out;
 }

@@ -126,6 +126,7 @@ SpecBuilder::Reduction arg_extreme(DType t, bool is_max, bool last_of_equals) {
     better = better.bin(Prim::bit_or, bn.bin(Prim::bit_and, an.un(Prim::bit_not)));
     tie = tie.bin(Prim::bit_or, an.bin(Prim::bit_and, bn));
   }
+  // An index of -1 marks an accumulator that has seen nothing.
   S empty = lt(ai, ai.lit(0)), seen = le(bi.lit(0), bi);
   S take = seen.bin(Prim::bit_and, empty.bin(Prim::bit_or, better.bin(Prim::bit_or, tie.bin(Prim::bit_and, first))));
   c.outputs = {select(take, bv, av).id, select(take, bi, ai).id};
@@ -133,23 +134,32 @@ SpecBuilder::Reduction arg_extreme(DType t, bool is_max, bool last_of_equals) {
   red.init.push_back(-1);
   return red;
 }
+// The stage of (extreme, its index) along an axis.
+static Result<std::vector<int>> arg_stage(SpecBuilder& r, const Op& op, bool is_max, bool last, int axis, const Index& idx) {
+  const Value* v = op.operands[0];
+  DType t = wide_float(v->type.dtype);
+  Index reduced = idx;
+  reduced[axis] = Dim(0);
+  return r.reduce_along(SpecBuilder::key_of(op, "arg", reduced), v->type.shape, {axis}, idx, arg_extreme(t, is_max, last), [&](const Index& row) -> Result<std::vector<int>> {
+    TRY_ASSIGN(int x, r.emit(v, row));
+    return std::vector<int>{r.at(x).cast(t).id, r.index_value(row[axis])};
+  });
+}
 static Result<int> arg_rule(SpecBuilder& r, const Op& op, bool is_max, const Index& idx) {
   const ArgReduceAttrs& at = op.attr<ArgReduceAttrs>();
-  const Value* v = op.operands[0];
   TRY_ASSIGN(std::vector<int> axes, reduced_axes(op));
-  DType t = wide_float(v->type.dtype);
-  Index base = spread(v->type.shape, axes, at.keepdims, idx);
-  SpecBuilder::Reduction red = arg_extreme(t, is_max, at.select_last_index);
-  auto body = [&](const Index& row) -> Result<std::vector<int>> {
-    TRY_ASSIGN(int x, r.emit(v, row));
-    int i = r.index_value(row[axes[0]]);
-    return std::vector<int>{r.at(x).cast(t).id, i};
-  };
-  TRY_ASSIGN(std::vector<int> acc, r.reduce_along(SpecBuilder::key_of(op, "arg", base), v->type.shape, axes, base, red, body));
+  TRY_ASSIGN(std::vector<int> acc, arg_stage(r, op, is_max, at.select_last_index, axes[0], spread(op.operands[0]->type.shape, axes, at.keepdims, idx)));
   return acc[1];
 }
 Result<int> rule_arg_max(SpecBuilder& r, const Op& op, int, const Index& idx) { return arg_rule(r, op, true, idx); }
 Result<int> rule_arg_min(SpecBuilder& r, const Op& op, int, const Index& idx) { return arg_rule(r, op, false, idx); }
+
+// 1 at the first maximum along the axis.
+Result<int> rule_hardmax(SpecBuilder& r, const Op& op, int, const Index& idx) {
+  TRY_ASSIGN(int axis, normalize_axis(op.attr<SoftmaxAttrs>().axis, op.operands[0]->type.rank()));
+  TRY_ASSIGN(std::vector<int> acc, arg_stage(r, op, true, false, axis, idx));
+  return eq(r.at(acc[1]), r.at(r.index_value(idx[axis]))).cast(op.result()->type.dtype).id;
+}
 
 // x - max and the sum of its exponentials along the axis.
 static Result<int> softmax_rule(SpecBuilder& r, const Op& op, bool logarithm, const Index& idx) {

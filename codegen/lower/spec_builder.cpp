@@ -45,11 +45,35 @@ int SpecBuilder::add_input_slot(StageInput in, DType t) {
 
 int SpecBuilder::index_value(const Dim& d) {
   if (d.is_const()) return cx_->body.constant_int(DType::i64, d.value());
-  if (d.is_symbol() && d.symbol_name()[0] == '$') return cx_->body.cast(std::stoi(d.symbol_name().substr(1)), DType::i64);
+  for (const std::string& s : d.symbols())
+    if (s[0] == '$') return indirect_value(d);
   StageInput in;
   in.kind = StageInput::Kind::index;
   in.dim = d;
   return add_input_slot(std::move(in), DType::i64);
+}
+
+// An expression over `$k` as instructions. Quotients are of non-negative numbers, as in index maps.
+int SpecBuilder::indirect_value(const Dim& d) {
+  ScalarProgram& p = cx_->body;
+  int sum = -1;
+  auto plus = [&](int x) { sum = sum < 0 ? x : p.add(Prim::add, sum, x); };
+  for (const DimTerm& t : d.expr()->terms) {
+    int product = -1;
+    for (const DimAtom& a : t.atoms) {
+      int x;
+      if (a.fn == DimFn::symbol) {
+        x = a.name[0] == '$' ? p.cast(std::stoi(a.name.substr(1)), DType::i64) : index_value(Dim::symbol(a.name));
+      } else {
+        int l = index_value(a.args[0]), r = index_value(a.args[1]);
+        x = p.add(a.fn == DimFn::floordiv ? Prim::div : a.fn == DimFn::mod ? Prim::mod : a.fn == DimFn::min ? Prim::min : Prim::max, l, r);
+      }
+      product = product < 0 ? x : p.add(Prim::mul, product, x);
+    }
+    plus(t.coef == 1 ? product : p.add(Prim::mul, product, p.constant_int(DType::i64, t.coef)));
+  }
+  if (d.expr()->constant) plus(p.constant_int(DType::i64, d.expr()->constant));
+  return sum;
 }
 
 // A scalar or vector constant whose elements are all equal is a literal. Weights (rank >= 2) are always loaded: that

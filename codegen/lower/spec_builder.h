@@ -30,6 +30,7 @@ class SpecBuilder {
   // Values read from outside; every other value must come from an op with a rule. Pointer numbers are given in order of
   // first use: inputs() and outputs() list the values to pass.
   void add_input(const Value* v) { external_[v] = true; }
+  bool is_external(const Value* v) const { return external_.count(v) != 0; }
   // Stores `v`. All outputs share one domain: the dims of the first, or 1 where a later one is reduced.
   Status add_output(const Value* v);
   Result<KernelSpec> finish();
@@ -78,6 +79,7 @@ class SpecBuilder {
   };
   int add_input_slot(StageInput in, DType t);
   int load(const Value* v, const Index& idx);
+  int indirect_value(const Dim& d);
   int pointer(const Value* v);
   Result<Index> row_index(const Shape& extents);
 

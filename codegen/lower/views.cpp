@@ -1,5 +1,11 @@
-// Views: ops whose result is the operand's bytes under other dims and strides. No command is made.
+// Views: ops whose results are the operand's bytes under other dims and strides. No command is made unless the result must
+// lie elsewhere (an output's memory, a part of a concat): then it is one strided copy. A concat copies the parts that were
+// not computed in their place.
+#include "codegen/lower/data_dims.h"
 #include "codegen/lower/lowering.h"
+#include "codegen/lower/rules.h"
+#include "ir/ops/common.h"
+#include "ir/ops/move.h"
 
 namespace weft {
 
@@ -37,22 +43,174 @@ static bool reshape_strides(const Shape& from, const std::vector<Dim>& strides, 
   return true;
 }
 
+namespace {
+struct View {
+  int source = -1;
+  Shape dims;
+  std::vector<Dim> strides;
+  Dim offset;  // elements
+};
+}  // namespace
+
+static Result<View> reshape_view(Lowering& l, int source, const Shape& to) {
+  View v{source, to, {}, 0};
+  Placement p = l.placement(source);
+  if (l.dense(source)) {
+    v.strides = dense_strides(to);
+  } else if (!reshape_strides(p.dims, p.strides, to, &v.strides)) {
+    v.source = l.temp(l.plan().tensors[source].name, p.dtype, p.dims);
+    l.allocate(v.source);
+    l.copy(source, v.source);
+    v.strides = dense_strides(to);
+  }
+  return v;
+}
+
+static Result<View> transpose_view(Lowering& l, Op& op, int source) {
+  TRY_ASSIGN(std::vector<int> perm, transpose_perm(op));
+  Placement p = l.placement(source);
+  View v{source, op.result()->type.shape, {}, 0};
+  for (int k : perm) v.strides.push_back(p.strides[k]);
+  return v;
+}
+
+static Result<View> slice_view(Lowering& l, Op& op, int source) {
+  TRY_ASSIGN(std::vector<SliceRange> ranges, bounds_of_slice(l, op));
+  Placement p = l.placement(source);
+  View v{source, op.result()->type.shape, {}, 0};
+  for (size_t k = 0; k < ranges.size(); ++k) {
+    // Where nothing is left, the start means nothing and may lie outside.
+    Dim start = ranges[k].length.is_const() ? (ranges[k].length.is(0) ? Dim(0) : ranges[k].start) : ranges[k].start * min(ranges[k].length, 1);
+    v.offset += start * p.strides[k];
+    v.strides.push_back(p.strides[k] * Dim(ranges[k].step));
+  }
+  return v;
+}
+
+static Result<View> expand_view(Lowering& l, Op& op, int source) {
+  Placement p = l.placement(source);
+  View v{source, op.result()->type.shape, {}, 0};
+  size_t lead = v.dims.size() - p.dims.size();
+  for (size_t k = 0; k < v.dims.size(); ++k) {
+    if (k < lead || (p.dims[k - lead].is(1) && !v.dims[k].is(1))) v.strides.push_back(0);
+    else if (p.dims[k - lead] == v.dims[k] || p.dims[k - lead].is_const()) v.strides.push_back(p.strides[k - lead]);
+    else v.strides.push_back(p.strides[k - lead] * min(p.dims[k - lead] - Dim(1), 1));  // 0 where it turns out to be 1
+  }
+  return v;
+}
+
+static Result<std::vector<View>> split_views(Lowering& l, Op& op, int source) {
+  TRY_ASSIGN(int axis, normalize_axis(op.attr<SplitAttrs>().axis, op.operands[0]->type.rank()));
+  Placement p = l.placement(source);
+  std::vector<View> out;
+  Dim at(0);
+  for (auto& r : op.results) {
+    out.push_back({source, r->type.shape, p.strides, at * p.strides[axis]});
+    at += r->type.shape[axis];
+  }
+  const Dim& n = op.operands[0]->type.shape[axis];
+  if (!(at == n)) l.check_positive(Dim(1) - max(at - n, n - at), "split's parts do not add up to the dim");
+  return out;
+}
+
+// --- concat ---------------------------------------------------------------------------------------------------------
+
+// The place of each part inside the result.
+static Result<std::vector<int>> part_places(Lowering& l, const Op& op, int result) {
+  TRY_ASSIGN(int axis, normalize_axis(op.attr<ConcatAttrs>().axis, op.result()->type.rank()));
+  Placement p = l.placement(result);
+  Dim at(0), bytes(byte_size(p.dtype));
+  std::vector<int> out;
+  for (const Value* part : op.operands) {
+    out.push_back(l.alias(nullptr, result, part->type.shape, p.strides, at * p.strides[axis] * bytes));
+    at += part->type.shape[axis];
+  }
+  return out;
+}
+
+void plan_concats(Lowering& l, Graph& g) {
+  for (auto it = g.ops.rbegin(); it != g.ops.rend(); ++it) {
+    Op& op = **it;
+    Value* r = op.result();
+    if (op.kind != OpKind::concat || op.num_operands() < 2 || !l.live.count(&op) || !l.needed.count(r) || known_of(r) || !r->type.is_ranked()) continue;
+    bool sized = !l.late(numel(r->type.shape)) && r->type.dtype != DType::str;
+    for (const Value* part : op.operands) sized = sized && part->type.is_ranked() && !l.late(numel(part->type.shape));
+    if (!sized) continue;
+    int result = l.tensors.count(r) ? l.tensors[r] : l.new_tensor(r);
+    auto places = part_places(l, op, result);
+    if (!places.ok()) continue;
+    for (int i = 0; i < op.num_operands(); ++i) {
+      const Value* part = op.operands[i];
+      bool made_here = part->def && part->graph == &g && !constant_of(part) && !known_of(part) && !l.tensors.count(part) &&
+                       op_def(*part->def).family != Family::control && !runs_on_host(*part->def) && part->def->kind != OpKind::prepared;
+      if (made_here) l.tensors[part] = l.placed[part] = (*places)[i];
+    }
+  }
+}
+
+static Status lower_concat(Lowering& l, Op& op) {
+  int result = l.result(op.result());
+  TRY_ASSIGN(std::vector<int> places, part_places(l, op, result));
+  for (int i = 0; i < op.num_operands(); ++i) {
+    const Value* part = op.operands[i];
+    TRY_ASSIGN(int from, l.tensor(part));
+    const PlanTensor &a = l.plan().tensors[from], &b = l.plan().tensors[places[i]];
+    if (l.placed.count(part) && a.buffer == b.buffer && a.offset == b.offset) continue;
+    if (a.buffer == b.buffer) {
+      // A part that is there already, at another place.
+      int apart = l.temp(a.name, a.dtype, a.dims);
+      l.copy(from, apart);
+      from = apart;
+    }
+    l.copy(from, places[i]);
+  }
+  return {};
+}
+
+// Not training: its input, and a mask of ones.
+static bool is_idle_dropout(const Op& op) {
+  if (op.kind != OpKind::dropout) return false;
+  const std::vector<Dim>* training = known_of(op.operand(2));
+  return !op.operand(2) || (training && training->size() == 1 && (*training)[0].is(0));
+}
+
+// --- all ------------------------------------------------------------------------------------------------------------
+
 Result<bool> Lowering::view(Op& op) {
-  const OpDef& def = op_def(op);
-  Value* r = op.result();
-  // A value that must lie in the caller's buffer is written there, unless it is a mere copy of its source.
-  if (tensors.count(r)) return false;
-  if ((def.traits & kViewLike) || op.kind == OpKind::identity) {
-    if (op.operands.empty() || !op.operands[0] || !op.operands[0]->type.is_ranked() || op.operands[0]->type.dtype != r->type.dtype) return false;
-    TRY_ASSIGN(int src, tensor(op.operands[0]));
-    std::vector<Dim> strides;
-    Placement p = placement(src);
-    if (dense(src) && numel(p.dims) == numel(r->type.shape)) strides = dense_strides(r->type.shape);
-    else if (!reshape_strides(p.dims, p.strides, r->type.shape, &strides)) return false;
-    alias(r, src, r->type.shape, std::move(strides), Dim(0));
+  bool same_order = has_trait(op, kViewLike) || op.kind == OpKind::identity || op.kind == OpKind::reorder || is_idle_dropout(op);
+  bool viewed = same_order || op.kind == OpKind::transpose || op.kind == OpKind::slice || op.kind == OpKind::split || op.kind == OpKind::expand;
+  if (op.kind == OpKind::concat) {
+    TRY(lower_concat(*this, op));
     return true;
   }
-  return false;
+  if (!viewed || op.operands.empty() || !op.operands[0] || op.operands[0]->type.dtype != op.result()->type.dtype) return false;
+  TRY_ASSIGN(int source, tensor(op.operands[0]));
+  std::vector<View> views;
+  if (op.kind == OpKind::split) {
+    TRY_ASSIGN(views, split_views(*this, op, source));
+  } else {
+    TRY_ASSIGN(View v, op.kind == OpKind::transpose ? transpose_view(*this, op, source)
+                       : op.kind == OpKind::slice   ? slice_view(*this, op, source)
+                       : op.kind == OpKind::expand  ? expand_view(*this, op, source)
+                                                    : reshape_view(*this, source, op.result()->type.shape));
+    views.push_back(std::move(v));
+  }
+  for (size_t k = 0; k < views.size(); ++k) {
+    Value* r = op.result(static_cast<int>(k));
+    View& v = views[k];
+    bool placed_elsewhere = tensors.count(r) != 0;
+    if (!needed.count(r)) continue;
+    Dim bytes = v.offset * Dim(byte_size(plan().tensors[v.source].dtype));
+    int id = alias(placed_elsewhere ? nullptr : r, v.source, std::move(v.dims), std::move(v.strides), bytes);
+    if (placed_elsewhere) copy(id, result(r));
+  }
+  if (op.kind == OpKind::dropout && op.num_results() > 1 && needed.count(op.result(1))) {
+    int mask = result(op.result(1));
+    Command& c = command(CommandKind::fill);
+    c.tensors = {mask};
+    c.scalar = 1;
+  }
+  return true;
 }
 
 }  // namespace weft

@@ -130,10 +130,18 @@ static Status infer_cast(Op& op, InferContext& cx) {
   if (r != "up" && r != "down" && r != "nearest") return invalid("cast's round_mode must be \"up\", \"down\" or \"nearest\", is " + quote(r));
   return infer_pointwise(op, cx);
 }
+// The power of two that the round mode asks for, so that the cast, which rounds up, has nothing left to round.
+static S power_of_two(S x, bool nearest) {
+  S f = x.cast(DType::f32), bits{f.p, f.p->bitcast(f.id, DType::i32)};
+  if (nearest) bits = bits + 0x400000;
+  S power{f.p, f.p->bitcast(bits.bin(Prim::bit_and, bits.lit(0x7f800000)).id, DType::f32)};
+  return select(f.un(Prim::is_nan), f, power);
+}
 OpDef def_cast() {
   OpDef d = pointwise("Cast", 1, [](const Op& op, ScalarProgram& p) {
     const auto& a = op.attr<CastAttrs>();
     S x = in(op, p, 0);
+    if (a.to == DType::f8e8m0 && a.round_mode != "up") x = power_of_two(x, a.round_mode == "nearest");
     out(p, S{&p, p.cast(x.id, a.to, a.saturate)});
   });
   d.attrs = make_attrs<CastAttrs>;

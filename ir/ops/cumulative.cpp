@@ -1,8 +1,7 @@
-// cum_sum, cum_prod: running sums and products along an axis. Floats accumulate in f64, integers wrap.
-#include <algorithm>
-
+// cum_sum, cum_prod: types here, the sums in kernels/host.
 #include "ir/ops/common.h"
 #include "ir/ops/sort.h"
+#include "kernels/host/generate.h"
 
 namespace weft {
 
@@ -18,43 +17,14 @@ static Status infer_cumulative(Op& op, InferContext& cx) {
   return infer_same(op, cx);
 }
 
-template <class T>
-static T combine(T a, T b, bool product) {
-  if constexpr (std::is_same_v<T, double>) return product ? a * b : a + b;
-  uint64_t x = static_cast<uint64_t>(a), y = static_cast<uint64_t>(b);
-  return static_cast<T>(product ? x * y : x + y);
-}
-
-// x is [outer, n, inner]; one accumulator per inner position.
-template <class T>
-static void run_cumulative(const Tensor& x, Tensor& y, int64_t n, int64_t inner, const CumulativeAttrs& a, bool product) {
-  std::vector<T> acc(inner), row(inner);
-  for (int64_t o = 0; o < x.numel() / (n * inner); ++o) {
-    std::fill(acc.begin(), acc.end(), static_cast<T>(product));
-    for (int64_t step = 0; step < n; ++step) {
-      int64_t at = (o * n + (a.reverse ? n - 1 - step : step)) * inner;
-      load_row(x, at, row.data(), inner);
-      if (a.exclusive) store_row(y, at, acc.data(), inner);
-      for (int64_t j = 0; j < inner; ++j) acc[j] = combine(acc[j], row[j], product);
-      if (!a.exclusive) store_row(y, at, acc.data(), inner);
-    }
-  }
-}
-
 static Result<std::vector<HostValue>> eval_cumulative(EvalCall& call) {
   const Tensor& x = call.tensor(0);
   std::vector<int64_t> axes = load_all<int64_t>(call.tensor(1));
   if (axes.size() != 1) return invalid("the axis must be one integer");
   TRY_ASSIGN(int axis, normalize_axis(axes[0], x.rank()));
   TRY_ASSIGN(Tensor y, Tensor::make(x.dtype, x.dims));
-  if (x.numel() == 0) return one(std::move(y));
-  int64_t inner = 1;
-  for (int d = axis + 1; d < x.rank(); ++d) inner *= x.dims[d];
-  with_carrier(x.dtype, [&](auto t) {
-    using T = decltype(t);
-    if constexpr (!std::is_same_v<T, std::complex<double>>)
-      run_cumulative<T>(x, y, x.dims[axis], inner, call.attr<CumulativeAttrs>(), call.op.kind == OpKind::cum_prod);
-  });
+  const CumulativeAttrs& a = call.attr<CumulativeAttrs>();
+  host_cumulative(view_of(x), axis, {a.exclusive, a.reverse, call.op.kind == OpKind::cum_prod}, view_of(y));
   return one(std::move(y));
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "ir/ops/move.h"
+#include "kernels/host/generate.h"
 
 namespace weft {
 
@@ -46,24 +47,6 @@ OpDef def_constant_of_shape() {
 
 // --- range ----------------------------------------------------------------------------------------------------------
 
-// Elements of start, start + delta, ... before limit.
-static Result<int64_t> range_count(double start, double limit, double delta) {
-  double n = std::ceil((limit - start) / delta);
-  if (delta == 0 || std::isnan(n)) return invalid("range from " + number_text(start) + " to " + number_text(limit) + " in steps of " + number_text(delta));
-  if (n > 1e18) return resources("a range of " + number_text(n) + " elements");
-  return n > 0 ? static_cast<int64_t>(n) : 0;
-}
-static Result<int64_t> range_count(int64_t start, int64_t limit, int64_t delta) {
-  if (delta == 0) return invalid("range in steps of 0");
-  __int128 span = static_cast<__int128>(limit) - start, d = delta;
-  if (d < 0) {
-    span = -span;
-    d = -d;
-  }
-  __int128 n = span > 0 ? (span + d - 1) / d : 0;
-  if (n > INT64_MAX) return resources("a range of more than 2^63 elements");
-  return static_cast<int64_t>(n);
-}
 // Exact while the step's sign is known.
 static std::optional<Dim> known_range_count(const Dim& start, const Dim& limit, const Dim& delta, const SymbolTable& symbols) {
   if (!delta.is_const() || delta.is(0)) return std::nullopt;

@@ -115,10 +115,6 @@ Result<int64_t> int_scalar(const EvalCall& call, int i) {
   if (t.numel() != 1) return invalid("operand " + std::to_string(i) + " must be one integer, has " + std::to_string(t.numel()) + " elements");
   return load_all<int64_t>(t)[0];
 }
-Result<int64_t> wrap_index(int64_t index, int64_t n) {
-  if (index < -n || index >= n) return invalid("index " + std::to_string(index) + " is outside a dim of " + std::to_string(n));
-  return index < 0 ? index + n : index;
-}
 
 // --- infer ----------------------------------------------------------------------------------------------------------
 

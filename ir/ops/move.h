@@ -4,6 +4,7 @@
 #pragma once
 
 #include "ir/ops/common.h"
+#include "kernels/host/scatter.h"  // wrap_index, ScatterMode
 
 namespace weft {
 
@@ -207,8 +208,6 @@ Result<Tensor> concatenated(const std::vector<Tensor>& parts, int axis);
 std::vector<int64_t> index_of(int64_t element, const std::vector<int64_t>& dims);
 // The one element of operand i, an integer. Error when it has another number of elements.
 Result<int64_t> int_scalar(const EvalCall& call, int i);
-// A negative index counted from the end; Error when outside [-n, n).
-Result<int64_t> wrap_index(int64_t index, int64_t n);
 
 // bytes = result written, as much read, and the operands from `first_read` on in full.
 Cost moved_bytes(const Op& op, int first_read);

@@ -1,10 +1,7 @@
 #include "ir/ops/random.h"
 
-#include <algorithm>
-#include <cmath>
-
 #include "ir/ops/common.h"
-#include "kernels/host/random.h"
+#include "kernels/host/generate.h"
 
 namespace weft {
 
@@ -35,17 +32,14 @@ static Result<std::vector<HostValue>> eval_random(EvalCall& call, F draw) {
   const A& a = call.attr<A>();
   bool like = call.has(0);
   TRY_ASSIGN(Tensor y, Tensor::make(like && !a.has_dtype ? call.tensor(0).dtype : a.dtype, like ? call.tensor(0).dims : a.shape));
-  RandomStream stream(a.seed);
-  std::vector<double> v(y.numel());
-  for (double& x : v) x = draw(a, stream);
-  store_row(y, 0, v.data(), y.numel());
+  draw(a, view_of(y));
   return one(std::move(y));
 }
 static Result<std::vector<HostValue>> eval_normal(EvalCall& call) {
-  return eval_random<RandomNormalAttrs>(call, [](const auto& a, RandomStream& s) { return a.mean + a.scale * s.normal(); });
+  return eval_random<RandomNormalAttrs>(call, [](const auto& a, const TensorView& y) { host_random_normal(a.mean, a.scale, a.seed, y); });
 }
 static Result<std::vector<HostValue>> eval_uniform(EvalCall& call) {
-  return eval_random<RandomUniformAttrs>(call, [](const auto& a, RandomStream& s) { return a.low + (a.high - a.low) * s.uniform(); });
+  return eval_random<RandomUniformAttrs>(call, [](const auto& a, const TensorView& y) { host_random_uniform(a.low, a.high, a.seed, y); });
 }
 
 template <class A>
@@ -75,16 +69,7 @@ static Result<std::vector<HostValue>> eval_bernoulli(EvalCall& call) {
   const BernoulliAttrs& a = call.attr<BernoulliAttrs>();
   const Tensor& p = call.tensor(0);
   TRY_ASSIGN(Tensor y, Tensor::make(a.has_dtype ? a.dtype : p.dtype, p.dims));
-  RandomStream stream(a.seed);
-  std::vector<double> v = load_all<double>(p);
-  // Inversion, by the smaller of the two probabilities.
-  for (double& x : v) x = x <= 0.5 ? stream.uniform() > 1 - x : stream.uniform() <= x;
-  if (is_float(y.dtype)) {
-    store_row(y, 0, v.data(), y.numel());
-  } else {
-    std::vector<int64_t> i(v.begin(), v.end());
-    store_row(y, 0, i.data(), y.numel());
-  }
+  host_bernoulli(view_of(p), a.seed, view_of(y));
   return one(std::move(y));
 }
 OpDef def_bernoulli() { return random_op<BernoulliAttrs>("Bernoulli", 1, infer_bernoulli, eval_bernoulli); }
@@ -105,23 +90,8 @@ static Status infer_multinomial(Op& op, InferContext&) {
 static Result<std::vector<HostValue>> eval_multinomial(EvalCall& call) {
   const MultinomialAttrs& a = call.attr<MultinomialAttrs>();
   const Tensor& p = call.tensor(0);
-  int64_t batch = p.dims[0], classes = p.dims[1];
-  if (classes == 0 && batch * a.sample_size > 0) return invalid("multinomial has no class to draw from");
-  TRY_ASSIGN(Tensor y, Tensor::make(a.dtype, {batch, a.sample_size}));
-  RandomStream stream(a.seed);
-  std::vector<double> v = load_all<double>(p), sums(classes);
-  std::vector<int64_t> drawn;
-  for (int64_t b = 0; b < batch; ++b) {
-    const double* row = v.data() + b * classes;
-    double top = classes ? *std::max_element(row, row + classes) : 0, sum = 0;
-    for (int64_t c = 0; c < classes; ++c) sums[c] = sum += std::exp(row[c] - top);
-    for (int64_t s = 0; s < a.sample_size; ++s) {
-      double at = stream.uniform() * sum;
-      int64_t c = std::upper_bound(sums.begin(), sums.end(), at) - sums.begin();
-      drawn.push_back(std::min(c, classes - 1));
-    }
-  }
-  store_row(y, 0, drawn.data(), y.numel());
+  TRY_ASSIGN(Tensor y, Tensor::make(a.dtype, {p.dims[0], a.sample_size}));
+  TRY(host_multinomial(view_of(p), a.seed, view_of(y)));
   return one(std::move(y));
 }
 OpDef def_multinomial() { return random_op<MultinomialAttrs>("Multinomial", 1, infer_multinomial, eval_multinomial); }
@@ -145,20 +115,10 @@ static Result<std::vector<HostValue>> eval_dropout(EvalCall& call) {
     if (call.has(i) && call.tensor(i).numel() != 1) return invalid("operand " + std::to_string(i) + " must be a scalar");
   bool training = call.has(2) && load_all<int64_t>(call.tensor(2))[0] != 0;
   double ratio = call.has(1) ? load_all<double>(call.tensor(1))[0] : 0.5;
+  TRY_ASSIGN(Tensor y, Tensor::make(x.dtype, x.dims));
   TRY_ASSIGN(Tensor mask, Tensor::make(DType::b1, x.dims));
-  if (!training || ratio == 0) {
-    std::fill_n(mask.data.get(), mask.numel(), std::byte{1});
-    return std::vector<HostValue>{x, std::move(mask)};
-  }
-  if (!(ratio > 0 && ratio < 1)) return invalid("dropout's ratio must lie in [0, 1), is " + number_text(ratio));
-  RandomStream stream(static_cast<double>(call.attr<DropoutAttrs>().seed));
-  std::vector<double> v = load_all<double>(x);
-  for (size_t k = 0; k < v.size(); ++k) {
-    bool kept = stream.uniform() >= ratio;
-    mask.data.get()[k] = std::byte{kept};
-    v[k] = kept ? v[k] / (1 - ratio) : 0;
-  }
-  TRY_ASSIGN(Tensor y, store_all(x.dtype, x.dims, v));
+  TensorView kept = view_of(mask);
+  TRY(host_dropout(view_of(x), ratio, training, static_cast<double>(call.attr<DropoutAttrs>().seed), view_of(y), &kept));
   return std::vector<HostValue>{std::move(y), std::move(mask)};
 }
 

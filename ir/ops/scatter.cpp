@@ -1,15 +1,11 @@
-// scatter_elements, scatter_nd, tensor_scatter. Updates apply in row-major order, so that of several to one place the last
-// stays; sums and products round after each step. NaN wins over numbers in min and max.
-#include <algorithm>
-#include <cmath>
+// scatter_elements, scatter_nd, tensor_scatter: types here, what they do in kernels/host.
 
-#include "ir/ops/indices.h"
+#include "ir/ops/move.h"
 
 namespace weft {
 
 // --- reductions -----------------------------------------------------------------------------------------------------
 
-enum class ScatterMode : uint8_t { none, add, mul, min, max };
 static Result<ScatterMode> scatter_mode(const std::string& s, DType t) {
   ScatterMode m;
   if (s == "none") m = ScatterMode::none;
@@ -21,45 +17,6 @@ static Result<ScatterMode> scatter_mode(const std::string& s, DType t) {
   bool ordered = m == ScatterMode::min || m == ScatterMode::max;
   if (m != ScatterMode::none && (t == DType::str || (ordered && is_complex(t)))) return invalid("scatter of " + std::string(dtype_name(t)) + " with reduction " + s);
   return m;
-}
-
-// Integers wrap.
-template <class T>
-static T combine_scattered(ScatterMode m, T a, T b) {
-  constexpr bool kInteger = std::is_integral_v<T>;
-  switch (m) {
-    case ScatterMode::none: return b;
-    case ScatterMode::add:
-      if constexpr (kInteger) return static_cast<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
-      else return a + b;
-    case ScatterMode::mul:
-      if constexpr (kInteger) return static_cast<T>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
-      else return a * b;
-    case ScatterMode::min:
-    case ScatterMode::max:
-      if constexpr (std::is_same_v<T, std::complex<double>>) UNREACHABLE();
-      else if constexpr (!kInteger)
-        if (std::isnan(a) || std::isnan(b)) return std::numeric_limits<T>::quiet_NaN();
-      if constexpr (!std::is_same_v<T, std::complex<double>>) return m == ScatterMode::min ? std::min(a, b) : std::max(a, b);
-  }
-  UNREACHABLE();
-}
-template <class T>
-static Result<Tensor> scatter_reduced(ScatterMode m, const Tensor& x, const std::vector<int64_t>& to, const Tensor& updates) {
-  std::vector<T> acc = load_all<T>(x), u = load_all<T>(updates);
-  for (size_t k = 0; k < to.size(); ++k) {
-    T& a = acc[to[k]];
-    a = combine_scattered(m, a, u[k]);
-    if constexpr (std::is_same_v<T, double>) a = round_to(x.dtype, a);
-  }
-  return store_all(x.dtype, x.dims, acc);
-}
-static Result<Tensor> scattered(ScatterMode m, const Tensor& x, const std::vector<int64_t>& to, const Tensor& updates) {
-  if (m != ScatterMode::none)
-    return with_carrier(x.dtype, [&](auto c) { return scatter_reduced<decltype(c)>(m, x, to, updates); });
-  TRY_ASSIGN(Tensor out, deep_copy(x));
-  copy_listed(out, to, updates, {});
-  return out;
 }
 
 static Status check_updates(const Op& op) {
@@ -86,12 +43,13 @@ static Status infer_scatter_elements(Op& op, InferContext&) {
   return {};
 }
 static Result<std::vector<HostValue>> eval_scatter_elements(EvalCall& call) {
-  const Tensor &x = call.tensor(0), &indices = call.tensor(1), &updates = call.tensor(2);
+  const Tensor& x = call.tensor(0);
   const ScatterAttrs& a = call.attr<ScatterAttrs>();
   TRY_ASSIGN(ScatterMode mode, scatter_mode(a.reduction, x.dtype));
-  if (updates.dims != indices.dims) return invalid("scatter_elements needs one update for each index");
-  TRY_ASSIGN(std::vector<int64_t> to, element_offsets(x, indices, a.axis));
-  return one(scattered(mode, x, to, updates));
+  TRY_ASSIGN(int axis, normalize_axis(a.axis, x.rank()));
+  TRY_ASSIGN(Tensor y, Tensor::make(x.dtype, x.dims));
+  TRY(host_scatter_elements(view_of(x), view_of(call.tensor(1)), view_of(call.tensor(2)), axis, mode, view_of(y)));
+  return one(std::move(y));
 }
 OpDef def_scatter_elements() {
   return {.onnx = "ScatterElements", .family = Family::move, .min_operands = 3, .max_operands = 3, .attrs = make_attrs<ScatterAttrs>,
@@ -116,17 +74,11 @@ static Status infer_scatter_nd(Op& op, InferContext&) {
   return {};
 }
 static Result<std::vector<HostValue>> eval_scatter_nd(EvalCall& call) {
-  const Tensor &x = call.tensor(0), &indices = call.tensor(1), &updates = call.tensor(2);
+  const Tensor& x = call.tensor(0);
   TRY_ASSIGN(ScatterMode mode, scatter_mode(call.attr<ScatterNdAttrs>().reduction, x.dtype));
-  TRY_ASSIGN(NdSlices s, nd_slices(x, indices, 0));
-  std::vector<int64_t> want(indices.dims.begin(), indices.dims.end() - 1);
-  want.insert(want.end(), x.dims.end() - s.slice_rank, x.dims.end());
-  if (updates.dims != want) return invalid("scatter_nd needs updates [" + shape_text(to_shape(want)) + "], got [" + shape_text(to_shape(updates.dims)) + "]");
-  std::vector<int64_t> to;
-  to.reserve(static_cast<size_t>(updates.numel()));
-  for (int64_t offset : s.offsets)
-    for (int64_t k = 0; k < s.size; ++k) to.push_back(offset + k);
-  return one(scattered(mode, x, to, updates));
+  TRY_ASSIGN(Tensor y, Tensor::make(x.dtype, x.dims));
+  TRY(host_scatter_nd(view_of(x), view_of(call.tensor(1)), view_of(call.tensor(2)), mode, view_of(y)));
+  return one(std::move(y));
 }
 OpDef def_scatter_nd() {
   return {.onnx = "ScatterND", .family = Family::move, .min_operands = 3, .max_operands = 3, .attrs = make_attrs<ScatterNdAttrs>,
@@ -160,28 +112,13 @@ static Status infer_tensor_scatter(Op& op, InferContext&) {
 }
 static Result<std::vector<HostValue>> eval_tensor_scatter(EvalCall& call) {
   const TensorScatterAttrs& a = call.attr<TensorScatterAttrs>();
-  const Tensor &cache = call.tensor(0), &update = call.tensor(1);
+  const Tensor& cache = call.tensor(0);
   TRY_ASSIGN(int axis, cache_axis(a, cache.rank()));
-  std::vector<int64_t> want = cache.dims;
-  if (update.rank() == cache.rank()) want[axis] = update.dims[axis];
-  if (update.dims != want || want[axis] > cache.dims[axis]) return invalid("an update of other dims than its cache");
-  int64_t batch = cache.dims[0], length = cache.dims[axis], written = update.dims[axis], middle = 1, inner = 1;
-  for (int d = 1; d < cache.rank(); ++d)
-    if (d != axis) (d < axis ? middle : inner) *= cache.dims[d];
-  std::vector<int64_t> start(static_cast<size_t>(batch), 0);
-  if (call.has(2)) start = load_all<int64_t>(call.tensor(2));
-  if (static_cast<int64_t>(start.size()) != batch) return invalid("tensor_scatter needs one write index for each of " + std::to_string(batch) + " samples");
-  TRY_ASSIGN(Tensor out, deep_copy(cache));
-  bool circular = a.mode == "circular";
-  for (int64_t b = 0; b < batch; ++b) {
-    if (start[b] < 0 || (!circular && start[b] > length - written))
-      return invalid("tensor_scatter writes " + std::to_string(written) + " elements at " + std::to_string(start[b]) + " of " + std::to_string(length));
-    for (int64_t s = 0; s < written; ++s) {
-      int64_t to = (b * middle * length + (start[b] % length + s) % length) * inner, from = (b * middle * written + s) * inner;
-      copy_window(out, {to, {length * inner, 1}}, update, {from, {written * inner, 1}}, {middle, inner});
-    }
-  }
-  return one(std::move(out));
+  TensorView starts;
+  if (call.has(2)) starts = view_of(call.tensor(2));
+  TRY_ASSIGN(Tensor y, Tensor::make(cache.dtype, cache.dims));
+  TRY(host_tensor_scatter(view_of(cache), view_of(call.tensor(1)), call.has(2) ? &starts : nullptr, axis, a.mode == "circular", view_of(y)));
+  return one(std::move(y));
 }
 OpDef def_tensor_scatter() {
   return {.onnx = "TensorScatter", .family = Family::move, .min_operands = 2, .max_operands = 3, .attrs = make_attrs<TensorScatterAttrs>,

@@ -43,7 +43,7 @@ static std::optional<SliceRange> range_backward(const Dim& s, const Dim& e, int6
   Dim last = n - Dim(1);
   Dim end = front_end ? min_of(e, last, t) : e.is(-kFar) ? Dim(-1) : max_of(e + n, -1, t);
   r.start = front ? (s.is(kFar) ? last : min_of(s, last, t)) : max_of(s + n, -1, t);
-  r.length = max_of(ceildiv(r.start - end, -step), 0, t);
+  r.length = ceildiv(max_of(r.start - end, 0, t), -step);
   return r;
 }
 static Result<std::optional<SliceRange>> slice_range(const Dim& start, const Dim& end, const Dim& step, const Dim& n, const SymbolTable& t) {

@@ -40,4 +40,13 @@ Result<int64_t> HostCall::integer(std::string_view name, int64_t fallback) const
   return n;
 }
 
+Result<double> HostCall::real(std::string_view name, double fallback) const {
+  std::string_view v = find_attribute(attributes, name);
+  if (!v.data()) return fallback;
+  double d = 0;
+  auto r = std::from_chars(v.data(), v.data() + v.size(), d);
+  if (r.ec != std::errc() || r.ptr != v.data() + v.size()) return invalid("the attribute " + std::string(name) + " of a host call is no number: " + std::string(v));
+  return d;
+}
+
 }  // namespace weft

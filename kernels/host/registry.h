@@ -29,6 +29,7 @@ struct HostCall {
   // text that is no number.
   bool has(std::string_view name) const;
   Result<int64_t> integer(std::string_view name, int64_t fallback) const;
+  Result<double> real(std::string_view name, double fallback) const;
 };
 
 using HostFn = Status (*)(HostCall&);

@@ -304,8 +304,11 @@ std::vector<Val> Emitter::stage_body(const SpecStage& st, const SymbolEnv& env, 
     if (in.kind == StageInput::Kind::index) return dim(in.dim, env);
     const SpecOperand& o = spec.operands[in.operand];
     SymbolEnv at = env;
-    for (const std::string& name : o.linear().symbols()) {
-      if (name[0] != '$') continue;
+    std::vector<std::string> names = o.linear().symbols();
+    for (const SpecGuard& g : o.guards)
+      for (std::string& name : g.expr.symbols()) names.push_back(std::move(name));
+    for (const std::string& name : names) {
+      if (name[0] != '$' || at.count(name)) continue;
       int id = std::stoi(name.substr(1));
       Val v = so_far[id];
       llvm::Type* ty = vec(b.getInt64Ty(), lanes_of(v));
@@ -428,8 +431,17 @@ Val Emitter::prim(const ScalarProgram& p, const ScalarInst& x, const std::vector
   UNREACHABLE();
 }
 
+// The low bits of an integer, extended again by the type's sign.
+static Val low_bits(Emitter& e, Val v, DType t) {
+  v = e.b.CreateTrunc(v, e.vec(e.b.getInt8Ty(), lanes_of(v)));
+  Val drop = llvm::ConstantInt::get(v->getType(), static_cast<uint64_t>(8 - bit_width(t)));
+  v = e.b.CreateShl(v, drop);
+  return is_unsigned_int(t) ? e.b.CreateLShr(v, drop) : e.b.CreateAShr(v, drop);
+}
+
 Val Emitter::cast(Val v, DType from, DType to, bool saturate) {
   int n = lanes_of(v);
+  if (is_subbyte(to) && !is_float(to)) return low_bits(*this, cast(v, from, is_float(from) ? DType::i32 : is_unsigned_int(to) ? DType::u8 : DType::i8, saturate), to);
   llvm::Type* ty = vec(compute_type(to), n);
   if (is_float(from)) {
     if (to == DType::b1) return b.CreateFCmpUNE(v, llvm::Constant::getNullValue(v->getType()));

@@ -361,6 +361,7 @@ NarrowFormat format_of(DType t) {
     case DType::f8e4m3fnuz: return {4, 3, 8, false, true};
     case DType::f8e5m2: return {5, 2, 15, true, false};
     case DType::f8e5m2fnuz: return {5, 2, 16, false, true};
+    case DType::f4e2m1: return {2, 1, 1, false, false};
     default: UNREACHABLE();
   }
 }
@@ -392,7 +393,7 @@ Val Emitter::narrow_to_float(DType t, Val h) {
     bits = b.CreateSelect(special, b.CreateOr(ci(0x7f800000), b.CreateShl(mag, ci(23 - n.mant))), bits);
   } else if (n.fnuz) {
     bits = b.CreateSelect(b.CreateICmpEQ(x, ci(1 << (width - 1))), ci(0x7fc00000), bits);
-  } else {
+  } else if (t != DType::f4e2m1) {
     bits = b.CreateSelect(b.CreateICmpEQ(mag, ci((1 << (width - 1)) - 1)), ci(0x7fc00000), bits);
   }
   return b.CreateBitCast(b.CreateOr(bits, sign), f32);
@@ -413,9 +414,11 @@ Val Emitter::float_to_narrow(DType t, Val v, bool saturate) {
     return b.CreateTrunc(r, out);
   }
   if (t == DType::f8e8m0) {
-    // Rounds up to the next power of two of the magnitude's mantissa half (ties up), as ONNX's default for scales.
-    Val r = b.CreateLShr(b.CreateAdd(mag, ci(0x400000)), ci(23));
-    r = b.CreateSelect(b.CreateICmpUGT(r, ci(254)), ci(saturate ? 254 : 255), r);
+    // The next power of two, as Cast's default. Subnormal floats above 2^-127 give 2^-126.
+    Val r = b.CreateLShr(b.CreateAdd(mag, ci(0x7fffff)), ci(23));
+    r = b.CreateSelect(b.CreateICmpULE(mag, ci(0x400000)), ci(0), r);
+    r = b.CreateSelect(b.CreateICmpUGT(mag, ci(0x7f000000)), ci(saturate ? 254 : 255), r);
+    if (!saturate) r = b.CreateSelect(b.CreateICmpULE(mag, ci(0x200000)), ci(255), r);
     return b.CreateTrunc(b.CreateSelect(nan, ci(255), r), out);
   }
   NarrowFormat n = format_of(t);
@@ -431,9 +434,10 @@ Val Emitter::float_to_narrow(DType t, Val v, bool saturate) {
   Val small = b.CreateICmpULT(mag, ci(static_cast<int64_t>(128 - n.bias) << 23));
   Val r = b.CreateSelect(small, sub, normal);
   int top = ((1 << n.exp) - 1) << n.mant;
-  int largest = n.inf ? top - 1 : n.fnuz ? (1 << (width - 1)) - 1 : (1 << (width - 1)) - 2;
+  bool no_nan = t == DType::f4e2m1;  // its largest stands for NaN and all that is larger
+  int largest = n.inf ? top - 1 : n.fnuz || no_nan ? (1 << (width - 1)) - 1 : (1 << (width - 1)) - 2;
   bool is_half = t == DType::f16;
-  int over = n.inf ? (is_half || !saturate ? top : largest) : saturate ? largest : n.fnuz ? 1 << (width - 1) : (1 << (width - 1)) - 1;
+  int over = n.inf ? (is_half || !saturate ? top : largest) : saturate || no_nan ? largest : n.fnuz ? 1 << (width - 1) : (1 << (width - 1)) - 1;
   Val inf_in = b.CreateICmpEQ(mag, ci(0x7f800000));
   r = b.CreateSelect(b.CreateOr(b.CreateICmpSGT(r, ci(largest)), inf_in), ci(over), r);
   int quiet = n.inf ? top | (1 << (n.mant - 1)) : n.fnuz ? 1 << (width - 1) : (1 << (width - 1)) - 1;
