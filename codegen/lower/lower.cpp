@@ -117,7 +117,7 @@ Status Lowering::call(const std::string& name, const std::vector<int>& inputs, c
   return {};
 }
 
-Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector<std::string>& symbols) {
+Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector<Dim>& dims) {
   split_axes(spec);
   collapse_axes(spec);
   mark_constant(spec, ids);
@@ -126,8 +126,8 @@ Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector
   Dim scratch = scratch_cpu(spec);
   auto back = [&](const Dim& d) {
     return d.substitute([&](const std::string& s) -> std::optional<Dim> {
-      for (size_t k = 0; k < symbols.size(); ++k)
-        if (spec.params[k] == s) return Dim::symbol(symbols[k]);
+      for (size_t k = 0; k < dims.size(); ++k)
+        if (spec.params[k] == s) return dims[k];
       return std::nullopt;
     });
   };
@@ -160,10 +160,10 @@ Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector
     p.access = !writes[k] ? Access::read : reads[k] ? Access::update : Access::write;
     c.params.push_back(std::move(p));
   }
-  for (const std::string& s : symbols) {
+  for (const Dim& d : dims) {
     Param p;
     p.kind = Param::Kind::dim;
-    p.dim = Dim::symbol(s);
+    p.dim = d;
     c.params.push_back(std::move(p));
   }
   return {};
@@ -182,9 +182,12 @@ Status Lowering::kernel(const std::string& title, const std::vector<const Value*
   TRY_ASSIGN(KernelSpec spec, r.finish());
   std::vector<int> ids;
   for (const Value* v : r.pointers()) ids.push_back(tensors.at(v));
-  for (const std::string& s : r.symbols())
+  std::vector<Dim> dims;
+  for (const std::string& s : r.symbols()) {
     if (!bound.count(s)) return unsupported("the dim " + s + " is needed before anything decides it");
-  return launch(std::move(spec), ids, r.symbols());
+    dims.push_back(Dim::symbol(s));
+  }
+  return launch(std::move(spec), ids, dims);
 }
 
 // --- ops ------------------------------------------------------------------------------------------------------------

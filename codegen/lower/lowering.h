@@ -66,8 +66,8 @@ struct Lowering {
   // --- kernels
   // Builds one kernel that computes `outputs` (their tensors are made unless they exist) from `inputs`.
   Status kernel(const std::string& title, const std::vector<const Value*>& inputs, const std::vector<const Value*>& outputs);
-  // Chooses, deduplicates and launches a spec. tensors: per pointer; symbols: per param.
-  Status launch(KernelSpec spec, std::vector<int> tensor_ids, const std::vector<std::string>& symbols);
+  // Chooses, deduplicates and launches a spec. tensors: per pointer; dims: per param.
+  Status launch(KernelSpec spec, std::vector<int> tensor_ids, const std::vector<Dim>& dims);
   // Constant factors of a contraction become tensors of the prepare region (prepare_factors.cpp).
   void mark_constant(KernelSpec& spec, const std::vector<int>& tensor_ids) const;
   Status prepare_factors(KernelSpec& spec, std::vector<int>& tensor_ids);

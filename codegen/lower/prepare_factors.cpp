@@ -15,6 +15,24 @@ void Lowering::mark_constant(KernelSpec& spec, const std::vector<int>& ids) cons
   }
 }
 
+// Sizes become params, so that one kernel prepares all weights of a kind. 0 and 1 stay: they say how memory is walked.
+static std::vector<Dim> generalise(KernelSpec& s) {
+  std::vector<Dim> values;
+  auto lift = [&](Dim& d) {
+    if (!d.is_const() || d.is(0) || d.is(1)) return;
+    s.params.push_back("n" + std::to_string(values.size()));
+    values.push_back(d);
+    d = Dim::symbol(s.params.back());
+  };
+  for (size_t k = 0; k + 1 < s.axes.size(); ++k) lift(s.axes[k].extent);  // the last one is the tile
+  for (SpecOperand& o : s.operands) {
+    for (Dim& d : o.strides) lift(d);
+    lift(o.offset);
+    for (SpecGuard& g : o.guards) lift(g.hi);
+  }
+  return values;
+}
+
 Status Lowering::prepare_factors(KernelSpec& spec, std::vector<int>& ids) {
   for (int factor : contraction_factors(spec)) {
     Shape dims;
@@ -30,7 +48,9 @@ Status Lowering::prepare_factors(KernelSpec& spec, std::vector<int>& ids) {
       plan().buffers[plan().tensors[t].buffer].storage = Storage::prepared;
       it->second = t;
       auto* saved = std::exchange(commands, &plan().prepare.commands);
-      Status s = launch(std::move(*copy), {source, t}, {});
+      collapse_axes(*copy);
+      std::vector<Dim> dims = generalise(*copy);
+      Status s = launch(std::move(*copy), {source, t}, dims);
       commands = saved;
       TRY(s);
     }

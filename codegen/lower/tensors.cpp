@@ -126,13 +126,7 @@ static Result<int> store_known(Lowering& l, const Value* v, const std::vector<Di
     st.stores.push_back(static_cast<int>(k));
   }
   s.stages.push_back(std::move(st));
-  TRY(l.launch(std::move(s), {t}, {}));
-  for (const Dim& d : known) {
-    Param p;
-    p.kind = Param::Kind::dim;
-    p.dim = d;
-    l.commands->back().params.push_back(std::move(p));
-  }
+  TRY(l.launch(std::move(s), {t}, known));
   return t;
 }
 
