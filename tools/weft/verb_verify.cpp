@@ -117,12 +117,19 @@ std::string number(double v) {
   return buffer;
 }
 
+// The first line, and how many there are behind it.
+std::string brief(const std::string& reason) {
+  size_t end = reason.find('\n');
+  auto more = std::count(reason.begin(), reason.end(), '\n');
+  return reason.substr(0, end) + (more ? ", and " + std::to_string(more) + " more" : "");
+}
+
 std::string cases_text(const std::vector<VerifyCase>& cases, const std::vector<CaseResult>& results, bool all) {
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < cases.size(); ++i) {
     const CaseResult& r = results[i];
     if (!all && cases.size() > 20 && r.status != CaseStatus::failed) continue;
-    rows.push_back({cases[i].name, status_name(r.status), number(r.max_abs), number(r.max_rel), ms_text(r.ms), r.reason});
+    rows.push_back({cases[i].name, status_name(r.status), number(r.max_abs), number(r.max_rel), ms_text(r.ms), brief(r.reason)});
   }
   return rows.empty() ? "" : table({"case", "status", "max abs", "max rel", "ms", "reason"}, rows, {1, 5}) + "\n";
 }
@@ -131,7 +138,7 @@ std::string cases_text(const std::vector<VerifyCase>& cases, const std::vector<C
 std::string reasons_text(const std::vector<CaseResult>& results, CaseStatus status) {
   std::map<std::string, int> count;
   for (const CaseResult& r : results)
-    if (r.status == status) ++count[r.reason];
+    if (r.status == status) ++count[r.reason.substr(0, r.reason.find('\n'))];
   std::vector<std::pair<int, std::string>> order;
   for (const auto& [reason, n] : count) order.emplace_back(-n, reason);
   std::sort(order.begin(), order.end());

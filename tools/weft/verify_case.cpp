@@ -40,7 +40,8 @@ class CaseRunner {
     const bool early = !built_ && e.code == Code::kUnsupported;
     result_.status = e.code == Code::kCancelled ? CaseStatus::cancelled : early ? CaseStatus::unsupported : CaseStatus::failed;
     result_.reason = e.message;
-    if (!e.node.empty() && e.message.find(e.node) == std::string::npos) result_.reason += " (node " + e.node + ")";
+    // What is unsupported is the same for every node of a kind.
+    if (!early && !e.node.empty() && e.message.find(e.node) == std::string::npos) result_.reason += " (node " + e.node + ")";
   }
   Status skip(const std::string& why) {
     result_.status = CaseStatus::skipped;
