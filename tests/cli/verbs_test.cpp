@@ -92,6 +92,27 @@ TEST_F(Verbs, VerifyOfAFolderGoesOnAfterFailures) {
   EXPECT_NE(weft("verify cases --filter sub").out.find("1 passed, 0 failed"), std::string::npos);
 }
 
+// A copy of weft beside which libweft-llvm.so is missing.
+TEST_F(Verbs, WithoutTheLlvmCodeGenerator) {
+  fs::create_directories(folder + "/lib");
+  fs::copy_file(WEFT_BINARY, folder + "/weft");
+  for (const auto& e : fs::directory_iterator(std::string(WEFT_BUILD_DIR) + "/lib"))
+    if (e.path().filename().string().find("llvm") == std::string::npos) fs::copy(e.path(), folder + "/lib/" + e.path().filename().string(), fs::copy_options::copy_symlinks);
+  auto bare = [&](const std::string& line) { return shell("./weft " + line, folder); };
+  EXPECT_EQ(bare("--version").code, 0);
+  EXPECT_EQ(bare("inspect layer.wir").code, 0);
+  EXPECT_EQ(bare("opt layer.wir").code, 0);
+  EXPECT_EQ(bare("compile layer.wir -o texts").code, 0);
+  EXPECT_EQ(bare("run layer.wir --target eval").code, 0);
+  Outcome run = bare("run layer.wir --no-cache");
+  EXPECT_EQ(run.code, 4);
+  EXPECT_NE(run.err.find("libweft-llvm.so"), std::string::npos) << run.err;
+  EXPECT_NE(run.err.find("install"), std::string::npos) << run.err;
+  Outcome doctor = bare("doctor");
+  EXPECT_EQ(doctor.code, 0);
+  EXPECT_NE(doctor.out.find("missing"), std::string::npos) << doctor.out;
+}
+
 // Processor time, which other load on the machine changes little.
 TEST_F(Verbs, VersionIsQuick) {
   double best = 1e9;
