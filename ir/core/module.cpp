@@ -11,10 +11,11 @@ bool Value::is_output() const {
   return graph && std::find(graph->outputs.begin(), graph->outputs.end(), this) != graph->outputs.end();
 }
 
+// From the back, where the newest uses are: an op that is built and dropped again costs nothing by the uses before it.
 static void remove_use(Value* v, Op* op, int index) {
-  auto it = std::find_if(v->uses.begin(), v->uses.end(), [&](const Use& u) { return u.op == op && u.index == index; });
-  CHECK(it != v->uses.end());
-  v->uses.erase(it);
+  auto it = std::find_if(v->uses.rbegin(), v->uses.rend(), [&](const Use& u) { return u.op == op && u.index == index; });
+  CHECK(it != v->uses.rend());
+  v->uses.erase(std::next(it).base());
 }
 
 void Op::set_operand(int i, Value* v) {
@@ -29,7 +30,7 @@ void Op::add_operand(Value* v) {
   if (v) v->uses.push_back({this, num_operands() - 1});
 }
 void Op::drop_operands() {
-  for (int i = 0; i < num_operands(); ++i) set_operand(i, nullptr);
+  for (int i = num_operands() - 1; i >= 0; --i) set_operand(i, nullptr);
   operands.clear();
 }
 std::string Op::describe() const {

@@ -164,6 +164,10 @@ static void propagate_known(Op& op, const ScalarProgram& body, const Shape& shap
 }
 
 Status infer_pointwise(Op& op, InferContext&) {
+  // A body is as deep as it has inputs, and is walked recursively.
+  constexpr int kMaxPointwiseOperands = 1024;
+  if (op.num_operands() > kMaxPointwiseOperands)
+    return resources("an elementwise op of " + std::to_string(op.num_operands()) + " operands; the limit is " + std::to_string(kMaxPointwiseOperands));
   std::vector<const Shape*> shapes;
   bool ranked = true;
   for (int i = 0; i < op.num_operands(); ++i) {

@@ -104,6 +104,21 @@ TEST(ImportHostile, SizesThatOverflow) {
   EXPECT_EQ(weight(floats("w", {1}, {1}).num(2, 999)), Code::kInvalidModel);
 }
 
+TEST(ImportHostile, CostsGrowWithTheFile) {
+  constexpr int kMany = 20'000;
+  auto begin = std::chrono::steady_clock::now();
+  // Constants of one name, operands of one op, operands of an op that is refused, results.
+  std::vector<Message> constants;
+  for (int k = 0; k < kMany; ++k) constants.push_back(node("Constant", {}, {"c" + std::to_string(k)}, {tensor_attr("value", floats("value", {1}, {static_cast<float>(k)}))}));
+  constants.push_back(node("Neg", {"x"}, {"y"}));
+  EXPECT_EQ(import_error(simple(constants)).code, Code::kOk);
+  Names many(kMany, "x");
+  EXPECT_EQ(import_error(simple({node("Sum", many, {"y"})})).code, Code::kResources);
+  EXPECT_EQ(import_error(simple({node("Concat", many, {"y"}, {int_attr("axis", 1)})})).code, Code::kInvalidModel);
+  EXPECT_EQ(import_error(simple({node("Concat", many, {"y"}, {int_attr("axis", 0)})})).code, Code::kOk);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
+}
+
 TEST(ImportHostile, LimitsCountWhatTheFileHolds) {
   ImportOptions o;
   o.limits.max_nodes = 3;
