@@ -26,9 +26,12 @@ INSTANTIATE_TEST_SUITE_P(All, SharedExports,
 class RecordedModels : public testing::TestWithParam<const char*> {
  protected:
   std::string folder() const { return prepared("record_models") + "/" + GetParam(); }
+  // The detector ends in a steep sigmoid, which makes rounding errors large: the outputs of ONNX Runtime itself differ by
+  // 1e-5 to 5e-5 of the range between its optimisation levels. For all other models they differ by 3e-6 at most.
+  double tolerance() const { return std::string(GetParam()).find("_det_") == std::string::npos ? 1e-5 : 5e-5; }
 };
-TEST_P(RecordedModels, Compiled) { expect_recorded(compiled(folder() + "/model.onnx"), folder()); }
-TEST_P(RecordedModels, Evaluated) { expect_recorded(evaluated(folder() + "/model.onnx"), folder()); }
+TEST_P(RecordedModels, Compiled) { expect_recorded(compiled(folder() + "/model.onnx"), folder(), tolerance()); }
+TEST_P(RecordedModels, Evaluated) { expect_recorded(evaluated(folder() + "/model.onnx"), folder(), tolerance()); }
 INSTANTIATE_TEST_SUITE_P(All, RecordedModels,
                          testing::Values("rapidocr/ch_PP-OCRv4_rec_infer", "rapidocr/ch_PP-OCRv4_det_infer",
                                          "rapidocr/ch_ppocr_mobile_v2.0_cls_infer", "silero/silero_vad", "silero/silero_vad_16k_op15",

@@ -2,7 +2,6 @@
 the order of the graph's inputs and outputs; and cache folders that hold such cases."""
 
 import fcntl
-import hashlib
 import os
 import shutil
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ import onnx
 import onnxruntime as ort
 from onnx import numpy_helper
 
-from environment import say, settings
+from environment import say
 
 DTYPES = {
     "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
@@ -70,28 +69,15 @@ def random_feed(spec, dims, rng, low=None, high=None):
     return rng.integers(low, high, dims, endpoint=True).astype(dtype)
 
 
-def fingerprint(*paths):
-    """Of the files' contents and the versions that decide what a script writes."""
-    digest = hashlib.sha256(f"{ort.__version__} {onnx.__version__} {np.__version__}".encode())
-    for path in (__file__, *paths):
-        with open(path, "rb") as data:
-            digest.update(data.read())
-    return digest.hexdigest()[:12]
-
-
 @contextmanager
-def cache_folder(name, key):
-    """Gives (folder, fresh): <cache>/<name>-<key>. While fresh, the caller fills the temporary folder it was given, which
-    gets its name when the block ends without an exception; older keys are removed. One process at a time."""
-    deps = os.path.join(settings()["WEFT_SETUP_CACHE"], "deps")
-    final = os.path.join(deps, f"{name}-{key}")
-    if os.path.isdir(final):
-        yield final, False
-        return
+def fresh_folder(final):
+    """For <deps>/<name>-<key>: gives a folder to fill, which gets that name when the block ends without an exception, or
+    None when another process filled it meanwhile. Folders of older keys are removed. One process at a time."""
+    deps, name = os.path.dirname(final), os.path.basename(final).rpartition("-")[0]
     with open(os.path.join(deps, f".{name}.lock"), "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if os.path.isdir(final):  # another process wrote it meanwhile
-            yield final, False
+        if os.path.isdir(final):
+            yield None
             return
         for old in os.listdir(deps):
             if old.startswith(f"{name}-"):
@@ -99,5 +85,5 @@ def cache_folder(name, key):
         scratch = f"{final}.tmp"
         os.makedirs(scratch)
         say(f"writing {final}")
-        yield scratch, True
+        yield scratch
         os.rename(scratch, final)

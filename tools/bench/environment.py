@@ -1,6 +1,7 @@
 """What tools/setup found, for the scripts beside this file: they start under any python3 and go on under the
 interpreter that has ONNX Runtime, NumPy and onnx (WEFT_ORACLE_PYTHON) or OpenVINO too (WEFT_PEERS_PYTHON)."""
 
+import hashlib
 import os
 import shlex
 import sys
@@ -38,15 +39,16 @@ def enter(which, hint="tools/setup"):
         os.execv(interpreter, [interpreter, "-B", *sys.argv])
 
 
+def cache_folder(name, script):
+    """Where what `script` writes is kept: <cache>/deps/<name>-<key>, the key being of all that decides its content. Asked
+    before anything else is imported, since mostly it is there."""
+    digest = hashlib.sha256()
+    for path in (script, os.path.join(ROOT, "tools/bench/cases.py"), os.path.join(ROOT, "tools/requirements-oracle.txt")):
+        with open(path, "rb") as data:
+            digest.update(data.read())
+    return os.path.join(settings()["WEFT_SETUP_CACHE"], "deps", f"{name}-{digest.hexdigest()[:12]}")
+
+
 def say(text):
     print(f"[{time.monotonic() - _START:4.0f} s] {text}", file=sys.stderr, flush=True)
 
-
-def load_source(name, path):
-    """A module from a file without .py at its end."""
-    from importlib import machinery, util
-
-    loader = machinery.SourceFileLoader(name, path)
-    module = util.module_from_spec(util.spec_from_loader(name, loader))
-    loader.exec_module(module)
-    return module
