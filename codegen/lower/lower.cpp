@@ -4,6 +4,7 @@
 
 #include "codegen/lower/expand.h"
 #include "codegen/lower/lowering.h"
+#include "codegen/lower/ports.h"
 #include "ir/base/check.h"
 #include "ir/expand/expand.h"
 
@@ -310,63 +311,6 @@ static void place_arena(Plan& p) {
   ArenaLayout layout = plan_arena(requests);
   for (size_t k = 0; k < buffers.size(); ++k) buffers[k]->offset = layout.offsets[k];
   p.arena_bytes = layout.bytes;
-}
-
-// A tensor as callers see it: packed where its type is narrower than a byte.
-static int port_tensor(Lowering& l, const Value* v, Storage storage, int number) {
-  int id = l.temp(v->name, v->type.dtype, v->type.shape);
-  PlanTensor& t = l.plan().tensors[id];
-  PlanBuffer& b = l.plan().buffers[t.buffer];
-  t.dtype = v->type.dtype;
-  t.strides = plan_strides(t.dims, t.dtype);
-  b.bytes = plan_bytes(t.dims, t.dtype);
-  b.storage = storage;
-  b.source = number;
-  return id;
-}
-static Status bind_inputs(Lowering& l, Graph& g) {
-  for (auto& in : g.inputs) {
-    if (!in->type.is_ranked() || in->type.dtype == DType::str)
-      return unsupported("an input of type " + in->type.to_string() + " on " + l.target.to_string()).at_tensor(in->name);
-    for (const Dim& d : in->type.shape)
-      for (const std::string& s : d.symbols()) l.early.insert(s);
-  }
-  for (auto& [name, range] : l.m.symbols)
-    if (range.lo == range.hi) l.early.insert(name);
-  l.bound = l.early;
-  for (auto& in : g.inputs) {
-    int t = port_tensor(l, in.get(), Storage::input, in->index);
-    l.tensors[in.get()] = t;
-    l.plan().inputs.push_back({in->name, t, -1, -1, {}, {}});
-    if (!is_subbyte(in->type.dtype)) continue;
-    int bytes = l.temp(in->name, in->type.dtype, in->type.shape);
-    l.tensors[in.get()] = bytes;
-    TRY(l.call("unpack", {t}, {bytes}));
-  }
-  return {};
-}
-static void declare_outputs(Lowering& l, Graph& g) {
-  for (size_t k = 0; k < g.outputs.size(); ++k) {
-    Value* v = g.outputs[k];
-    if (!v->type.is_ranked() || v->is_input() || constant_of(v) || known_of(v) || is_subbyte(v->type.dtype) || l.tensors.count(v)) continue;
-    l.tensors[v] = port_tensor(l, v, Storage::output, static_cast<int>(k));
-  }
-}
-static Status bind_outputs(Lowering& l, Graph& g) {
-  for (size_t k = 0; k < g.outputs.size(); ++k) {
-    Value* v = g.outputs[k];
-    TRY_ASSIGN(int t, l.tensor(v));
-    const PlanBuffer& b = l.plan().buffers[l.plan().tensors[t].buffer];
-    if (b.storage != Storage::output || b.source != static_cast<int>(k) || !l.dense(t) || !l.plan().tensors[t].offset.is(0)) {
-      int to = port_tensor(l, v, Storage::output, static_cast<int>(k));
-      l.allocate(to);
-      if (is_subbyte(v->type.dtype)) TRY(l.call("pack", {t}, {to}));
-      else l.copy(t, to);
-      t = to;
-    }
-    l.plan().outputs.push_back({k < g.output_names.size() ? g.output_names[k] : v->name, t, -1, -1, {}, {}});
-  }
-  return {};
 }
 
 static Status lower_prepare(Lowering& l) {

@@ -1,0 +1,163 @@
+// The interface of a Plan: inputs, outputs, and the states that a Context keeps from run to run.
+//
+// A state takes the place of an input and an output. Its value before the run lies in the state's buffer; its next value is
+// computed like an output and stored there as the last thing a run does, so that everything has read the old one. A state
+// that grows has capacity strides, and only what is new is stored.
+#include "codegen/lower/ports.h"
+
+#include <algorithm>
+
+namespace weft {
+
+namespace {
+
+const State* state_of(const Lowering& l, const Graph& g, const std::string& name, std::string State::*end) {
+  for (const State& s : l.m.states)
+    if (s.graph == g.name && s.*end == name) return &s;
+  return nullptr;
+}
+
+std::string output_name(const Graph& g, size_t k) { return k < g.output_names.size() ? g.output_names[k] : g.outputs[k]->name; }
+
+// A tensor as callers see it: packed where its type is narrower than a byte.
+int port_tensor(Lowering& l, const Value* v, Storage storage, int number) {
+  int id = l.temp(v->name, v->type.dtype, v->type.shape);
+  PlanTensor& t = l.plan().tensors[id];
+  PlanBuffer& b = l.plan().buffers[t.buffer];
+  t.dtype = v->type.dtype;
+  t.strides = plan_strides(t.dims, t.dtype);
+  b.bytes = plan_bytes(t.dims, t.dtype);
+  b.storage = storage;
+  b.source = number;
+  return id;
+}
+
+// The strides of a state's tensors: those of its capacity.
+Result<Shape> capacity_dims(Lowering& l, const State& s, const Value& in) {
+  Shape dims = in.type.shape;
+  if (s.kind != State::Kind::append) return dims;
+  if (!s.length.is_symbol() || !(dims[s.axis] == s.length)) return unsupported("state " + s.name + " grows, but its length is not the dim along its axis").at_tensor(s.input);
+  if (!s.capacity.is_symbol()) return unsupported("state " + s.name + " grows up to " + s.capacity.to_string() + ", which is no symbol").at_tensor(s.input);
+  dims[s.axis] = s.capacity;
+  return dims;
+}
+
+Status bind_state(Lowering& l, const State& s, const Value& in) {
+  if (is_subbyte(in.type.dtype)) return unsupported("a state of type " + in.type.to_string() + " on " + l.target.to_string()).at_tensor(s.input);
+  TRY_ASSIGN(Shape room, capacity_dims(l, s, in));
+  int t = port_tensor(l, &in, Storage::state, static_cast<int>(l.plan().states.size()));
+  l.plan().tensors[t].strides = plan_strides(room, in.type.dtype);
+  l.plan().buffers[l.plan().tensors[t].buffer].bytes = plan_bytes(room, in.type.dtype);
+  l.tensors[&in] = t;
+  const bool grows = s.kind == State::Kind::append;
+  l.plan().states.push_back({s.name, t, -1, grows ? s.axis : -1, grows ? s.length.symbol_name() : "", grows ? s.capacity.symbol_name() : ""});
+  return {};
+}
+
+// The part of a tensor along `axis` from `begin` on.
+int part(Lowering& l, int tensor, int axis, const Dim& begin) {
+  const PlanTensor t = l.plan().tensors[tensor];
+  Shape dims = t.dims;
+  dims[axis] = dims[axis] - begin;
+  return l.alias(nullptr, tensor, dims, t.strides, begin * t.strides[axis] * Dim(byte_size(t.dtype)));
+}
+
+}  // namespace
+
+Status bind_inputs(Lowering& l, Graph& g) {
+  for (auto& in : g.inputs) {
+    if (!in->type.is_ranked() || in->type.dtype == DType::str)
+      return unsupported("an input of type " + in->type.to_string() + " on " + l.target.to_string()).at_tensor(in->name);
+    for (const Dim& d : in->type.shape)
+      for (const std::string& s : d.symbols()) l.early.insert(s);
+    const State* state = state_of(l, g, in->name, &State::input);
+    if (state && state->capacity.is_symbol()) l.early.insert(state->capacity.symbol_name());
+  }
+  for (auto& [name, range] : l.m.symbols)
+    if (range.lo == range.hi) l.early.insert(name);
+  l.bound = l.early;
+  for (auto& in : g.inputs) {
+    if (const State* state = state_of(l, g, in->name, &State::input)) {
+      TRY(bind_state(l, *state, *in));
+      continue;
+    }
+    int t = port_tensor(l, in.get(), Storage::input, static_cast<int>(l.plan().inputs.size()));
+    l.tensors[in.get()] = t;
+    l.plan().inputs.push_back({in->name, t, -1, -1, {}, {}});
+    if (!is_subbyte(in->type.dtype)) continue;
+    int bytes = l.temp(in->name, in->type.dtype, in->type.shape);
+    l.tensors[in.get()] = bytes;
+    TRY(l.call("unpack", {t}, {bytes}));
+  }
+  return {};
+}
+
+void declare_outputs(Lowering& l, Graph& g) {
+  int number = 0;
+  for (size_t k = 0; k < g.outputs.size(); ++k) {
+    if (state_of(l, g, output_name(g, k), &State::output)) continue;
+    Value* v = g.outputs[k];
+    int source = number++;
+    if (!v->type.is_ranked() || v->is_input() || constant_of(v) || known_of(v) || is_subbyte(v->type.dtype) || l.tensors.count(v)) continue;
+    l.tensors[v] = port_tensor(l, v, Storage::output, source);
+  }
+}
+
+static Status store_states(Lowering& l, Graph& g);
+
+Status bind_outputs(Lowering& l, Graph& g) {
+  for (size_t k = 0; k < g.outputs.size(); ++k) {
+    if (state_of(l, g, output_name(g, k), &State::output)) continue;
+    Value* v = g.outputs[k];
+    const int number = static_cast<int>(l.plan().outputs.size());
+    TRY_ASSIGN(int t, l.tensor(v));
+    const PlanBuffer& b = l.plan().buffers[l.plan().tensors[t].buffer];
+    if (b.storage != Storage::output || b.source != number || !l.dense(t) || !l.plan().tensors[t].offset.is(0)) {
+      int to = port_tensor(l, v, Storage::output, number);
+      l.allocate(to);
+      if (is_subbyte(v->type.dtype)) TRY(l.call("pack", {t}, {to}));
+      else l.copy(t, to);
+      t = to;
+    }
+    l.plan().outputs.push_back({output_name(g, k), t, -1, -1, {}, {}});
+  }
+  return store_states(l, g);
+}
+
+static Status store_states(Lowering& l, Graph& g) {
+  struct Store {
+    int state, from;
+    Shape dims;
+  };
+  std::vector<Store> stores;
+  for (size_t k = 0; k < g.outputs.size(); ++k) {
+    const State* s = state_of(l, g, output_name(g, k), &State::output);
+    if (!s) continue;
+    auto& states = l.plan().states;
+    auto port = std::find_if(states.begin(), states.end(), [&](const PlanPort& p) { return p.name == s->name; });
+    TRY_ASSIGN(int t, l.tensor(g.outputs[k]));
+    // What lies in a state's buffer is saved before any state changes.
+    if (l.plan().buffers[l.plan().tensors[t].buffer].storage == Storage::state) {
+      int saved = l.temp(s->name, g.outputs[k]->type.dtype, g.outputs[k]->type.shape);
+      l.allocate(saved);
+      l.copy(t, saved);
+      t = saved;
+    }
+    stores.push_back({static_cast<int>(port - states.begin()), t, g.outputs[k]->type.shape});
+  }
+  for (const Store& s : stores) {
+    PlanPort& port = l.plan().states[s.state];
+    if (port.axis < 0) {
+      l.copy(s.from, port.tensor);
+      port.paired = port.tensor;
+      continue;
+    }
+    const Dim length = Dim::symbol(port.length);
+    int next = l.alias(nullptr, port.tensor, s.dims, l.plan().tensors[port.tensor].strides, Dim(0));
+    l.plan().states[s.state].paired = next;
+    l.copy(part(l, s.from, port.axis, length), part(l, next, port.axis, length));
+  }
+  return {};
+}
+
+}  // namespace weft
