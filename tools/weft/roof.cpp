@@ -61,8 +61,8 @@ float fma_quad(int64_t n) {
 // Calls per second of `work`, summed over threads that all run it: the best of some short spells, since other programs
 // may run as well.
 double rate(int threads, const std::function<std::function<void()>()>& make_work) {
-  constexpr int kSpells = 6;
-  constexpr double kSpell = 0.004;  // seconds
+  constexpr int kSpells = 12;
+  constexpr double kSpell = 0.003;  // seconds
   std::vector<double> rates(static_cast<size_t>(threads), 0);
   std::vector<std::thread> pool;
   for (double& best : rates)

@@ -20,7 +20,7 @@ struct Roof {
   double seconds(double flops, double bytes, int64_t calls) const;
 };
 
-// Takes about a tenth of a second with `threads` threads.
+// Takes about a fifth of a second with `threads` threads.
 Roof measure_roof(const Target& target, int threads);
 
 }  // namespace weft::cli

@@ -138,7 +138,7 @@ class CaseRunner {
     TRY(compile());
     auto want = evaluate_module(*module, in->tensors);
     // Only a user knows which values make sense; random ones may be indices out of range.
-    if (!want.ok() && want.error().code == Code::kInvalidModel) return skip("the generated inputs are no valid ones: " + want.error().message + "; give them with --range or --input");
+    if (!want.ok() && want.error().code == Code::kInvalidModel) return skip("the generated inputs are no valid ones: " + want.error().message + "; give others with --shapes, --range or --input");
     if (!want.ok() && want.error().code == Code::kUnsupported) return skip("the evaluator: " + want.error().message);
     if (!want.ok()) return std::move(want.error());
     api::RunOptions run;

@@ -15,13 +15,15 @@ int count_commands(const Region& r) {
   return n;
 }
 
-// The arena for typical dims; nothing where a size depends on data.
+// The arena for typical dims; nothing for sizes that depend on data, nor where the model rejects such dims (a window longer
+// than its input).
 void arena_stats(const Plan& p, CompileStats& stats) {
   SymbolValues values = typical_values(p.symbols);
   std::vector<ArenaRequest> requests;
   for (const PlanBuffer& b : p.buffers) {
     if (b.storage != Storage::arena || b.first < 0 || b.prepare) continue;
     std::optional<int64_t> bytes = b.bytes.eval(values);
+    if (bytes && *bytes < 0) return;
     if (bytes) requests.push_back({*bytes, b.alignment, b.first, b.last});
   }
   stats.max_live_bytes = max_live_bytes(requests);
