@@ -192,6 +192,7 @@ Address address(Emitter& e, const SpecOperand& o, const SymbolEnv& env, const st
 Val guard_mask(Emitter& e, const SpecOperand& o, const SymbolEnv& env) {
   Val mask = nullptr;
   for (const SpecGuard& g : o.guards) {
+    if (!e.settled_axis.empty() && g.expr.contains(e.settled_axis)) continue;
     Val x = e.dim(g.expr, env), lo = e.dim(g.lo, env), hi = e.dim(g.hi, env);
     match(e, x, lo);
     match(e, x, hi);

@@ -33,6 +33,8 @@ struct Emitter {
   SymbolEnv params;        // loaded dims
   // A kernel that reduces never runs in place, so what it reads stays as it is and may be read early and once.
   std::vector<bool> read_only;  // per pointer
+  // Guards that name this axis are known to hold.
+  std::string settled_axis;
 
   // --- types and small values
   llvm::Type* element_type(DType t);                 // in memory: bool is i8, f16/bf16/fp8 are integers of their width

@@ -70,8 +70,68 @@ struct Loops {
 
   // --- loop nests -------------------------------------------------------------------------------------------
 
-  // Runs f over [lo, hi) of an axis in vectors of n lanes as far as they go, then in halves, then in scalars.
+  // Runs f over [lo, hi) of an axis: the points at which every guard holds in vectors that need not ask, those before and
+  // behind them (the border of a padded image) one by one.
   void vector_loop(int axis, Val lo, Val hi, const std::function<void(SymbolEnv&, int)>& f, SymbolEnv env) {
+    auto inner = interior(axis, lo, hi, env);
+    if (!inner) return vector_range(axis, lo, hi, f, env);
+    const std::string& name = s.axes[axis].name;
+    auto border = [&](Val from, Val to) {
+      e.loop(from, to, e.i64(1), name.c_str(), [&](Val i) {
+        SymbolEnv at = env;
+        at[name] = i;
+        f(at, 1);
+      });
+    };
+    border(lo, inner->first);
+    e.settled_axis = name;
+    vector_range(axis, inner->first, inner->second, f, env);
+    e.settled_axis.clear();
+    border(inner->second, hi);
+  }
+
+  // The part of [lo, hi) in which all guards on the axis hold, whatever the row axes are; nullopt: there is no such guard,
+  // or one is not affine.
+  std::optional<std::pair<Val, Val>> interior(int axis, Val lo, Val hi, const SymbolEnv& env) {
+    const std::string& name = s.axes[axis].name;
+    Val first = lo, last = hi;
+    bool any = false;
+    for (const SpecOperand& o : s.operands)
+      for (const SpecGuard& g : o.guards) {
+        if (!g.expr.contains(name)) continue;
+        Dim least, most;
+        auto c = g.expr.coefficient(name, &least);
+        most = least;
+        if (!c || !c->is_const() || c->value() < 1 || !over_rows(&least, false) || !over_rows(&most, true)) return std::nullopt;
+        any = true;
+        auto divided = [&](Val v, int64_t up) {  // v is not negative
+          return c->is(1) ? v : e.b.CreateUDiv(e.b.CreateAdd(v, e.i64(up)), e.i64(c->value()));
+        };
+        Val zero = e.i64(0), below = e.b.CreateSub(e.dim(g.lo, env), e.dim(least, env)), above = e.b.CreateSub(e.dim(g.hi, env), e.dim(most, env));
+        first = larger(first, divided(larger(below, zero), c->value() - 1));
+        last = smaller(last, divided(larger(above, zero), c->value() - 1));
+      }
+    if (!any) return std::nullopt;
+    first = smaller(first, hi);
+    return std::pair(first, larger(first, last));
+  }
+  Val larger(Val a, Val b) { return e.b.CreateSelect(e.b.CreateICmpSGT(a, b), a, b); }
+  Val smaller(Val a, Val b) { return e.b.CreateSelect(e.b.CreateICmpSLT(a, b), a, b); }
+  // Replaces row axes by the ends of their ranges at which d is least (or most); false when d is not affine in them.
+  bool over_rows(Dim* d, bool most) const {
+    for (int r : row) {
+      Dim rest;
+      auto c = d->coefficient(s.axes[r].name, &rest);
+      if (!c || !c->is_const()) return false;
+      *d = (c->value() > 0) == most ? rest + *c * (s.axes[r].extent - Dim(1)) : rest;
+    }
+    for (const std::string& symbol : d->symbols())
+      if (symbol[0] == '$' || (vec_axis >= 0 && symbol == vec_name())) return false;
+    return true;
+  }
+
+  // Runs f over [lo, hi) of an axis in vectors of n lanes as far as they go, then in halves, then in scalars.
+  void vector_range(int axis, Val lo, Val hi, const std::function<void(SymbolEnv&, int)>& f, SymbolEnv env) {
     const std::string& name = s.axes[axis].name;
     Val from = lo;
     for (int n = width; n >= 1; n = n > 4 ? 4 : n > 1 ? 1 : 0) {
