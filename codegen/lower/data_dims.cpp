@@ -6,9 +6,18 @@
 #include "codegen/lower/data_dims.h"
 #include "ir/core/builder.h"
 #include "ir/ops/common.h"
+#include "ir/ops/reduce.h"
 #include "ir/ops/move.h"
 
 namespace weft {
+
+Graph* Lowering::scratch_graph() {
+  if (!scratch) {
+    scratch = std::make_unique<Graph>();
+    scratch->module = &m;
+  }
+  return scratch.get();
+}
 
 bool Lowering::is_bound(const Dim& d) const {
   for (const std::string& s : d.symbols())
@@ -77,19 +86,35 @@ Result<std::vector<Dim>> Lowering::contents(const Value* v) {
   return out;
 }
 
-// --- arithmetic over integers of unknown sign: 1 or 0 ---------------------------------------------------------------
-
-static Dim is_negative(const Dim& d) { return min(max(Dim(0) - d, 0), 1); }
-static Dim is_zero(const Dim& d) { return Dim(1) - min(max(d, Dim(0) - d), 1); }
-static Dim clamp(const Dim& d, const Dim& lo, const Dim& hi) { return min(max(d, lo), hi); }
-
-// A value that much is computed from gets a symbol of its own: products of long sums grow without bound.
-static Dim named(Lowering& l, const Dim& value) {
+Dim Lowering::named(const Dim& value) {
   if (value.is_const() || value.is_symbol()) return value;
-  Dim s = l.m.fresh_symbol("d", {-INT64_MAX, INT64_MAX, 0});
-  l.set_symbol(s.symbol_name(), value);
+  Dim s = m.fresh_symbol("d", {-INT64_MAX, INT64_MAX, 0});
+  set_symbol(s.symbol_name(), value);
   return s;
 }
+
+// --- arithmetic over integers of unknown sign ------------------------------------------------------------------------
+
+Dim is_negative(const Dim& d) { return min(max(Dim(0) - d, 0), 1); }
+Dim is_zero(const Dim& d) { return Dim(1) - min(max(d, Dim(0) - d), 1); }
+static Dim clamp(const Dim& d, const Dim& lo, const Dim& hi) { return min(max(d, lo), hi); }
+
+Result<AxisSet> axis_set(Lowering& l, const std::vector<Dim>& axes, int rank) {
+  AxisSet out;
+  std::vector<Dim> from_front;
+  for (const Dim& a : axes) from_front.push_back(l.named(a + is_negative(a) * Dim(rank)));
+  Dim before(0);
+  for (int j = 0; j < rank; ++j) {
+    Dim hits(0);
+    for (const Dim& a : from_front) hits += is_zero(a - Dim(j));
+    out.hit.push_back(l.named(min(hits, 1)));
+    out.before.push_back(before);
+    before = l.named(before + out.hit.back());
+  }
+  l.check_positive(is_zero(before - Dim(static_cast<int64_t>(axes.size()))), "an axis is out of range or given twice");
+  return out;
+}
+Dim AxisSet::place(int from, int to) const { return (Dim(1) - hit[from]) * is_zero(Dim(from - to) - before[from]); }
 
 // 0 copies, one -1 takes the rest.
 static Result<Shape> reshape_dims(Lowering& l, const Op& op, const std::vector<Dim>& to) {
@@ -99,62 +124,86 @@ static Result<Shape> reshape_dims(Lowering& l, const Op& op, const std::vector<D
   Shape out;
   for (size_t k = 0; k < to.size(); ++k) {
     Dim d = to[k];
-    if (!zero && k < from.size()) d = named(l, d + is_zero(d) * from[k]);
+    if (!zero && k < from.size()) d = l.named(d + is_zero(d) * from[k]);
     out.push_back(d);
-    rest *= named(l, d + is_negative(d) * (Dim(1) - d));
+    rest *= l.named(d + is_negative(d) * (Dim(1) - d));
   }
-  Dim missing = named(l, floordiv(have, max(rest, 1))), product(1);
+  Dim missing = l.named(floordiv(have, max(rest, 1))), product(1);
   for (Dim& d : out) {
-    d = named(l, d + is_negative(d) * (missing - d));
+    d = l.named(d + is_negative(d) * (missing - d));
     product *= d;
   }
   l.check_positive(is_zero(product - have), "a reshape changes the number of elements");
   return out;
 }
 
-// As slice_ranges, for bounds of any sign.
-static Result<std::vector<SliceRange>> slice_bounds(Lowering& l, Op& op) {
-  const Type& x = op.operands[0]->type;
+// Start, end and step per dim, where the op gives any.
+struct GivenBounds {
+  Dim start = 0, end = INT64_MAX, step = 1;
+  Dim given = 0;
+};
+static Result<std::vector<GivenBounds>> given_bounds(Lowering& l, Op& op) {
+  const int rank = op.operands[0]->type.rank();
   TRY_ASSIGN(std::vector<Dim> starts, l.contents(op.operands[1]));
   TRY_ASSIGN(std::vector<Dim> ends, l.contents(op.operands[2]));
-  std::vector<int> axes;
+  std::vector<Dim> steps(starts.size(), Dim(1)), axes;
+  for (size_t k = 0; k < starts.size(); ++k) axes.emplace_back(static_cast<int64_t>(k));
   if (op.operand(3)) {
-    auto given = const_ints(op.operands[3]);
-    if (!given) return unsupported("a slice along axes that only the data know");
-    TRY_ASSIGN(axes, axes_in_order(*given, x.rank()));
-  } else {
-    for (size_t k = 0; k < starts.size(); ++k) axes.push_back(static_cast<int>(k));
+    TRY_ASSIGN(axes, l.contents(op.operands[3]));
   }
-  std::vector<int64_t> steps(axes.size(), 1);
   if (op.operand(4)) {
-    auto given = const_ints(op.operands[4]);
-    if (!given) return unsupported("a slice in steps that only the data know");
-    steps = *given;
+    TRY_ASSIGN(steps, l.contents(op.operands[4]));
   }
-  if (starts.size() != axes.size() || ends.size() != axes.size() || steps.size() != axes.size() || axes.size() > x.shape.size())
+  if (starts.size() != axes.size() || ends.size() != axes.size() || steps.size() != axes.size() || axes.size() > static_cast<size_t>(rank))
     return invalid("a slice's starts, ends, axes and steps differ in length");
-  std::vector<SliceRange> out;
-  for (const Dim& d : x.shape) out.push_back({0, d, 1});
+  std::vector<GivenBounds> out(static_cast<size_t>(rank));
+  Dim far(INT64_MAX / 4);  // sums with a dim must not overflow
   for (size_t k = 0; k < axes.size(); ++k) {
-    const Dim& n = x.shape[axes[k]];
-    if (steps[k] == 0) return invalid("a slice's step is 0");
-    bool back = steps[k] < 0;
-    // Far bounds must not overflow when n is added.
-    Dim far(INT64_MAX / 4), s = clamp(starts[k], Dim(0) - far, far), e = clamp(ends[k], Dim(0) - far, far);
-    Dim last = back ? n - Dim(1) : n, least = back ? Dim(-1) : Dim(0);
-    SliceRange& r = out[axes[k]];
-    r.step = steps[k];
-    r.start = clamp(s + is_negative(s) * n, back ? Dim(-1) : Dim(0), last);
-    Dim end = clamp(e + is_negative(e) * n, least, last);
-    r.length = ceildiv(max(back ? r.start - end : end - r.start, 0), Dim(back ? -steps[k] : steps[k]));
+    if (steps[k].is(0)) return invalid("a slice's step is 0");
+    if (!steps[k].is_const()) l.check_positive(Dim(1) - is_zero(steps[k]), "a slice's step is 0");
+    if (axes[k].is_const()) {
+      TRY_ASSIGN(int j, normalize_axis(axes[k].value(), rank));
+      out[j] = {starts[k], ends[k], steps[k], 1};
+      continue;
+    }
+    Dim axis = l.named(axes[k] + is_negative(axes[k]) * Dim(rank));
+    for (int j = 0; j < rank; ++j) {
+      Dim hit = l.named(is_zero(axis - Dim(j)));
+      GivenBounds& b = out[j];
+      if (b.end.is(INT64_MAX)) b.end = far;
+      b.start = l.named(b.start + hit * (clamp(starts[k], Dim(0) - far, far) - b.start));
+      b.end = l.named(b.end + hit * (clamp(ends[k], Dim(0) - far, far) - b.end));
+      b.step = l.named(b.step + hit * (steps[k] - b.step));
+      b.given = 1;
+    }
   }
   return out;
 }
 
-Result<std::vector<SliceRange>> bounds_of_slice(Lowering& l, Op& op) {
+// As slice_ranges, for bounds and steps of any sign.
+Result<std::vector<SliceBounds>> bounds_of_slice(Lowering& l, Op& op) {
+  std::vector<SliceBounds> out;
   auto exact = slice_ranges(op, l.m.symbols);
-  if (exact.ok() || exact.error().code != Code::kUnsupported) return exact;
-  return slice_bounds(l, op);
+  if (!exact.ok() && exact.error().code != Code::kUnsupported) return std::move(exact.error());
+  if (exact.ok()) {
+    for (const SliceRange& r : *exact) out.push_back({r.start, r.length, Dim(r.step)});
+    return out;
+  }
+  TRY_ASSIGN(std::vector<GivenBounds> given, given_bounds(l, op));
+  Dim far(INT64_MAX / 4);
+  for (size_t j = 0; j < given.size(); ++j) {
+    const Dim& n = op.operands[0]->type.shape[j];
+    SliceBounds r{0, n, given[j].step};
+    if (!given[j].given.is(0)) {
+      Dim back = l.named(is_negative(r.step)), last = l.named(n - back), s = l.named(clamp(given[j].start, Dim(0) - far, far)), e = l.named(clamp(given[j].end, Dim(0) - far, far));
+      r.start = l.named(clamp(s + is_negative(s) * n, Dim(0) - back, last));
+      Dim end = l.named(clamp(e + is_negative(e) * n, Dim(0) - back, last));
+      Dim sign = Dim(1) - Dim(2) * back;
+      r.length = l.named(ceildiv(max(l.named((end - r.start) * sign), 0), l.named(r.step * sign)));
+    }
+    out.push_back(r);
+  }
+  return out;
 }
 
 // The larger of two dims that broadcast: the other one where one is 1.
@@ -169,6 +218,33 @@ static Result<Shape> expand_dims(const Op& op, const std::vector<Dim>& to) {
   return out;
 }
 
+// squeeze, unsqueeze and reductions along axes that the data know: every dim as a sum over where it may come from.
+static Result<Shape> dims_by_axes(Lowering& l, Op& op) {
+  const Shape& from = op.operands[0]->type.shape;
+  int rank = static_cast<int>(from.size()), to = op.result()->type.rank();
+  TRY_ASSIGN(std::vector<Dim> axes, l.contents(op.operands[1]));
+  Shape out;
+  if (op.kind == OpKind::unsqueeze) {
+    TRY_ASSIGN(AxisSet set, axis_set(l, axes, to));
+    for (int p = 0; p < to; ++p) {
+      Dim d = set.hit[p];
+      for (int j = 0; j < rank; ++j) d += set.place(p, j) * from[j];
+      out.push_back(l.named(d));
+    }
+    return out;
+  }
+  bool keeps = op.kind != OpKind::squeeze && op.attr<ReduceAttrs>().keepdims;
+  if (op.kind != OpKind::squeeze && axes.empty()) return op.attr<ReduceAttrs>().noop_with_empty_axes ? from : Shape(static_cast<size_t>(to), Dim(1));
+  TRY_ASSIGN(AxisSet set, axis_set(l, axes, rank));
+  for (int q = 0; q < to; ++q) {
+    Dim d = keeps ? set.hit[q] + (Dim(1) - set.hit[q]) * from[q] : Dim(0);
+    for (int j = 0; j < rank && !keeps; ++j) d += set.place(j, q) * from[j];
+    out.push_back(l.named(d));
+  }
+  if (op.kind == OpKind::squeeze) l.check_positive(is_zero(numel(out) - l.named(numel(from))), "squeeze removes a dim that is not 1");
+  return out;
+}
+
 // The dims of all results, once the operands that decide them are known.
 static Result<std::vector<Shape>> result_dims(Lowering& l, Op& op) {
   std::vector<Shape> out;
@@ -179,9 +255,14 @@ static Result<std::vector<Shape>> result_dims(Lowering& l, Op& op) {
     return out;
   }
   if (op.kind == OpKind::slice) {
-    TRY_ASSIGN(std::vector<SliceRange> ranges, bounds_of_slice(l, op));
+    TRY_ASSIGN(std::vector<SliceBounds> ranges, bounds_of_slice(l, op));
     out.emplace_back();
-    for (const SliceRange& r : ranges) out[0].push_back(r.length);
+    for (const SliceBounds& r : ranges) out[0].push_back(r.length);
+    return out;
+  }
+  if (op.operand(1) && (op.kind == OpKind::squeeze || op.kind == OpKind::unsqueeze || op_def(op).family == Family::reduce)) {
+    TRY_ASSIGN(Shape s, dims_by_axes(l, op));
+    out.push_back(std::move(s));
     return out;
   }
   std::vector<Type> before;
@@ -194,7 +275,31 @@ static Result<std::vector<Shape>> result_dims(Lowering& l, Op& op) {
   return out;
 }
 
+// A pad along axes that the data know becomes one of all dims.
+static Status spread_pads(Lowering& l, Op& op) {
+  if (op.kind != OpKind::pad || !op.operand(3) || const_ints(op.operands[3])) return {};
+  const int rank = op.operands[0]->type.rank();
+  TRY_ASSIGN(std::vector<Dim> pads, l.contents(op.operands[1]));
+  TRY_ASSIGN(std::vector<Dim> axes, l.contents(op.operands[3]));
+  if (pads.size() != 2 * axes.size()) return invalid("pad of " + std::to_string(axes.size()) + " dims by " + std::to_string(pads.size()) + " amounts");
+  std::vector<Dim> all(static_cast<size_t>(2 * rank), Dim(0));
+  for (size_t k = 0; k < axes.size(); ++k) {
+    Dim axis = l.named(axes[k] + is_negative(axes[k]) * Dim(rank));
+    for (int j = 0; j < rank; ++j)
+      for (int end : {0, 1}) {
+        Dim& d = all[static_cast<size_t>(end * rank + j)];
+        d = l.named(d + is_zero(axis - Dim(j)) * pads[k + static_cast<size_t>(end) * axes.size()]);
+      }
+  }
+  Value* known = l.scratch_graph()->add_input(Type::tensor(DType::i64, {Dim(2 * rank)}), "pads");
+  known->known = std::make_shared<const std::vector<Dim>>(std::move(all));
+  op.set_operand(1, known);
+  op.set_operand(3, nullptr);
+  return {};
+}
+
 Status Lowering::know_shapes(Op& op) {
+  TRY(spread_pads(*this, op));
   bool open = false;
   for (auto& r : op.results)
     for (const Dim& d : r->type.shape) open = open || !is_bound(d);

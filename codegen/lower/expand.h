@@ -5,7 +5,7 @@
 
 namespace weft {
 
-// group_normalization, softmax_cross_entropy_loss; in nested graphs too.
+// group_normalization, batch_normalization in training, softmax_cross_entropy_loss; in nested graphs too.
 Status expand_ops(Graph& g);
 
 }  // namespace weft

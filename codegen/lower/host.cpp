@@ -119,9 +119,9 @@ Status cumulative_call(HostOp& h) {
   Op& op = h.op;
   const CumulativeAttrs& a = op.attr<CumulativeAttrs>();
   auto axis = const_ints(op.operands[1]);
-  if (!axis || axis->size() != 1) return unsupported("a running sum along an axis that only the data know");
-  TRY(h.axis((*axis)[0]));
   TRY(h.input(0));
+  if (axis && axis->size() == 1) TRY(h.axis((*axis)[0]));
+  else TRY(h.input(1, "axis_input"));
   h.output(0);
   h.set("exclusive", int64_t{a.exclusive});
   h.set("reverse", int64_t{a.reverse});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "codegen/lower/control.h"
 #include "codegen/lower/expand.h"
 #include "codegen/lower/lowering.h"
 #include "codegen/lower/ports.h"
@@ -227,6 +228,37 @@ static void check_broadcast(Lowering& l, const Op& op) {
   }
 }
 
+// Whether dims or axes of a region are decided by data that it reads.
+static bool is_open(const Lowering& l, const Op& op) {
+  auto open = [&](const Op& o) {
+    for (auto& r : o.results)
+      for (const Dim& d : r->type.shape)
+        if (!l.is_bound(d)) return true;
+    return false;
+  };
+  if (open(op)) return true;
+  for (auto& inner : op.graphs[0]->ops) {
+    if (open(*inner)) return true;
+    for (int i = 0; i < inner->num_operands(); ++i)
+      if (inner->operands[i] && is_shape_operand(*inner, i) && !known_of(inner->operands[i]) && !constant_of(inner->operands[i])) return true;
+  }
+  return false;
+}
+// Op by op.
+static Status fused_open(Lowering& l, Op& op) {
+  Graph& body = *op.graphs[0];
+  TRY(l.graph(body));
+  for (size_t k = 0; k < body.outputs.size(); ++k) {
+    Value* r = op.result(static_cast<int>(k));
+    set_result_dims(l, r, body.outputs[k]->type.shape);
+    if (!l.needed.count(r)) continue;
+    TRY_ASSIGN(int from, l.tensor(body.outputs[k]));
+    if (l.tensors.count(r)) l.copy(from, l.result(r));
+    else l.tensors[r] = from;
+  }
+  return {};
+}
+
 static Status fused(Lowering& l, Op& op) {
   std::vector<const Value*> inputs, outputs;
   Graph& body = *op.graphs[0];
@@ -235,6 +267,7 @@ static Status fused(Lowering& l, Op& op) {
     l.tensors[body.inputs[k].get()] = t;
     inputs.push_back(body.inputs[k].get());
   }
+  if (is_open(l, op)) return fused_open(l, op);
   for (auto& inner : body.ops) {
     for (const Value* v : inner->operands)
       if (v && constant_of(v) && v->type.dtype != DType::str) TRY(l.tensor(v));
@@ -263,6 +296,8 @@ Status Lowering::op(Op& op) {
   TRY_ASSIGN(done, view(op));
   if (done) return {};
   TRY_ASSIGN(done, host(op));
+  if (done) return {};
+  TRY_ASSIGN(done, open_axes(op));
   if (done) return {};
   if (!has_rule(op)) return unsupported(std::string(op_name(op.kind)) + " on " + target.to_string()).at_node(op.describe());
   check_broadcast(*this, op);

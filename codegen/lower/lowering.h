@@ -34,6 +34,7 @@ struct Lowering {
   std::vector<Command>* commands = nullptr;    // where commands go now
   std::vector<std::string> nodes;              // provenance of what is being lowered
   std::vector<Error> problems;
+  std::unique_ptr<Graph> scratch;              // of ops and values that stand for parts of others
   bool preparing = false;                      // commands go to the prepare region
 
   Lowering(Module& module, const Target& t) : m(module), target(t) {}
@@ -60,8 +61,10 @@ struct Lowering {
   // Makes the operands known that decide shapes, and sets the symbols of result dims that follow from them.
   Status know_shapes(Op& op);
   void set_symbol(const std::string& symbol, const Dim& value);
+  Dim named(const Dim& value);                 // as a symbol of its own: products of long sums grow without bound
   void check_positive(const Dim& condition, const std::string& text);           // a run-time Error unless condition > 0
   bool is_bound(const Dim& d) const;
+  Graph* scratch_graph();
 
   // --- kernels
   // Builds one kernel that computes `outputs` (their tensors are made unless they exist) from `inputs`.
@@ -80,6 +83,7 @@ struct Lowering {
   Result<bool> view(Op& op);
   Result<bool> host(Op& op);
   Result<bool> control(Op& op);
+  Result<bool> open_axes(Op& op);              // reductions along axes that only data know (open_axes.cpp)
   Status check_indices(const Op& op);          // an index out of range is an Error, before a kernel or call uses it
 };
 

@@ -75,14 +75,14 @@ static Result<View> transpose_view(Lowering& l, Op& op, int source) {
 }
 
 static Result<View> slice_view(Lowering& l, Op& op, int source) {
-  TRY_ASSIGN(std::vector<SliceRange> ranges, bounds_of_slice(l, op));
+  TRY_ASSIGN(std::vector<SliceBounds> ranges, bounds_of_slice(l, op));
   Placement p = l.placement(source);
   View v{source, op.result()->type.shape, {}, 0};
   for (size_t k = 0; k < ranges.size(); ++k) {
     // Where nothing is left, the start means nothing and may lie outside.
     Dim start = ranges[k].length.is_const() ? (ranges[k].length.is(0) ? Dim(0) : ranges[k].start) : ranges[k].start * min(ranges[k].length, 1);
     v.offset += start * p.strides[k];
-    v.strides.push_back(p.strides[k] * Dim(ranges[k].step));
+    v.strides.push_back(p.strides[k] * ranges[k].step);
   }
   return v;
 }

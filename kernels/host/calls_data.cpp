@@ -63,10 +63,17 @@ Status host_call_tensor_scatter(HostCall& c) {
 // --- made from few numbers ------------------------------------------------------------------------------------------
 
 Status host_call_cumulative(HostCall& c) {
-  TRY(operands(c, 1, 1, 1, 1));
+  TRY(operands(c, 1, 2, 1, 1));
   const TensorView &x = c.inputs[0], &y = c.outputs[0];
   TRY(expect(x.dtype != DType::str && !is_complex(x.dtype) && y.dtype == x.dtype && y.dims == x.dims, "wants numbers of one type"));
   TRY_ASSIGN(int axis, axis_of(c, x.rank(), 0));
+  TRY_ASSIGN(int from, operand_number(c, "axis_input", c.inputs.size()));
+  if (from >= 0) {
+    const TensorView& given = c.inputs[from];
+    TRY(expect(is_int(given.dtype) && given.numel() == 1, "wants one integer axis"));
+    TRY_ASSIGN(int64_t wrapped, wrap_index(integer_at(given, 0), x.rank()));
+    axis = static_cast<int>(wrapped);
+  }
   TRY_ASSIGN(int64_t exclusive, c.integer("exclusive", 0));
   TRY_ASSIGN(int64_t reverse, c.integer("reverse", 0));
   TRY_ASSIGN(int64_t product, c.integer("product", 0));

@@ -24,6 +24,7 @@ Emitter::Emitter(const KernelSpec& s, const Target& t, const std::string& symbol
   b.SetInsertPoint(llvm::BasicBlock::Create(cx, "entry", fn));
   for (int k = 0; k < spec.num_ptrs; ++k)
     ptrs.push_back(b.CreateLoad(ptr, b.CreateConstInBoundsGEP1_64(ptr, arg_ptrs, static_cast<uint64_t>(k)), "p" + std::to_string(k)));
+  for (const SpecAxis& a : spec.axes) ranges[a.name] = {0, a.extent.is_const() ? a.extent.value() - 1 : INT64_MAX, 0};
   for (size_t k = 0; k < spec.params.size(); ++k)
     params[spec.params[k]] = b.CreateLoad(b.getInt64Ty(), b.CreateConstInBoundsGEP1_64(b.getInt64Ty(), arg_dims, k), spec.params[k]);
   bool reduces = std::any_of(spec.stages.begin(), spec.stages.end(), [](const SpecStage& st) { return st.kind == SpecStage::Kind::reduce; });
@@ -104,6 +105,14 @@ static void match(Emitter& e, Val& x, Val& y) {
   y = e.splat(y, n);
 }
 
+// Rounds to minus infinity, for divisors above 0.
+static Val floor_division(Emitter& e, DimFn fn, Val x, Val y) {
+  Val r = e.b.CreateSRem(x, y), zero = llvm::Constant::getNullValue(x->getType());
+  Val below = e.b.CreateICmpSLT(r, zero);
+  if (fn == DimFn::mod) return e.b.CreateSelect(below, e.b.CreateAdd(r, y), r);
+  return e.b.CreateSub(e.b.CreateSDiv(x, y), e.b.CreateZExt(below, x->getType()));
+}
+
 Val Emitter::dim(const Dim& d, const SymbolEnv& env) {
   if (d.is_const()) return i64(d.value());
   CHECK(!d.is_overflow());
@@ -125,9 +134,8 @@ Val Emitter::dim(const Dim& d, const SymbolEnv& env) {
         if (a.fn == DimFn::min || a.fn == DimFn::max) {
           v = b.CreateSelect(a.fn == DimFn::min ? b.CreateICmpSLT(x, y) : b.CreateICmpSGT(x, y), x, y);
         } else {
-          // Index expressions are non-negative over positive divisors except under a failing guard, whose load is
-          // discarded; unsigned division by a constant is the cheap form.
-          v = a.fn == DimFn::floordiv ? b.CreateUDiv(x, y) : b.CreateURem(x, y);
+          bool natural = range_of(a.args[0], ranges).lo >= 0;
+          v = natural ? (a.fn == DimFn::floordiv ? b.CreateUDiv(x, y) : b.CreateURem(x, y)) : floor_division(*this, a.fn, x, y);
         }
       }
       if (p) match(*this, p, v);
@@ -274,7 +282,7 @@ void Emitter::store(const SpecOperand& o, Val v, const SymbolEnv& env, const std
   llvm::Type* et = element_type(o.dtype);
   llvm::Align align(static_cast<uint64_t>(byte_size(o.dtype)));
   Address a = address(*this, o, env, vs, lanes);
-  v = store_convert(o.dtype, splat(v, lanes));
+  v = store_convert(o.dtype, splat(v, lanes), false);  // what a cast left alone stays
   if (lanes == 1) {
     b.CreateAlignedStore(v, b.CreateGEP(et, ptrs[o.ptr], a.base ? a.base : a.indices), align);
   } else if (a.base && a.known == 1) {
@@ -423,7 +431,7 @@ Val Emitter::prim(const ScalarProgram& p, const ScalarInst& x, const std::vector
     case Prim::select: return b.CreateSelect(a, c, d);
     case Prim::cast: return cast(a, t, x.type, x.i != 0);
     case Prim::bitcast: {
-      Val bits = is_float(t) && t != DType::f32 && t != DType::f64 ? float_to_narrow(t, a, true) : a;
+      Val bits = store_convert(t, a);
       Val r = b.CreateBitCast(bits, vec(element_type(x.type), n));
       return load_convert(x.type, r);
     }

@@ -31,6 +31,7 @@ struct Emitter {
   Val arg_ptrs, arg_dims, arg_begin, arg_end, arg_scratch;
   std::vector<Val> ptrs;   // loaded pointer arguments
   SymbolEnv params;        // loaded dims
+  SymbolTable ranges;      // of the axes
   // A kernel that reduces never runs in place, so what it reads stays as it is and may be read early and once.
   std::vector<bool> read_only;  // per pointer
   // Guards that name this axis are known to hold.

@@ -434,7 +434,7 @@ Val Emitter::float_to_narrow(DType t, Val v, bool saturate) {
   Val small = b.CreateICmpULT(mag, ci(static_cast<int64_t>(128 - n.bias) << 23));
   Val r = b.CreateSelect(small, sub, normal);
   int top = ((1 << n.exp) - 1) << n.mant;
-  bool no_nan = t == DType::f4e2m1;  // its largest stands for NaN and all that is larger
+  bool no_nan = t == DType::f4e2m1;  // its largest stands for all that is larger
   int largest = n.inf ? top - 1 : n.fnuz || no_nan ? (1 << (width - 1)) - 1 : (1 << (width - 1)) - 2;
   bool is_half = t == DType::f16;
   int over = n.inf ? (is_half || !saturate ? top : largest) : saturate || no_nan ? largest : n.fnuz ? 1 << (width - 1) : (1 << (width - 1)) - 1;
@@ -443,6 +443,11 @@ Val Emitter::float_to_narrow(DType t, Val v, bool saturate) {
   int quiet = n.inf ? top | (1 << (n.mant - 1)) : n.fnuz ? 1 << (width - 1) : (1 << (width - 1)) - 1;
   r = b.CreateSelect(nan, ci(quiet), r);
   Val sign = b.CreateLShr(b.CreateAnd(x, ci(static_cast<int64_t>(0x80000000u))), ci(32 - width));
+  // Without a NaN it becomes the zero of the other sign, as ml_dtypes has it.
+  if (no_nan) {
+    r = b.CreateSelect(nan, ci(0), r);
+    sign = b.CreateSelect(nan, b.CreateXor(sign, ci(1 << (width - 1))), sign);
+  }
   // fnuz has no negative zero and its NaN carries no sign of its own.
   if (n.fnuz) sign = b.CreateSelect(b.CreateOr(b.CreateICmpEQ(r, ci(0)), b.CreateICmpEQ(r, ci(1 << (width - 1)))), ci(0), sign);
   return b.CreateTrunc(b.CreateOr(r, sign), out);
