@@ -43,6 +43,13 @@ Index broadcast_index(const Shape& from, const Shape& to, const Index& idx) {
   return out;
 }
 
+std::vector<SpecGuard> not_empty(const Shape& dims) {
+  std::vector<SpecGuard> g;
+  for (const Dim& d : dims)
+    if (!d.is_const()) g.push_back({Dim(0), Dim(0), d});
+  return g;
+}
+
 Index reshape_index(SpecBuilder& r, const Shape& to, const Shape& from, const Index& idx) {
   Index out(from.size(), Dim(0));
   size_t i = 0, j = 0;

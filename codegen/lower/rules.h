@@ -10,6 +10,9 @@ Index broadcast_index(const Shape& from, const Shape& to, const Index& idx);
 // The index into `from` of the element at idx of `to`, where both hold the same elements in row-major order.
 Index reshape_index(SpecBuilder& r, const Shape& to, const Shape& from, const Index& idx);
 
+// Guards for loads at indices that were clamped into dims that may turn out to have no elements.
+std::vector<SpecGuard> not_empty(const Shape& dims);
+
 // f32 for narrow floats, else t itself: what kernels compute in.
 DType wide_float(DType t);
 // What a sum of products of t is accumulated in.

@@ -40,7 +40,7 @@ struct Position {
   }
   Dim element(S whole) const {
     S last = number(x.in) - 1.0;
-    return r.as_index(min(max(whole, literal(0)), last).cast(DType::i64).id);
+    return r.as_index(max(min(whole, last), literal(0)).cast(DType::i64).id);
   }
   Dim nearest() const {
     if (auto d = whole_factor()) return *d;
@@ -86,6 +86,11 @@ static Tap tap_at(const Position& p, const Dim& k) {
   return {p.element(at), w};
 }
 
+static Shape resized_dims(const std::vector<Position>& positions) {
+  Shape dims;
+  for (const Position& p : positions) dims.push_back(p.x.in);
+  return dims;
+}
 // {sum of weight * x, sum of weights} in `t`, over taps given by one index per resized dim.
 static Result<std::vector<int>> weighted(SpecBuilder& r, const Value* x, const std::vector<Position>& positions, const Index& taps, Index at, DType t) {
   S weight{nullptr, -1};
@@ -94,7 +99,7 @@ static Result<std::vector<int>> weighted(SpecBuilder& r, const Value* x, const s
     at[positions[k].x.axis] = tap.element;
     weight = weight.p ? weight * tap.weight : tap.weight;
   }
-  TRY_ASSIGN(int v, r.emit(x, at));
+  TRY_ASSIGN(int v, r.guarded(not_empty(resized_dims(positions)), 0, x->type.dtype, [&] { return r.emit(x, at); }));
   S w = weight.cast(t);
   return std::vector<int>{(r.at(v).cast(t) * w).id, w.id};
 }
@@ -150,8 +155,12 @@ Result<int> rule_resize(SpecBuilder& r, const Op& op, int, const Index& idx) {
   S value{nullptr, -1};
   if (a.mode == "nearest") {
     Index at = idx;
-    for (const Position& p : positions) at[p.x.axis] = p.nearest();
-    TRY_ASSIGN(int v, r.emit(x, at));
+    Shape computed;  // dims that are read at an index that only the run knows
+    for (const Position& p : positions) {
+      at[p.x.axis] = p.nearest();
+      if (!p.whole_factor()) computed.push_back(p.x.in);
+    }
+    TRY_ASSIGN(int v, r.guarded(not_empty(computed), 0, t, [&] { return r.emit(x, at); }));
     value = r.at(v);
   } else {
     TRY_ASSIGN(value, interpolated(r, op, positions, idx));
