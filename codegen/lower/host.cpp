@@ -1,7 +1,6 @@
 // Host calls: ops that no kernel family computes (sorting, scatter, running sums, random numbers, data-dependent sizes), run
 // by functions of kernels/host; and the checks of indices that kernels rely on.
-#include "codegen/lower/lowering.h"
-#include "ir/base/text.h"
+#include "codegen/lower/host_op.h"
 #include "ir/ops/common.h"
 #include "ir/ops/loss.h"
 #include "ir/ops/move.h"
@@ -17,48 +16,11 @@ bool runs_on_host(const Op& op) {
     case OpKind::random_normal: case OpKind::random_uniform: case OpKind::random_normal_like: case OpKind::random_uniform_like:
     case OpKind::bernoulli: case OpKind::multinomial: case OpKind::dropout: case OpKind::range:
       return true;
-    default: return false;
+    default: return sampled_on_host(op);
   }
 }
 
 namespace {
-
-class HostOp {
- public:
-  HostOp(Lowering& lowering, Op& op) : l(lowering), op(op) {}
-
-  void set(const std::string& name, int64_t v) { text(name, std::to_string(v)); }
-  void set(const std::string& name, double v) { text(name, number_text(v)); }
-  // Operand i; with a name, the attribute of that name says which input it is.
-  Status input(int i, const char* name = nullptr) {
-    if (!op.operand(i)) return {};
-    TRY_ASSIGN(int t, l.tensor(op.operands[i]));
-    if (name) set(name, static_cast<int64_t>(inputs_.size()));
-    inputs_.push_back(t);
-    return {};
-  }
-  void output(int i, const char* name = nullptr) {
-    if (i >= op.num_results()) return;
-    const Value* r = op.result(i);
-    int t = l.tensors.count(r) ? l.tensors[r] : l.new_tensor(r);
-    if (name) set(name, static_cast<int64_t>(outputs_.size()));
-    outputs_.push_back(t);
-  }
-  Status call(const std::string& name) { return l.call(name, inputs_, outputs_, attributes_); }
-  Result<int64_t> axis(int64_t given, int operand = 0) {
-    TRY_ASSIGN(int a, normalize_axis(given, op.operands[operand]->type.rank()));
-    set("axis", static_cast<int64_t>(a));
-    return a;
-  }
-
-  Lowering& l;
-  Op& op;
-
- private:
-  void text(const std::string& name, const std::string& v) { attributes_ += (attributes_.empty() ? "" : " ") + name + "=" + v; }
-  std::vector<int> inputs_, outputs_;
-  std::string attributes_;
-};
 
 Status select_call(HostOp& h) {
   Op& op = h.op;
@@ -190,6 +152,10 @@ Result<bool> Lowering::host(Op& op) {
       TRY(h.call("range"));
       return true;
     default: break;
+  }
+  if (sampled_on_host(op)) {
+    TRY(sample_call(h));
+    return true;
   }
   if (!runs_on_host(op)) return false;
   TRY(random_call(h));

@@ -14,8 +14,9 @@ namespace weft {
 bool is_shape_operand(const Op& op, int i) {
   switch (op.kind) {
     case OpKind::reshape: case OpKind::expand: case OpKind::tile: case OpKind::squeeze: case OpKind::unsqueeze: case OpKind::split:
-    case OpKind::cum_sum: case OpKind::cum_prod: case OpKind::top_k: case OpKind::trilu: case OpKind::one_hot:
+    case OpKind::cum_sum: case OpKind::cum_prod: case OpKind::top_k: case OpKind::trilu: case OpKind::one_hot: case OpKind::affine_grid:
       return i == 1;
+    case OpKind::max_unpool: return i == 2;
     case OpKind::slice: return i >= 1;
     case OpKind::pad: return i == 1 || i == 3;
     case OpKind::resize: return i >= 1;

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "codegen/lower/rules.h"
+#include "ir/base/check.h"
 #include "ir/core/op_def.h"
 #include "ir/ops/resample.h"
 
@@ -14,7 +15,7 @@ constexpr int64_t kMostUnrolled = 16;  // elements per result; more are a reduct
 // One resized dim at one result.
 struct Position {
   SpecBuilder& r;
-  const ResizeAttrs& a;
+  const ResizeOptions& a;
   const ResizeAxis& x;
   Dim o;
 
@@ -23,20 +24,21 @@ struct Position {
   S scale() const { return x.scale > 0 ? literal(x.scale) : number(x.out) / number(x.in); }
 
   S source() const {
-    const std::string& mode = a.coordinate_transformation_mode;
-    S at = number(o), in = number(x.in), width = scale() * in;
-    S alone = eq(width, literal(1));
-    if (mode == "asymmetric") return at / scale();
-    if (mode == "align_corners") return select(alone, literal(0), at * (in - 1.0) / (width - 1.0));
-    if (mode == "tf_half_pixel_for_nn") return (at + 0.5) / scale();
-    if (mode == "tf_crop_and_resize") {
-      S extent = (in - 1.0) * (x.roi_end - x.roi_begin), begin = (in - 1.0) * x.roi_begin;
-      return begin + select(alone, extent / 2.0, at * extent / (width - 1.0));
+    using C = ResizeOptions::Coordinates;
+    S at = number(o), in = number(x.in), width = scale() * in, alone = eq(width, literal(1)), half_pixel = (at + 0.5) / scale() - 0.5;
+    switch (a.coordinates) {
+      case C::asymmetric: return at / scale();
+      case C::align_corners: return select(alone, literal(0), at * (in - 1.0) / (width - 1.0));
+      case C::tf_half_pixel_for_nn: return (at + 0.5) / scale();
+      case C::tf_crop_and_resize: {
+        S extent = (in - 1.0) * (x.roi_end - x.roi_begin);
+        return (in - 1.0) * x.roi_begin + select(alone, extent / 2.0, at * extent / (width - 1.0));
+      }
+      case C::pytorch_half_pixel: return select(alone, literal(-0.5), half_pixel);
+      case C::half_pixel_symmetric: return in / 2.0 * (1.0 - number(x.out) / width) + half_pixel;
+      case C::half_pixel: return half_pixel;
     }
-    S half_pixel = (at + 0.5) / scale() - 0.5;
-    if (mode == "pytorch_half_pixel") return select(alone, literal(-0.5), half_pixel);
-    if (mode == "half_pixel_symmetric") return in / 2.0 * (1.0 - number(x.out) / width) + half_pixel;
-    return half_pixel;
+    UNREACHABLE();
   }
   Dim element(S whole) const {
     S last = number(x.in) - 1.0;
@@ -45,15 +47,17 @@ struct Position {
   Dim nearest() const {
     if (auto d = whole_factor()) return *d;
     S s = source();
-    if (a.nearest_mode == "floor") return element(s.un(Prim::floor));
-    if (a.nearest_mode == "ceil") return element(s.un(Prim::ceil));
-    if (a.nearest_mode == "round_prefer_ceil") return element((s + 0.5).un(Prim::floor));
+    using N = ResizeOptions::Nearest;
+    if (a.nearest == N::floor) return element(s.un(Prim::floor));
+    if (a.nearest == N::ceil) return element(s.un(Prim::ceil));
+    if (a.nearest == N::round_prefer_ceil) return element((s + 0.5).un(Prim::floor));
     return element((s - 0.5).un(Prim::ceil));
   }
   // Enlarging by a whole number: result o reads floor(o / n).
   std::optional<Dim> whole_factor() const {
-    bool rounds = a.coordinate_transformation_mode == "half_pixel" && a.nearest_mode.starts_with("round");
-    bool floors = a.coordinate_transformation_mode == "asymmetric" && a.nearest_mode == "floor";
+    using O = ResizeOptions;
+    bool rounds = a.coordinates == O::Coordinates::half_pixel && (a.nearest == O::Nearest::round_prefer_floor || a.nearest == O::Nearest::round_prefer_ceil);
+    bool floors = a.coordinates == O::Coordinates::asymmetric && a.nearest == O::Nearest::floor;
     if (!(rounds || floors) || x.scale < 1 || x.scale > 1e6 || x.scale != std::floor(x.scale)) return std::nullopt;
     if (x.in * Dim(static_cast<int64_t>(x.scale)) != x.out) return std::nullopt;
     return r.simplify(floordiv(o, Dim(static_cast<int64_t>(x.scale))));
@@ -81,7 +85,7 @@ static Tap tap_at(const Position& p, const Dim& k) {
   S d = at - source;
   if (p.a.antialias && scale < 1) d = d * scale;
   d = d.un(Prim::abs);
-  S w = p.a.mode == "linear" ? max(1.0 - d, d.lit(0)) : cubic_weight(p.a.cubic_coeff_a, d);
+  S w = p.a.mode == ResizeOptions::Mode::linear ? max(1.0 - d, d.lit(0)) : cubic_weight(p.a.cubic_coeff_a, d);
   if (p.a.exclude_outside) w = select(lt(at, at.lit(0)).bin(Prim::bit_or, le(p.number(p.x.in), at)), w.lit(0), w);
   return {p.element(at), w};
 }
@@ -113,7 +117,7 @@ static SpecBuilder::Reduction two_sums(DType t) {
 
 static Result<S> interpolated(SpecBuilder& r, const Op& op, const std::vector<Position>& positions, const Index& idx) {
   const Value* x = op.operands[0];
-  const ResizeAttrs& a = op.attr<ResizeAttrs>();
+  const ResizeOptions& a = positions[0].a;
   DType t = is_float(x->type.dtype) ? wide_float(x->type.dtype) : DType::f64;
   Shape extents;
   int64_t count = 1;
@@ -146,14 +150,14 @@ static Result<S> interpolated(SpecBuilder& r, const Op& op, const std::vector<Po
 
 Result<int> rule_resize(SpecBuilder& r, const Op& op, int, const Index& idx) {
   const Value* x = op.operands[0];
-  const ResizeAttrs& a = op.attr<ResizeAttrs>();
   DType t = x->type.dtype;
-  TRY_ASSIGN(std::vector<ResizeAxis> axes, resize_axes(op));
+  TRY_ASSIGN(ResizeOptions a, resize_options(op.attr<ResizeAttrs>(), x->type.rank()));
+  TRY_ASSIGN(std::vector<ResizeAxis> axes, resize_axes_of(op));
   std::vector<Position> positions;
   for (const ResizeAxis& axis : axes) positions.push_back({r, a, axis, idx[axis.axis]});
   if (axes.empty()) return r.emit(x, idx);
   S value{nullptr, -1};
-  if (a.mode == "nearest") {
+  if (a.mode == ResizeOptions::Mode::nearest) {
     Index at = idx;
     Shape computed;  // dims that are read at an index that only the run knows
     for (const Position& p : positions) {
@@ -167,7 +171,7 @@ Result<int> rule_resize(SpecBuilder& r, const Op& op, int, const Index& idx) {
     if (is_int(t)) value = value.un(Prim::round);
   }
   value = value.cast(t);
-  if (a.coordinate_transformation_mode != "tf_crop_and_resize" || t == DType::b1) return value.id;
+  if (!a.crops() || t == DType::b1) return value.id;
   for (const Position& p : positions) value = select(p.outside(), value.lit(a.extrapolation_value), value);
   return value.id;
 }

@@ -7,6 +7,7 @@
 
 #include "ir/core/attrs.h"
 #include "ir/core/module.h"
+#include "kernels/host/resize.h"
 
 namespace weft {
 
@@ -51,21 +52,10 @@ struct AffineGridAttrs : AttrsOf<AffineGridAttrs> {
   bool align_corners = false;
   void fields(FieldVisitor& v) { v.field("align_corners", align_corners); }
 };
-// One dim of a resize. A size along it is `out`; result o is interpolated at source(o) of the input.
-struct ResizeAxis {
-  int axis = 0;
-  Dim in, out;
-  double scale = 0;              // 0: out / in, known at run time only
-  double roi_begin = 0, roi_end = 1;
-};
-// The dims that a resize changes (or reads through a roi), in ascending order. Error kUnsupported when sizes, scales or roi
-// are not known.
-Result<std::vector<ResizeAxis>> resize_axes(const Op& op);
-// How many elements along a dim make one result (1: nearest), and where the first lies from floor(source).
-struct ResizeTaps {
-  int64_t count = 1, first = 0;
-};
-ResizeTaps resize_taps(const ResizeAttrs& a, double scale);
+// Error kInvalidModel for words that are none of ONNX's; axes are counted from the front.
+Result<ResizeOptions> resize_options(const ResizeAttrs& a, int rank);
+// From the op's known operands. Error kUnsupported when sizes, scales or roi are not known.
+Result<std::vector<ResizeAxis>> resize_axes_of(const Op& op);
 
 struct RoiAlignAttrs : AttrsOf<RoiAlignAttrs> {
   std::string mode = "avg";                                  // max

@@ -70,6 +70,26 @@ TEST(Resize, SymbolicSizesAndRoi) {
   }
 }
 
+TEST(Resize, ScalesRoiAndPolicyAtRunTime) {
+  TestGraph g;
+  ResizeAttrs a;
+  a.mode = "linear";
+  a.axes = {1, 2};
+  Value* x = g.input(DType::f32, {2, 5, 7});
+  Value* y = g.op(OpKind::resize, {x, nullptr, g.input(scales({1.5, 0.6}))}, a);
+  a.keep_aspect_ratio_policy = "not_larger";
+  Value* z = g.op(OpKind::resize, {x, nullptr, nullptr, g.input(tensor_of_values<int64_t>(DType::i64, {2}, {9, 9}))}, a);
+  ResizeAttrs crop;
+  crop.coordinate_transformation_mode = "tf_crop_and_resize";
+  crop.axes = {2};
+  Value* w = g.op(OpKind::resize, {x, g.input(scales({0.2, 1.2})), nullptr, g.input(tensor_of_values<int64_t>(DType::i64, {1}, {4}))}, crop);
+  ResizeAttrs plain;
+  Value* v = g.op(OpKind::resize, {x, nullptr, nullptr, g.input(tensor_of_values<int64_t>(DType::i64, {3}, {2, 3, 8}))}, plain);
+  g.check({y, z, w, v}, Bound::range(8));
+  TestGraph bad;
+  EXPECT_EQ(bad.failure({bad.op(OpKind::resize, {bad.input(DType::f32, {2, 3}), nullptr, bad.input(scales({1, -1}))}, plain)}).code, Code::kInvalidModel);
+}
+
 TEST(AffineGrid, PlaneAndVolume) {
   for (bool corners : {false, true}) {
     TestGraph g;
@@ -77,7 +97,8 @@ TEST(AffineGrid, PlaneAndVolume) {
     a.align_corners = corners;
     Value* y = g.op(OpKind::affine_grid, {g.input(DType::f32, {2, 2, 3}), g.constant(tensor_of_values<int64_t>(DType::i64, {4}, {2, 1, 4, 5}))}, a);
     Value* z = g.op(OpKind::affine_grid, {g.input(DType::f16, {1, 3, 4}), g.constant(tensor_of_values<int64_t>(DType::i64, {5}, {1, 1, 2, 1, 3}))}, a);
-    g.check({y, z}, Bound::range(4));
+    Value* open = g.op(OpKind::affine_grid, {g.input(DType::f32, {1, 2, 3}), g.input(tensor_of_values<int64_t>(DType::i64, {4}, {1, 1, 3, 2}))}, a);
+    g.check({y, z, open}, Bound::range(4));
   }
 }
 
@@ -93,6 +114,17 @@ TEST(GridSample, EveryModeAndPadding) {
         Value* y = g.op(OpKind::grid_sample, {g.input(DType::f32, {2, 2, 4, 5}), g.input(DType::f32, {2, 3, 4, 2})}, a);
         g.check({y}, Bound::range(16));
       }
+}
+
+TEST(GridSample, RanksAndTypes) {
+  TestGraph g;
+  GridSampleAttrs linear, cubic;
+  cubic.mode = "cubic";
+  Value* line = g.op(OpKind::grid_sample, {g.input(DType::f16, {1, 2, 6}), g.input(DType::f32, {1, 4, 1})}, cubic);
+  Value* volume = g.op(OpKind::grid_sample, {g.input(DType::f32, {1, 2, 3, 4, 2}), g.input(DType::f32, {1, 2, 2, 2, 3})}, linear);
+  Value* wide = g.op(OpKind::grid_sample, {g.input(DType::f32, {1, 1, 2, 3, 2, 3}), g.input(DType::f32, {1, 2, 1, 1, 2, 4})}, cubic);  // on the host
+  Value* whole = g.op(OpKind::grid_sample, {g.input(DType::u8, {1, 1, 4}), g.input(DType::f32, {1, 5, 1})}, linear);
+  g.check({line, volume, wide, whole}, Bound::range(16));
 }
 
 TEST(Regions, AlignAndPool) {
