@@ -26,6 +26,19 @@ TEST(Quantize, PerTensorAxisAndBlocks) {
   }
 }
 
+TEST(Quantize, NarrowTypesAndPrecisions) {
+  for (DType t : {DType::i4, DType::u4, DType::i2, DType::u2, DType::f8e4m3fn, DType::f8e5m2, DType::f8e4m3fnuz, DType::f8e5m2fnuz, DType::f4e2m1}) {
+    TestGraph g;
+    QuantizeAttrs a;
+    a.has_output_dtype = true;
+    a.output_dtype = t;
+    Value* x = g.input(DType::f16, {4, 7}, -20, 20);
+    Value* y = g.op(OpKind::quantize_linear, {x, g.input(DType::f16, {}, 0.5, 2)}, a);
+    Value* z = g.op(OpKind::dequantize_linear, {y, g.input(DType::f32, {}, 0.5, 2)});
+    g.check({y, z}, Bound::ulps(1));
+  }
+}
+
 TEST(Quantize, IntegersAndNan) {
   TestGraph g;
   Value* x = g.input(tensor_of_values<double>(DType::f32, {4}, {NAN, INFINITY, -INFINITY, 2.5}));
