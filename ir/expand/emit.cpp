@@ -44,7 +44,7 @@ Value* Emit::dims(const std::vector<DimPart>& parts) {
   return concat(std::move(out), 0);
 }
 Value* Emit::dim(Value* v, int axis) { return squeeze(dims({DimPart(v, axis)}), {0}); }
-Value* Emit::reshape(Value* v, const std::vector<DimPart>& parts) { return op(OpKind::reshape, {v, dims(parts)}); }
+Value* Emit::reshape(Value* v, const std::vector<DimPart>& parts) { return op(OpKind::reshape, {v, parts.empty() ? ints({}) : dims(parts)}); }
 Value* Emit::unsqueeze(Value* v, const std::vector<int64_t>& axes) { return op(OpKind::unsqueeze, {v, ints(axes)}); }
 Value* Emit::squeeze(Value* v, const std::vector<int64_t>& axes) { return op(OpKind::squeeze, {v, ints(axes)}); }
 Value* Emit::concat(std::vector<Value*> parts, int64_t axis) {

@@ -129,6 +129,7 @@ class Binder {
         TRY_ASSIGN(tasks, size(l.tasks, s.source->tasks, "the number of tasks"));
       }
       out_->tasks.push_back(tasks);
+      if (l.scratch.late) continue;  // each launch makes room
       TRY_ASSIGN(int64_t scratch, size(l.scratch, s.source->scratch_bytes, "the scratch memory of a kernel"));
       out_->scratch_bytes = std::max(out_->scratch_bytes, scratch);
     }

@@ -70,7 +70,7 @@ struct LaunchCode {
   uint32_t ptrs = 0, ptr_count = 0;  // in Program::ptr_tensors and Bound::ptrs
   uint32_t dims = 0, dim_count = 0;  // in Program::dims and Bound::dims
   CompiledDim tasks, scratch;
-  bool late = false;                 // a pointer, a dim or tasks is
+  bool late = false;                 // a pointer, a dim, tasks or scratch is
 };
 
 struct HostCallCode {

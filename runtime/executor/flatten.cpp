@@ -112,7 +112,7 @@ class Flattener {
     l.dim_count = static_cast<uint32_t>(out_.dims.size()) - l.dims;
     TRY_ASSIGN(l.tasks, code_.program.compile(c.tasks));
     TRY_ASSIGN(l.scratch, code_.program.compile(c.scratch_bytes));
-    l.late = l.late || l.tasks.late;
+    l.late = l.late || l.tasks.late || l.scratch.late;
     emit(Step::Kind::launch, c, number).item = static_cast<int>(out_.launches.size());
     out_.launches.push_back(l);
     return {};

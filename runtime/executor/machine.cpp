@@ -23,12 +23,22 @@ Machine::Machine(const Plan& plan, const PlanCode& code, const Program& program,
 Status Machine::activate(Bound* bound) {
   if (bound_ == bound && bound->arena_base == arena_.data()) return {};  // a new bound has no base yet
   TRY(arena_.reserve(bound->arena_bytes, bound->arena_alignment));
-  scratch_stride_ = (bound->scratch_bytes + 127) / 64 * 64;
-  int64_t scratch = 0;
-  if (__builtin_mul_overflow(scratch_stride_, pool_ ? pool_->threads() : 1, &scratch)) return resources("the kernels' scratch memory overflows");
-  TRY(scratch_.reserve(scratch));
+  scratch_stride_ = 0;
+  TRY(reserve_scratch(bound->scratch_bytes));
   bound_ = bound;
   for (int b : program_.arena) set_memory(b, arena_.data() + bound->arena_offsets[b], bound->buffer_bytes[b]);
+  return {};
+}
+
+// Room for `bytes` a thread.
+Status Machine::reserve_scratch(int64_t bytes) {
+  int64_t stride = 0, all = 0;
+  bool overflow = __builtin_add_overflow(bytes, 127, &stride);
+  stride = stride / 64 * 64;
+  if (overflow || __builtin_mul_overflow(stride, pool_ ? pool_->threads() : 1, &all)) return resources("the kernels' scratch memory overflows");
+  if (stride <= scratch_stride_) return {};
+  TRY(scratch_.reserve(all));
+  scratch_stride_ = stride;
   return {};
 }
 
@@ -161,6 +171,11 @@ Status Machine::late_launch(const LaunchCode& l, int64_t* tasks, const Step& s) 
   for (uint32_t i = l.dims; i < l.dims + l.dim_count; ++i)
     if (program_.dims[i].late && !code_.program.eval(program_.dims[i], slots_.data(), &bound_->dims[i]))
       return invalid("a parameter of a kernel cannot be computed");
+  if (l.scratch.late) {
+    TRY_ASSIGN(int64_t scratch, value(l.scratch, s.source->scratch_bytes, "the scratch memory of a kernel"));
+    if (scratch < 0) return invalid("the scratch memory of a kernel is negative: " + s.source->scratch_bytes.to_string());
+    TRY(reserve_scratch(scratch));
+  }
   if (!l.tasks.late) return {};
   TRY_ASSIGN(*tasks, value(l.tasks, s.source->tasks, "the number of tasks"));
   return *tasks >= 0 ? Status{} : Status(invalid("the number of tasks is negative: " + s.source->tasks.to_string() + " = " + std::to_string(*tasks)));

@@ -64,6 +64,7 @@ class Machine {
   Status assign(int slot, int64_t value);
   Result<int64_t> value(const CompiledDim& d, const Dim& source, const char* what);
   Status patch();
+  Status reserve_scratch(int64_t bytes);
   Error no_memory(int tensor) const;
 
   const Plan& plan_;

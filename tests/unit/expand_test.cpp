@@ -170,7 +170,15 @@ TEST(Expand, Fourier) {
   check(OpKind::dft, {Arg({B, 7, 2}), Arg({5}, {}, true)}, a, 1, kSizes);
   a.onesided = true;
   check(OpKind::dft, {Arg({6, B, 1}), Arg({8}, {}, true), Arg({0}, {}, true)}, a, 1, kSizes);
-  check(OpKind::dft, {Arg({3, 2, 4, 2}), Arg(), Arg({-3}, {}, false)}, DftAttrs(), 1, kSizes);
+  Arg length({5}, {}, false), axis({-3}, {}, false);
+  for (bool onesided : {false, true}) {
+    DftAttrs open;
+    open.onesided = onesided;
+    check(OpKind::dft, {Arg({3, 2, 4, 2}), Arg(), axis}, open, 1, kSizes);
+    check(OpKind::dft, {Arg({B, S, 1}), length}, open, 1, kSizes);
+    open.inverse = true;
+    check(OpKind::dft, {Arg({3, 4, 4, 2}), length, axis}, open, 1, kSizes);
+  }
   a.inverse = true;
   check(OpKind::dft, {Arg({B, 5, 2})}, a, 1, kSizes);
   check(OpKind::dft, {Arg({B, 5, 2}), Arg({7}, {}, true)}, a, 1, kSizes);
@@ -180,6 +188,8 @@ TEST(Expand, Fourier) {
   StftAttrs both;
   both.onesided = false;
   check(OpKind::stft, {Arg({B, 9, 2}), Arg({3}, {}, true), Arg(), Arg({4}, {}, true)}, both, 1, kSizes);
+  check(OpKind::stft, {Arg({B, 9, 2}), Arg({3}, {}, false), Arg(), Arg({4}, {}, false)}, both, 1, kSizes);
+  check(OpKind::stft, {Arg({B, 9}), Arg({2}, {}, true), Arg({3}), Arg({5}, {}, true)}, StftAttrs(), 1, kSizes);
 }
 TEST(Expand, WindowsMelAndDynamicQuantization) {
   SignalWindowAttrs a;
@@ -201,7 +211,7 @@ TEST(Expand, WindowsMelAndDynamicQuantization) {
 TEST(Expand, LeavesWhatItCannotTake) {
   Module m;
   Graph* g = m.add_graph("main");
-  Value* x = g->add_input(Type::tensor(DType::f32, {1, S, 1}), "x");
+  Value* x = g->add_input(Type::tensor(DType::f32, {1, S, Dim::symbol("parts")}), "x");
   g->outputs = {Builder(g).op(OpKind::dft, {x})};
   auto changed = expand_composites(*g);
   ASSERT_TRUE(changed.ok());
