@@ -10,7 +10,6 @@ namespace {
 
 using Doubles = std::vector<double>;
 using Ints = std::vector<int64_t>;
-constexpr double kInf = INFINITY;
 
 TEST(EvalNorm, SoftmaxAlongAnyAxis) {
   SoftmaxAttrs a;

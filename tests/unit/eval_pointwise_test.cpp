@@ -8,7 +8,6 @@ namespace {
 
 using Doubles = std::vector<double>;
 using Ints = std::vector<int64_t>;
-constexpr double kInf = INFINITY;
 
 struct UnaryCase {
   OpKind kind;

@@ -9,7 +9,6 @@ namespace {
 
 using Doubles = std::vector<double>;
 using Ints = std::vector<int64_t>;
-constexpr double kInf = INFINITY;
 
 Tensor cube() {
   std::vector<double> v(24);

@@ -29,7 +29,6 @@ Tensor cast(const Tensor& x, DType t, bool saturate = true) {
 }
 using Ints = std::vector<int64_t>;
 using Doubles = std::vector<double>;
-constexpr double kInf = INFINITY;
 
 TEST(EvalScalar, IntegersWrapToTheirType) {
   Tensor a = ints(DType::i8, {4}, {127, -128, 100, -1}), b = ints(DType::i8, {4}, {1, -1, 3, -128});

@@ -11,6 +11,8 @@
 
 namespace weft::eval_test {
 
+inline constexpr double kInf = INFINITY;
+
 inline Tensor floats(DType t, std::vector<int64_t> dims, const std::vector<double>& v) {
   auto r = store_all(t, std::move(dims), v);
   EXPECT_TRUE(r.ok());

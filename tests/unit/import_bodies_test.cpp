@@ -92,7 +92,9 @@ TEST(ImportFunctions, SchemaBodiesKeepTheNodesName) {
                                          {value_info("y", kFloat, {})}})));
   ASSERT_TRUE(module);
   for (auto& op : module->main()->ops)
-    if (op->kind != OpKind::constant) EXPECT_EQ(op->provenance, std::vector<std::string>{"mvn"});
+    if (op->kind != OpKind::constant) {
+      EXPECT_EQ(op->provenance, std::vector<std::string>{"mvn"});
+    }
 }
 
 TEST(ImportBodies, CapturesAreOperandsOfBothBranches) {
