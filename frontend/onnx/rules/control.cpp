@@ -86,7 +86,7 @@ static Values batched_scan(Node& n, ScanAttrs a) {
     operands.push_back(n.squeeze(n.in(i), {0}));
   }
   a.num_carried = static_cast<int64_t>(operands.size()) - a.num_scan_inputs;
-  if (a.num_carried < 0) return invalid(n.describe() + " has fewer inputs than num_scan_inputs");
+  if (a.num_scan_inputs < 0 || a.num_carried < 0) return invalid(n.describe() + " has fewer inputs than num_scan_inputs");
   std::vector<Value*> results = scan(n, operands, a);
   for (Value*& r : results) r = n.unsqueeze(r, {0});
   return n.done(results);

@@ -91,6 +91,7 @@ Result<Equation> read_equation(Node& n) {
 
 // Keeps the elements whose indices along two dims of one letter are equal; the dim comes last.
 void take_diagonal(Node& n, Labelled& t, int first, int second) {
+  if (n.failed()) return;
   const Dim &a = n.type_of(t.value).dim(first), &b = n.type_of(t.value).dim(second);
   if (a.is_const() && b.is_const() && !(a == b))
     n.fail(invalid(std::string("Einsum's dims of `") + t.dims[first] + "` differ: " + a.to_string() + ", " + b.to_string()));
@@ -155,6 +156,7 @@ Values rule_einsum(Node& n) {
   std::vector<Labelled>& terms = equation->terms;
   const std::string& result = equation->result;
   if (terms.empty()) return invalid("Einsum without operands");
+  if (n.failed()) return n.done(nullptr);
   for (Labelled& t : terms) take_diagonals(n, t);
   Labelled all = terms[0];
   for (size_t i = 1; i < terms.size(); ++i) {

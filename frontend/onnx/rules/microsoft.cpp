@@ -154,6 +154,8 @@ Values rule_microsoft_attention(Node& n) {
   std::vector<int64_t> sizes = n.ints_attr("qkv_hidden_sizes");
   if (sizes.empty()) sizes.assign(3, last_dim(n, weights, "the product") / 3);
   if (sizes.size() != 3) return invalid("Attention's qkv_hidden_sizes must be three");
+  for (int64_t s : sizes)
+    if (s < 0 || s > int64_t{1} << 40) return invalid("Attention with a hidden dim of " + std::to_string(s));
   Value* parts[3];
   for (int64_t i = 0, at = 0; i < 3; at += sizes[i++]) parts[i] = n.slice(all, 2, at, at + sizes[i]);
   Value* before[2] = {};

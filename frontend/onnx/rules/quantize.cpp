@@ -80,7 +80,7 @@ Values rule_matmul_integer_to_float(Node& n) {
 // Bytes of `bits`-wide numbers, the first in the low bits, as one number per element along the last dim.
 static Value* unpacked(Node& n, Value* bytes, int bits) {
   DType t = bits == 4 ? DType::u4 : DType::u2;
-  if (bits == 8) return bytes;
+  if (bits == 8 || n.rank(bytes) < 1 || n.failed()) return bytes;
   std::vector<Value*> parts;
   BitShiftAttrs right;
   right.direction = "RIGHT";

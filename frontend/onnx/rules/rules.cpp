@@ -27,6 +27,8 @@ Value* int_vector(Node& n, Value* v) { return n.reshape(n.cast(v, DType::i64), {
 
 Value* along(Node& n, Value* v, int axis, int rank) {
   if (!v || n.rank(v) != 1) return v;
+  if (axis < 0 || axis >= rank) n.fail(invalid(n.describe() + " of a tensor of rank " + std::to_string(rank)));
+  if (n.failed()) return nullptr;
   std::vector<int64_t> dims(rank - axis, 1);
   dims[0] = -1;
   return rank - axis == 1 ? v : n.reshape(v, dims);

@@ -22,7 +22,7 @@ A attrs_of(Node& n, OpKind kind) {
 }
 // A one-dimensional or scalar operand as i64[n].
 Value* int_vector(Node& n, Value* v);
-// v along `axis` of a value of that rank, ones elsewhere (v has one dim, or none and stays as it is).
+// v along `axis` of a value of that rank, ones elsewhere (v has one dim, else it stays as it is).
 Value* along(Node& n, Value* v, int axis, int rank);
 
 // f32[n]
