@@ -34,11 +34,11 @@ Value* along(Node& n, Value* v, int axis, int rank) {
   return rank - axis == 1 ? v : n.reshape(v, dims);
 }
 
-Value* float_vector(Node& n, const std::vector<double>& values) {
+Value* float_vector(Node& n, const std::vector<double>& values, DType t) {
   int64_t count = static_cast<int64_t>(values.size());
-  std::vector<std::byte> bytes(values.size() * byte_size(DType::f32));
-  store_row_f64(DType::f32, values.data(), bytes.data(), count);
-  return n.constant(n.build.module().constants.add_bytes("", DType::f32, {count}, std::move(bytes)));
+  std::vector<std::byte> bytes(values.size() * byte_size(t));
+  store_row_f64(t, values.data(), bytes.data(), count);
+  return n.constant(n.build.module().constants.add_bytes("", t, {count}, std::move(bytes)));
 }
 
 }  // namespace weft

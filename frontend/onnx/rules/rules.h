@@ -25,8 +25,8 @@ Value* int_vector(Node& n, Value* v);
 // v along `axis` of a value of that rank, ones elsewhere (v has one dim, else it stays as it is).
 Value* along(Node& n, Value* v, int axis, int rank);
 
-// f32[n]
-Value* float_vector(Node& n, const std::vector<double>& values);
+// A constant of one dim, of a float type.
+Value* float_vector(Node& n, const std::vector<double>& values, DType t = DType::f32);
 // ONNX Runtime's fused ops: y through the function named by the attribute `activation`, if any (math.cpp).
 Value* activated(Node& n, Value* y);
 
