@@ -178,7 +178,7 @@ struct Contraction {
       s_base = at(s_block, mul(e.b.CreateUDiv(e.b.CreateSub(m, m0), e.i64(s.config.mr)), mul(k_count, e.i64(s.config.mr))));
     }
     Val c_tile = at(c_block, add(mul(e.b.CreateSub(m, m0), ldc), q0));
-    std::vector<Val> start = tile_start(c_tile, rows);
+    Val zero = llvm::Constant::getNullValue(vtype);
     auto* from = e.b.GetInsertBlock();
     auto* body = llvm::BasicBlock::Create(e.cx, "micro", e.fn);
     auto* exit = llvm::BasicBlock::Create(e.cx, "micro.exit", e.fn);
@@ -189,7 +189,7 @@ struct Contraction {
     std::vector<llvm::PHINode*> sum;
     for (int r = 0; r < rows * nv; ++r) {
       sum.push_back(e.b.CreatePHI(vtype, 2));
-      sum.back()->addIncoming(start[r], from);
+      sum.back()->addIncoming(zero, from);
     }
     std::vector<Val> v(nv), next;
     Val row = at(panel, mul(k, e.i64(s.config.nr)));
@@ -207,25 +207,23 @@ struct Contraction {
     e.b.SetInsertPoint(exit);
     for (size_t r = 0; r < next.size(); ++r) {
       auto* result = e.b.CreatePHI(vtype, 2);
-      result->addIncoming(start[r], from);
+      result->addIncoming(zero, from);
       result->addIncoming(next[r], body);
       next[r] = result;
     }
     for (int r = 0; r < rows; ++r) {
-      for (int j = 0; j < nv; ++j) e.b.CreateAlignedStore(next[r * nv + j], at(c_tile, e.i64(static_cast<int64_t>(j) * lanes)), align());
+      for (int j = 0; j < nv; ++j) leave(next[r * nv + j], at(c_tile, e.i64(static_cast<int64_t>(j) * lanes)));
       if (r + 1 < rows) c_tile = at(c_tile, ldc);
     }
   }
-  // Zeros, or what earlier blocks of K left in the C block.
-  std::vector<Val> tile_start(Val c, int rows) {
-    std::vector<Val> out;
-    for (int r = 0; r < rows; ++r) {
-      for (int j = 0; j < nv; ++j)
-        out.push_back(s.config.kc ? static_cast<Val>(e.b.CreateAlignedLoad(vtype, at(c, e.i64(static_cast<int64_t>(j) * lanes)), align()))
-                                  : llvm::Constant::getNullValue(vtype));
-      if (r + 1 < rows) c = at(c, ldc);
+  // A block's sums are added to those of earlier blocks of K, instead of being continued from them: rounding errors then
+  // grow with the length of a block and the number of blocks, not with their product.
+  void leave(Val sum, Val c) {
+    if (s.config.kc) {
+      Val earlier = e.b.CreateAlignedLoad(vtype, c, align());
+      sum = type->isFloatingPointTy() ? e.b.CreateFAdd(earlier, sum) : e.b.CreateAdd(earlier, sum);
     }
-    return out;
+    e.b.CreateAlignedStore(sum, c, align());
   }
   Val multiply_add(Val a, Val b, Val c) {
     if (type->isFloatingPointTy()) {
@@ -263,10 +261,10 @@ struct Contraction {
     Val base = add(mul(e.b.CreateUDiv(r, e.i64(mr)), mul(k_count, e.i64(mr))), e.b.CreateURem(r, e.i64(mr)));
     for (int i = 0; i < rows; ++i) {
       Val c = at(c_block, add(mul(add(r, i), ldc), q0));
-      std::vector<Val> start = tile_start(c, 1), slots;
+      std::vector<Val> slots;
       for (int j = 0; j < nv; ++j) {
         slots.push_back(e.alloca_at_entry(vtype, "tail"));
-        e.b.CreateStore(start[j], slots[j]);
+        e.b.CreateStore(llvm::Constant::getNullValue(vtype), slots[j]);
       }
       e.loop(e.i64(0), k_count, e.i64(1), "k", [&](Val k) {
         Val x = e.splat(e.b.CreateAlignedLoad(type, at(s_block, add(add(base, i), mul(k, e.i64(mr)))), align()), lanes);
@@ -275,7 +273,7 @@ struct Contraction {
           e.b.CreateStore(multiply_add(x, v, e.b.CreateLoad(vtype, slots[j])), slots[j]);
         }
       });
-      for (int j = 0; j < nv; ++j) e.b.CreateAlignedStore(e.b.CreateLoad(vtype, slots[j]), at(c, e.i64(static_cast<int64_t>(j) * lanes)), align());
+      for (int j = 0; j < nv; ++j) leave(e.b.CreateLoad(vtype, slots[j]), at(c, e.i64(static_cast<int64_t>(j) * lanes)));
     }
   }
 
