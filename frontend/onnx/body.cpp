@@ -44,7 +44,8 @@ Result<ImportedBody> import_body(Node& n, const pb::GraphProto& g, Scope& home, 
   std::vector<std::string> inputs = formal_inputs(g);
   if (inputs.size() != types.size())
     return invalid("a body of " + n.describe() + " takes " + std::to_string(inputs.size()) + " values, is given " + std::to_string(types.size()));
-  if (depth_of(n.scope) > s.options.limits.max_graph_depth) return resources("graphs are nested deeper than " + std::to_string(s.options.limits.max_graph_depth));
+  if (depth_of(n.scope) > s.options.limits.max_graph_depth)
+    return resources("graphs are nested deeper than " + std::to_string(s.options.limits.max_graph_depth));
   ImportedBody body;
   body.graph = std::make_unique<Graph>();
   body.graph->name = g.name();
@@ -168,7 +169,8 @@ Op* Node::build_bodies(OpKind kind, std::vector<Value*> operands, const std::vec
   return create(kind, std::move(operands), attrs.clone(), results, std::move(graphs));
 }
 
-std::vector<Value*> Node::with_bodies(OpKind kind, const std::vector<Value*>& operands, std::vector<Body> bodies, std::unique_ptr<Attrs> attrs, int results) {
+std::vector<Value*> Node::with_bodies(OpKind kind, const std::vector<Value*>& operands, std::vector<Body> bodies, std::unique_ptr<Attrs> attrs,
+                                      int results) {
   constexpr int kTries = 5;
   if (!attrs) attrs = op_def(kind).attrs();
   for (Body& b : bodies)

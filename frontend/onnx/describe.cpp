@@ -40,7 +40,10 @@ Result<OnnxFacts> describe_onnx_file(const std::string& path, const ImportLimits
 
 std::string onnx_version() { return WEFT_ONNX_VERSION; }
 
-std::string protobuf_version() { return std::to_string(GOOGLE_PROTOBUF_VERSION / 1000000) + "." + std::to_string(GOOGLE_PROTOBUF_VERSION / 1000 % 1000) + "." + std::to_string(GOOGLE_PROTOBUF_VERSION % 1000); }
+std::string protobuf_version() {
+  return std::to_string(GOOGLE_PROTOBUF_VERSION / 1000000) + "." + std::to_string(GOOGLE_PROTOBUF_VERSION / 1000 % 1000) + "." +
+         std::to_string(GOOGLE_PROTOBUF_VERSION % 1000);
+}
 
 int newest_opset() { return pb::OpSchemaRegistry::DomainToVersionRange::Instance().Map().at("").second; }
 

@@ -119,7 +119,8 @@ Result<std::shared_ptr<const MappedFile>> open_under_root(const std::string& roo
 Result<uint64_t> number_of(const ExternalEntry& e) {
   uint64_t v = 0;
   auto [end, ec] = std::from_chars(e.value.data(), e.value.data() + e.value.size(), v);
-  if (ec != std::errc() || end != e.value.data() + e.value.size() || e.value.empty()) return invalid("external data has " + e.key + " `" + e.value + "`");
+  if (ec != std::errc() || end != e.value.data() + e.value.size() || e.value.empty())
+    return invalid("external data has " + e.key + " `" + e.value + "`");
   return v;
 }
 
@@ -163,8 +164,8 @@ Result<ExternalRange> ExternalData::range(const std::vector<ExternalEntry>& entr
   if (length != bytes) return invalid("external data gives " + std::to_string(length) + " bytes, the tensor has " + std::to_string(bytes));
   TRY_ASSIGN(std::shared_ptr<const MappedFile> file, open(location));
   if (offset > file->size() || bytes > file->size() - offset)
-    return invalid("external data `" + location + "` has " + std::to_string(file->size()) + " bytes, the tensor lies at " + std::to_string(offset) + " with " +
-                   std::to_string(bytes) + " bytes");
+    return invalid("external data `" + location + "` has " + std::to_string(file->size()) + " bytes, the tensor lies at " + std::to_string(offset) +
+                   " with " + std::to_string(bytes) + " bytes");
   if (!checksum.empty()) {
     for (char& c : checksum) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     auto [it, first] = checked_.try_emplace(location);

@@ -129,7 +129,8 @@ Result<std::vector<Value*>> import_by_type(Node& n) {
     return r;
   }
   if (has_body()) return expand_function(n);
-  return unsupported("no definition of op " + (n.domain().empty() ? "" : n.domain() + "::") + n.type() + " (opset " + std::to_string(n.version) + ")");
+  return unsupported("no definition of op " + (n.domain().empty() ? "" : n.domain() + "::") + n.type() + " (opset " + std::to_string(n.version) +
+                     ")");
 }
 
 // The values of the node's inputs; a poisoned one makes the node poisoned.
@@ -177,7 +178,8 @@ Status import_node(ImportState& s, Scope& scope, const pb::NodeProto& proto, int
     return e;
   };
   if (--s.node_budget < 0)
-    return located(resources("the model's functions expand to too many nodes").with_hint("the limit grows with the number of nodes in the file"));
+    return located(
+        resources("the model's functions and loops expand to too many nodes").with_hint("the limit grows with the number of nodes in the file"));
   if (Status st = bind_inputs(n); !st.ok()) return located(std::move(st.error()));
   std::vector<Value*> results;
   auto refuse = [&](const Error& e) {

@@ -30,7 +30,8 @@ std::string folder_of(const std::string& path) {
 
 Status read_versions(const pb::ModelProto& model, Frame& frame) {
   if (model.ir_version() < kMinIr || model.ir_version() > kMaxIr) {
-    Error e = unsupported("ONNX IR version " + std::to_string(model.ir_version()) + "; versions " + std::to_string(kMinIr) + " to " + std::to_string(kMaxIr) + " are known");
+    Error e = unsupported("ONNX IR version " + std::to_string(model.ir_version()) + "; versions " + std::to_string(kMinIr) + " to " +
+                          std::to_string(kMaxIr) + " are known");
     return e;
   }
   for (const auto& o : model.opset_import()) {

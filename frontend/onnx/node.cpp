@@ -123,7 +123,8 @@ int Node::constant_attr(const char* name) {
   if (!sparse && !typed(name, AP::TENSOR)) return -1;
   const std::string& own = sparse ? a->sparse_tensor().values().name() : a->t().name();
   std::string entry = own.empty() ? label : own;
-  auto id = sparse ? pool_sparse(a->sparse_tensor(), state.source, state.module.constants, entry) : pool_tensor(a->t(), state.source, state.module.constants, entry);
+  auto id = sparse ? pool_sparse(a->sparse_tensor(), state.source, state.module.constants, entry)
+                   : pool_tensor(a->t(), state.source, state.module.constants, entry);
   if (id.ok()) return *id;
   fail(std::move(id.error()));
   return -1;

@@ -88,7 +88,8 @@ class Node {
   std::vector<int64_t> const_ints_of(const Value* v, const char* what);  // Error kUnsupported unless constant
 
   // --- building ---
-  Op* create(OpKind kind, std::vector<Value*> operands, std::unique_ptr<Attrs> attrs = nullptr, int results = 1, std::vector<std::unique_ptr<Graph>> graphs = {});
+  Op* create(OpKind kind, std::vector<Value*> operands, std::unique_ptr<Attrs> attrs = nullptr, int results = 1,
+             std::vector<std::unique_ptr<Graph>> graphs = {});
   Value* op(OpKind kind, std::vector<Value*> operands, std::unique_ptr<Attrs> attrs = nullptr);
   template <class A>
   Value* op(OpKind kind, std::vector<Value*> operands, A attrs) {
@@ -105,10 +106,11 @@ class Node {
     const char* attribute;
     std::vector<Type> inputs;
   };
-  // All results of the op whose bodies these are (as many as the bodies give, whatever the node names). What the bodies read of the surrounding graphs is appended to `operands`
-  // and to the inputs of each. Bodies are imported again until the types of their inputs are those that inference finds, so
-  // a rule inside sees only facts that hold in every iteration. Poisons the node when something inside was refused.
-  std::vector<Value*> with_bodies(OpKind kind, const std::vector<Value*>& operands, std::vector<Body> bodies, std::unique_ptr<Attrs> attrs, int results);
+  // All results of the op whose bodies these are (as many as the bodies give, whatever the node names). What the bodies read of the surrounding
+  // graphs is appended to `operands` and to the inputs of each. Bodies are imported again until the types of their inputs are those that inference
+  // finds, so a rule inside sees only facts that hold in every iteration. Poisons the node when something inside was refused.
+  std::vector<Value*> with_bodies(OpKind kind, const std::vector<Value*>& operands, std::vector<Body> bodies, std::unique_ptr<Attrs> attrs,
+                                  int results);
   // The outputs of a graph attribute without inputs, imported in place of the node. Poisons it as with_bodies does.
   std::vector<Value*> in_place(const char* name);
   int body_inputs(const char* name);   // initialisers do not count; Error when there is no such graph

@@ -55,8 +55,8 @@ std::vector<std::byte> typed_bytes(const TP& t, DType dtype) {
 }
 
 Error wrong_size(const TensorData& d, uint64_t have, uint64_t want) {
-  return invalid("a tensor of type " + std::string(dtype_name(d.dtype)) + "[" + shape_text(to_shape(d.dims)) + "] needs " + std::to_string(want) + " bytes, has " +
-                 std::to_string(have));
+  return invalid("a tensor of type " + std::string(dtype_name(d.dtype)) + "[" + shape_text(to_shape(d.dims)) + "] needs " + std::to_string(want) +
+                 " bytes, has " + std::to_string(have));
 }
 
 // Packed bytes of `n` elements become one per element; others stay.
@@ -79,7 +79,8 @@ Result<bool> find_cut(const TP& t, const TensorSource& source, CutPayload* cut) 
     if (found || !CutPayload::decode(f.length_delimited(), cut)) return invalid("a tensor has two payloads");
     found = true;
   }
-  if (found && (cut->offset > source.bytes.size() || cut->size > source.bytes.size() - cut->offset)) return invalid("a tensor's payload lies outside the file");
+  if (found && (cut->offset > source.bytes.size() || cut->size > source.bytes.size() - cut->offset))
+    return invalid("a tensor's payload lies outside the file");
   return found;
 }
 
@@ -187,7 +188,8 @@ Result<int> pool_sparse(const pb::SparseTensorProto& t, const TensorSource& sour
   int64_t nnz = values.numel(), rank = static_cast<int64_t>(dims.size());
   bool linear = indices.rank() == 1 && indices.numel() == nnz;
   bool coordinates = indices.rank() == 2 && indices.dims[0] == nnz && indices.dims[1] == rank;
-  if (indices.dtype != DType::i64 || values.rank() != 1 || (!linear && !coordinates)) return invalid("a sparse tensor's indices do not fit its values");
+  if (indices.dtype != DType::i64 || values.rank() != 1 || (!linear && !coordinates))
+    return invalid("a sparse tensor's indices do not fit its values");
   if (n > kMaxDenseBytes / std::max(1, byte_size(values.dtype))) return resources("a sparse tensor is too large when dense");
   TRY_ASSIGN(Tensor dense, Tensor::make(values.dtype, dims));
   std::vector<int64_t> at = load_all<int64_t>(indices);

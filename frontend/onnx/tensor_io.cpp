@@ -132,7 +132,8 @@ template <class Proto>
 Result<Proto> parse_file(const std::string& path) {
   TRY_ASSIGN(std::shared_ptr<const MappedFile> file, MappedFile::open(path));
   Proto p;
-  if (file->size() > INT32_MAX || !p.ParseFromArray(file->data(), static_cast<int>(file->size()))) return invalid("not a protobuf value file: " + path);
+  if (file->size() > INT32_MAX || !p.ParseFromArray(file->data(), static_cast<int>(file->size())))
+    return invalid("not a protobuf value file: " + path);
   return p;
 }
 

@@ -132,7 +132,8 @@ class Scanner {
     return {};
   }
   Status count_message(const Field& f) {
-    if (++messages > limits_.max_messages) return at(resources("the model holds more than " + std::to_string(limits_.max_messages) + " nodes, tensors and names"), f.begin);
+    if (++messages > limits_.max_messages)
+      return at(resources("the model holds more than " + std::to_string(limits_.max_messages) + " nodes, tensors and names"), f.begin);
     return {};
   }
 
@@ -140,7 +141,8 @@ class Scanner {
     if (f.wire == 2) TRY(count_message(f));
     Msg child = f.wire == 2 ? child_of(m, f.number) : Msg::other;
     if (child == Msg::other) return keep(f, out);
-    if (child == Msg::node && ++nodes > limits_.max_nodes) return at(resources("the model holds more than " + std::to_string(limits_.max_nodes) + " nodes"), f.begin);
+    if (child == Msg::node && ++nodes > limits_.max_nodes)
+      return at(resources("the model holds more than " + std::to_string(limits_.max_nodes) + " nodes"), f.begin);
     if (child == Msg::graph && ++depth > limits_.max_graph_depth)
       return at(resources("graphs are nested deeper than " + std::to_string(limits_.max_graph_depth)), f.begin);
     std::string body;

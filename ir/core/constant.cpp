@@ -82,7 +82,8 @@ int ConstantPool::add_bytes(std::string name, DType t, std::vector<int64_t> dims
   c.bytes = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
   return add(std::move(c));
 }
-int ConstantPool::add_file(std::string name, DType t, std::vector<int64_t> dims, std::shared_ptr<const MappedFile> file, uint64_t offset, uint64_t size) {
+int ConstantPool::add_file(std::string name, DType t, std::vector<int64_t> dims, std::shared_ptr<const MappedFile> file, uint64_t offset,
+                           uint64_t size) {
   Constant c = entry(std::move(name), t, std::move(dims), Constant::Source::file);
   CHECK(size == static_cast<uint64_t>(packed_bytes(t, c.numel())) && offset <= file->size() && size <= file->size() - offset);
   c.file = std::move(file);

@@ -127,7 +127,8 @@ struct Bindings {
   SymbolTable ranges;
 
   Error conflict(const ShapeSpec& spec, size_t k, const Dim& dim, const std::string& what) const {
-    Error e = usage("--shapes for input " + name_text(spec.input) + ", dim " + std::to_string(k) + ": the model has " + dim.to_string() + ", " + what);
+    Error e =
+        usage("--shapes for input " + name_text(spec.input) + ", dim " + std::to_string(k) + ": the model has " + dim.to_string() + ", " + what);
     return e.at_tensor(spec.input), e;
   }
 
@@ -141,7 +142,8 @@ struct Bindings {
     std::vector<std::string> symbols = dim.symbols();
     Dim rest;
     std::optional<Dim> c = symbols.size() == 1 ? dim.coefficient(symbols[0], &rest) : std::nullopt;
-    if (!c || !c->is_const() || c->value() <= 0 || !rest.is_const()) return conflict(spec, k, dim, "which --shapes cannot decide; give its symbols through other inputs");
+    if (!c || !c->is_const() || c->value() <= 0 || !rest.is_const())
+      return conflict(spec, k, dim, "which --shapes cannot decide; give its symbols through other inputs");
     auto [it, fresh] = ranges.emplace(symbols[0], SymbolInfo{});
     if (fresh)
       if (auto known = m.symbols.find(symbols[0]); known != m.symbols.end()) it->second = known->second;
@@ -151,7 +153,10 @@ struct Bindings {
     r.lo = std::max(r.lo, lo.value());
     r.hi = std::min(r.hi, hi.value());
     if (d.opt) r.opt = floordiv(Dim(d.opt) - rest, *c).value();
-    if (r.lo > r.hi) return conflict(spec, k, dim, "which cannot be " + (d.fixed() ? std::to_string(d.lo) : "in that range") + " as well as what else is said about " + symbols[0]);
+    if (r.lo > r.hi)
+      return conflict(
+          spec, k, dim,
+          "which cannot be " + (d.fixed() ? std::to_string(d.lo) : "in that range") + " as well as what else is said about " + symbols[0]);
     return {};
   }
 };
@@ -188,7 +193,8 @@ Status apply_shapes(Module& m, const std::vector<ShapeSpec>& specs) {
       t = Type::tensor(t.dtype, dims);
     }
     if (!t.is_tensor() || t.shape.size() != spec.dims.size()) {
-      Error e = usage("--shapes gives input " + name_text(spec.input) + " " + std::to_string(spec.dims.size()) + " dims; the model has " + t.to_string());
+      Error e =
+          usage("--shapes gives input " + name_text(spec.input) + " " + std::to_string(spec.dims.size()) + " dims; the model has " + t.to_string());
       return e.at_tensor(spec.input), e;
     }
     for (size_t k = 0; k < spec.dims.size(); ++k) TRY(b.one(spec, k, t.shape[k]));

@@ -56,7 +56,8 @@ std::vector<int64_t> broadcast_strides(const std::vector<int64_t>& dims, const s
 }
 Result<int> normalize_axis(int64_t axis, int rank) {
   int64_t a = axis < 0 ? axis + rank : axis;
-  if (a < 0 || a >= rank) return invalid("axis " + std::to_string(axis) + " is outside [-" + std::to_string(rank) + ", " + std::to_string(rank) + ")");
+  if (a < 0 || a >= rank)
+    return invalid("axis " + std::to_string(axis) + " is outside [-" + std::to_string(rank) + ", " + std::to_string(rank) + ")");
   return static_cast<int>(a);
 }
 Result<std::vector<int>> normalize_axes(std::vector<int64_t> axes, int rank, bool all_if_empty) {
@@ -167,7 +168,8 @@ Status infer_pointwise(Op& op, InferContext&) {
   // A body is as deep as it has inputs, and is walked recursively.
   constexpr int kMaxPointwiseOperands = 1024;
   if (op.num_operands() > kMaxPointwiseOperands)
-    return resources("an elementwise op of " + std::to_string(op.num_operands()) + " operands; the limit is " + std::to_string(kMaxPointwiseOperands));
+    return resources("an elementwise op of " + std::to_string(op.num_operands()) + " operands; the limit is " +
+                     std::to_string(kMaxPointwiseOperands));
   std::vector<const Shape*> shapes;
   bool ranked = true;
   for (int i = 0; i < op.num_operands(); ++i) {

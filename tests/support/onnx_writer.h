@@ -63,8 +63,12 @@ Message tensor(const std::string& name, int dtype, const std::vector<int64_t>& d
   for (int64_t d : dims) m.num(1, d);
   return m.num(2, dtype).text(8, name).text(9, std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)));
 }
-inline Message floats(const std::string& name, const std::vector<int64_t>& dims, const std::vector<float>& v) { return tensor(name, kFloat, dims, v); }
-inline Message ints(const std::string& name, const std::vector<int64_t>& dims, const std::vector<int64_t>& v) { return tensor(name, kInt64, dims, v); }
+inline Message floats(const std::string& name, const std::vector<int64_t>& dims, const std::vector<float>& v) {
+  return tensor(name, kFloat, dims, v);
+}
+inline Message ints(const std::string& name, const std::vector<int64_t>& dims, const std::vector<int64_t>& v) {
+  return tensor(name, kInt64, dims, v);
+}
 // Elements in a file beside the model.
 inline Message external(const std::string& name, int64_t elements, const std::string& location) {
   return Message().num(1, elements).num(2, kFloat).text(8, name).add(13, Message().text(1, "location").text(2, location)).num(14, 1);
@@ -82,8 +86,8 @@ inline Message ref_attr(const std::string& name, const std::string& of_function,
 }
 
 using Names = std::vector<std::string>;
-inline Message node(const std::string& type, const Names& in, const Names& out, const std::vector<Message>& attrs = {}, const std::string& domain = "",
-                    const std::string& name = "") {
+inline Message node(const std::string& type, const Names& in, const Names& out, const std::vector<Message>& attrs = {},
+                    const std::string& domain = "", const std::string& name = "") {
   Message m;
   for (const std::string& n : in) m.text(1, n);
   for (const std::string& n : out) m.text(2, n);
@@ -130,7 +134,8 @@ inline Message function(const FunctionParts& p) {
   for (const Message& a : p.defaults) m.add(11, a);
   return m;
 }
-inline Message model(const Message& graph, const std::vector<Message>& functions = {}, int ir = 8, const std::vector<Message>& opsets = {opset("", 17), opset("local", 1)}) {
+inline Message model(const Message& graph, const std::vector<Message>& functions = {}, int ir = 8,
+                     const std::vector<Message>& opsets = {opset("", 17), opset("local", 1)}) {
   Message m;
   m.num(1, ir).text(2, "test").add(7, graph);
   for (const Message& o : opsets) m.add(8, o);

@@ -23,7 +23,8 @@ const Op* find(const Graph& g, OpKind kind) {
 // y = If(sum(x) > 0): the condition is not known before the model runs.
 std::vector<Message> branches(const Message& yes, const Message& no) {
   return {node("Constant", {}, {"zero"}, {tensor_attr("value", floats("", {}, {0}))}), node("ReduceSum", {"x"}, {"s"}, {int_attr("keepdims", 0)}),
-          node("Greater", {"s", "zero"}, {"cond"}), node("Neg", {"x"}, {"minus"}), node("If", {"cond"}, {"y"}, {graph_attr("then_branch", yes), graph_attr("else_branch", no)})};
+          node("Greater", {"s", "zero"}, {"cond"}), node("Neg", {"x"}, {"minus"}),
+          node("If", {"cond"}, {"y"}, {graph_attr("then_branch", yes), graph_attr("else_branch", no)})};
 }
 
 }  // namespace
@@ -38,7 +39,8 @@ TEST(ImportFunctions, AttributesAndTheirDefaults) {
 
   Message fallback = scaled({float_attr("factor", 5)});
   EXPECT_EQ(run(*must_import(simple({node("Scaled", {"x"}, {"y"}, {}, "local")}, {}, {fallback})), {{1}}), std::vector<double>{5});
-  EXPECT_EQ(run(*must_import(simple({node("Scaled", {"x"}, {"y"}, {float_attr("factor", 2)}, "local")}, {}, {fallback})), {{1}}), std::vector<double>{2});
+  EXPECT_EQ(run(*must_import(simple({node("Scaled", {"x"}, {"y"}, {float_attr("factor", 2)}, "local")}, {}, {fallback})), {{1}}),
+            std::vector<double>{2});
   // An attribute that the function does not have; one too many inputs.
   EXPECT_EQ(import_error(simple({node("Scaled", {"x"}, {"y"}, {float_attr("other", 2)}, "local")}, {}, {fallback})).code, Code::kUnsupported);
   EXPECT_EQ(import_error(simple({node("Scaled", {"x", "x"}, {"y"}, {}, "local")}, {}, {fallback})).code, Code::kInvalidModel);
@@ -46,7 +48,8 @@ TEST(ImportFunctions, AttributesAndTheirDefaults) {
 }
 
 TEST(ImportFunctions, AttributesPassThroughCalls) {
-  Message outer = function({"Outer", {"a"}, {"b"}, {"k"}, {node("Scaled", {"a"}, {"t"}, {ref_attr("factor", "k", 1)}, "local"), node("Neg", {"t"}, {"b"})}});
+  Message outer =
+      function({"Outer", {"a"}, {"b"}, {"k"}, {node("Scaled", {"a"}, {"t"}, {ref_attr("factor", "k", 1)}, "local"), node("Neg", {"t"}, {"b"})}});
   auto module = must_import(simple({node("Outer", {"x"}, {"y"}, {float_attr("k", 4)}, "local")}, {}, {outer, scaled()}));
   ASSERT_TRUE(module);
   EXPECT_EQ(run(*module, {{1, 2}}), (std::vector<double>{-4, -8}));
@@ -77,7 +80,8 @@ TEST(ImportFunctions, ExpansionIsBounded) {
   std::vector<Message> functions;
   for (int k = 0; k < 40; ++k) {
     std::string next = "F" + std::to_string(k + 1);
-    functions.push_back(function({"F" + std::to_string(k), {"a"}, {"b"}, {}, {node(next, {"a"}, {"t"}, {}, "local"), node(next, {"t"}, {"b"}, {}, "local")}}));
+    functions.push_back(
+        function({"F" + std::to_string(k), {"a"}, {"b"}, {}, {node(next, {"a"}, {"t"}, {}, "local"), node(next, {"t"}, {"b"}, {}, "local")}}));
   }
   functions.push_back(function({"F40", {"a"}, {"b"}, {}, {node("Neg", {"a"}, {"b"})}}));
   EXPECT_EQ(import_error(simple({node("F0", {"x"}, {"y"}, {}, "local")}, {}, functions)).code, Code::kResources);
@@ -88,7 +92,8 @@ TEST(ImportFunctions, ExpansionIsBounded) {
 }
 
 TEST(ImportFunctions, SchemaBodiesKeepTheNodesName) {
-  auto module = must_import(model(graph({{node("MeanVarianceNormalization", {"x"}, {"y"}, {}, "", "mvn")}, {value_info("x", kFloat, {"1", "2", "3", "4"})},
+  auto module = must_import(model(graph({{node("MeanVarianceNormalization", {"x"}, {"y"}, {}, "", "mvn")},
+                                         {value_info("x", kFloat, {"1", "2", "3", "4"})},
                                          {value_info("y", kFloat, {})}})));
   ASSERT_TRUE(module);
   for (auto& op : module->main()->ops)
@@ -123,8 +128,9 @@ TEST(ImportBodies, NestedBodiesCaptureThroughEachOther) {
 TEST(ImportBodies, AKnownConditionTakesItsBranch) {
   // The other branch would not even be valid.
   Message good = body({node("Abs", {"x"}, {"out"})}, {"out"}), bad = body({node("Concat", {"x"}, {"out"}, {int_attr("axis", 7)})}, {"out"});
-  std::vector<Message> nodes = {node("Shape", {"x"}, {"shape"}), node("Size", {"shape"}, {"rank"}), node("Constant", {}, {"one"}, {int_attr("value_int", 1)}),
-                                node("Equal", {"rank", "one"}, {"cond"}), node("If", {"cond"}, {"y"}, {graph_attr("then_branch", good), graph_attr("else_branch", bad)})};
+  std::vector<Message> nodes = {node("Shape", {"x"}, {"shape"}), node("Size", {"shape"}, {"rank"}),
+                                node("Constant", {}, {"one"}, {int_attr("value_int", 1)}), node("Equal", {"rank", "one"}, {"cond"}),
+                                node("If", {"cond"}, {"y"}, {graph_attr("then_branch", good), graph_attr("else_branch", bad)})};
   auto module = must_import(simple(nodes));
   ASSERT_TRUE(module);
   EXPECT_FALSE(find(*module->main(), OpKind::if_else));
@@ -133,7 +139,8 @@ TEST(ImportBodies, AKnownConditionTakesItsBranch) {
 
 TEST(ImportBodies, CarriedValuesThatGrow) {
   Message step = graph({{node("Concat", {"v", "x"}, {"w"}, {int_attr("axis", 0)}), node("Identity", {"c"}, {"d"})},
-                        {value_info("i", kInt64, {}), value_info("c", kBool, {}), value_info("v", kFloat, {"1"})}, {value_info("d", kBool, {}), value_info("w", kFloat, {})}});
+                        {value_info("i", kInt64, {}), value_info("c", kBool, {}), value_info("v", kFloat, {"1"})},
+                        {value_info("d", kBool, {}), value_info("w", kFloat, {})}});
   auto module = must_import(simple({node("Loop", {"n3", "", "x"}, {"y"}, {graph_attr("body", step)})}, {ints("n3", {}, {3})}));
   ASSERT_TRUE(module);
   EXPECT_EQ(run(*module, {{4}}), (std::vector<double>{4, 4, 4, 4}));

@@ -16,8 +16,10 @@ namespace fs = std::filesystem;
 // A model with a bit of everything.
 Message rich_model() {
   Message branch = graph({{node("Mul", {"t", "w"}, {"o"})}, {}, {value_info("o", kFloat, {})}});
-  Message f = function({"Twice", {"a"}, {"b"}, {"k"}, {node("Constant", {}, {"f"}, {ref_attr("value_float", "k", 1)}), node("Mul", {"a", "f"}, {"b"})}});
-  std::vector<Message> nodes = {node("Twice", {"x"}, {"t"}, {float_attr("k", 2)}, "local"), node("ReduceMax", {"t"}, {"m"}, {int_attr("keepdims", 0)}), node("Cast", {"m"}, {"c"}, {int_attr("to", kBool)}),
+  Message f =
+      function({"Twice", {"a"}, {"b"}, {"k"}, {node("Constant", {}, {"f"}, {ref_attr("value_float", "k", 1)}), node("Mul", {"a", "f"}, {"b"})}});
+  std::vector<Message> nodes = {node("Twice", {"x"}, {"t"}, {float_attr("k", 2)}, "local"),
+                                node("ReduceMax", {"t"}, {"m"}, {int_attr("keepdims", 0)}), node("Cast", {"m"}, {"c"}, {int_attr("to", kBool)}),
                                 node("If", {"c"}, {"y"}, {graph_attr("then_branch", branch), graph_attr("else_branch", branch)})};
   return model(graph({nodes, {value_info("x", kFloat, {"n", "4"})}, {value_info("y", kFloat, {"n", "4"})}, {floats("w", {4}, {1, 2, 3, 4})}}), {f});
 }
@@ -26,7 +28,8 @@ Message nested(const std::string& type, int depth) {
   for (int k = 0; k < depth; ++k) {
     bool last = k == 0;
     if (type == "If") {
-      std::vector<Message> attrs = {graph_attr("then_branch", g), graph_attr("else_branch", graph({{node("Neg", {"x"}, {"o"})}, {}, {value_info("o", kFloat, {})}}))};
+      std::vector<Message> attrs = {graph_attr("then_branch", g),
+                                    graph_attr("else_branch", graph({{node("Neg", {"x"}, {"o"})}, {}, {value_info("o", kFloat, {})}}))};
       g = graph({{last ? node("Abs", {"x"}, {"o"}) : node("If", {"c"}, {"o"}, attrs)}, {}, {value_info("o", kFloat, {})}});
     } else {
       std::string v = "v" + std::to_string(k);
@@ -48,7 +51,8 @@ struct Folder {
   }
 };
 Message reads(const std::string& location, int64_t elements = 4) {
-  return model(graph({{node("Add", {"x", "w"}, {"y"})}, {value_info("x", kFloat, {"1"})}, {value_info("y", kFloat, {})}, {external("w", elements, location)}}));
+  return model(graph(
+      {{node("Add", {"x", "w"}, {"y"})}, {value_info("x", kFloat, {"1"})}, {value_info("y", kFloat, {})}, {external("w", elements, location)}}));
 }
 
 }  // namespace
@@ -75,12 +79,16 @@ TEST(ImportHostile, AnyByteChanged) {
 
 TEST(ImportHostile, NestingIsBounded) {
   auto deep = [](const Message& outermost) {
-    Message g = graph({{node("ReduceSum", {"x"}, {"s"}, {int_attr("keepdims", 0)}), node("Cast", {"s"}, {"c"}, {int_attr("to", kBool)}), outermost}, {value_info("x", kFloat, {"n"})},
-                       {value_info("y", kFloat, {})}, {ints("trips", {}, {2})}});
+    Message g = graph({{node("ReduceSum", {"x"}, {"s"}, {int_attr("keepdims", 0)}), node("Cast", {"s"}, {"c"}, {int_attr("to", kBool)}), outermost},
+                       {value_info("x", kFloat, {"n"})},
+                       {value_info("y", kFloat, {})},
+                       {ints("trips", {}, {2})}});
     return import_error(model(g)).code;
   };
   auto begin = std::chrono::steady_clock::now();
-  auto if_node = [](int depth) { return node("If", {"c"}, {"y"}, {graph_attr("then_branch", nested("If", depth)), graph_attr("else_branch", nested("If", 1))}); };
+  auto if_node = [](int depth) {
+    return node("If", {"c"}, {"y"}, {graph_attr("then_branch", nested("If", depth)), graph_attr("else_branch", nested("If", 1))});
+  };
   auto loop = [](int depth) { return node("Loop", {"trips", "", "x"}, {"y"}, {graph_attr("body", nested("Loop", depth))}); };
   EXPECT_EQ(deep(if_node(8)), Code::kOk);
   EXPECT_EQ(deep(if_node(100)), Code::kResources);
@@ -109,7 +117,8 @@ TEST(ImportHostile, CostsGrowWithTheFile) {
   auto begin = std::chrono::steady_clock::now();
   // Constants of one name, operands of one op, operands of an op that is refused, results.
   std::vector<Message> constants;
-  for (int k = 0; k < kMany; ++k) constants.push_back(node("Constant", {}, {"c" + std::to_string(k)}, {tensor_attr("value", floats("value", {1}, {static_cast<float>(k)}))}));
+  for (int k = 0; k < kMany; ++k)
+    constants.push_back(node("Constant", {}, {"c" + std::to_string(k)}, {tensor_attr("value", floats("value", {1}, {static_cast<float>(k)}))}));
   constants.push_back(node("Neg", {"x"}, {"y"}));
   EXPECT_EQ(import_error(simple(constants)).code, Code::kOk);
   Names many(kMany, "x");

@@ -14,7 +14,8 @@ Message with_inputs(const std::vector<Message>& inputs) {
 }  // namespace
 
 TEST(ImportModel, NamesProvenanceAndFacts) {
-  Message m = model(graph({{kNegate, node("Abs", {"y"}, {"z"})}, {value_info("x", kFloat, {"2"})}, {value_info("z", kFloat, {"2"}), value_info("y", kFloat, {"2"})}}));
+  Message m = model(graph(
+      {{kNegate, node("Abs", {"y"}, {"z"})}, {value_info("x", kFloat, {"2"})}, {value_info("z", kFloat, {"2"}), value_info("y", kFloat, {"2"})}}));
   m.add(14, Message().text(1, "character").text(2, "abc"));
   auto module = must_import(m);
   ASSERT_TRUE(module);
@@ -42,7 +43,8 @@ TEST(ImportModel, DimsWithoutNameAreDifferent) {
 }
 
 TEST(ImportModel, DimExpressionsNeedTheirSymbolsAmongTheInputs) {
-  auto module = must_import(with_inputs({value_info("x", kFloat, {"past + 1", "past", "other+1", "7 seas", "min"}), value_info("b", kFloat, {"other+1"})}));
+  auto module =
+      must_import(with_inputs({value_info("x", kFloat, {"past + 1", "past", "other+1", "7 seas", "min"}), value_info("b", kFloat, {"other+1"})}));
   ASSERT_TRUE(module);
   EXPECT_EQ(input_types(*module), "x:f32[past+1,past,other_1,d7_seas,min_3] b:f32[other_1]");
 }
@@ -63,8 +65,11 @@ TEST(ImportModel, ShapesBindSymbolsEverywhere) {
 
 TEST(ImportModel, AnInitialiserThatIsAnInputIsAConstant) {
   for (int ir : {3, 8}) {
-    Message m = model(graph({{node("Add", {"x", "w"}, {"y"})}, {value_info("x", kFloat, {"2"}), value_info("w", kFloat, {"2"})}, {value_info("y", kFloat, {"2"})},
-                             {floats("w", {2}, {10, 20})}}), {}, ir);
+    Message m = model(graph({{node("Add", {"x", "w"}, {"y"})},
+                             {value_info("x", kFloat, {"2"}), value_info("w", kFloat, {"2"})},
+                             {value_info("y", kFloat, {"2"})},
+                             {floats("w", {2}, {10, 20})}}),
+                      {}, ir);
     auto module = must_import(m);
     ASSERT_TRUE(module);
     EXPECT_EQ(input_types(*module), "x:f32[2]");
@@ -92,11 +97,13 @@ TEST(ImportModel, NodesMayStandInAnyOrder) {
   auto module = must_import(simple({node("Abs", {"a"}, {"y"}), node("Neg", {"x"}, {"a"})}));
   ASSERT_TRUE(module);
   EXPECT_EQ(run(*module, {{-3, 4}}), (std::vector<double>{3, 4}));
-  EXPECT_EQ(import_error(simple({node("Add", {"x", "b"}, {"a"}), node("Neg", {"a"}, {"b"}), node("Neg", {"b"}, {"y"})})).message, "the graph has a cycle");
+  EXPECT_EQ(import_error(simple({node("Add", {"x", "b"}, {"a"}), node("Neg", {"a"}, {"b"}), node("Neg", {"b"}, {"y"})})).message,
+            "the graph has a cycle");
 }
 
 TEST(ImportModel, NamesAreDefinedOnce) {
-  for (const Message& m : {simple({kNegate, kNegate}), simple({node("Neg", {"x"}, {"x"})}), simple({node("Add", {"x", "w"}, {"y"})}, {floats("w", {1}, {1}), floats("w", {1}, {1})}),
+  for (const Message& m : {simple({kNegate, kNegate}), simple({node("Neg", {"x"}, {"x"})}),
+                           simple({node("Add", {"x", "w"}, {"y"})}, {floats("w", {1}, {1}), floats("w", {1}, {1})}),
                            with_inputs({value_info("x", kFloat, {}), value_info("x", kFloat, {})}),
                            model(graph({{kNegate}, {value_info("x", kFloat, {})}, {value_info("y", kFloat, {}), value_info("y", kFloat, {})}}))})
     EXPECT_EQ(import_error(m).code, Code::kInvalidModel);
