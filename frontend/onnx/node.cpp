@@ -192,7 +192,9 @@ std::unique_ptr<Attrs> Node::attrs_for(OpKind kind) {
 }
 
 Status Node::all_read() const {
+  std::set<std::string_view> seen;
   for (const AP& a : proto.attribute()) {
+    if (!seen.insert(a.name()).second) return invalid(describe() + " has two attributes `" + a.name() + "`");
     if (read_.count(a.name())) continue;
     if (!a.ref_attr_name().empty() && !scope.frame->attributes.count(a.ref_attr_name())) continue;  // absent
     return unsupported("attribute `" + a.name() + "` of " + describe() + " (opset " + std::to_string(version) + ")");

@@ -108,6 +108,7 @@ TEST(ImportModel, NamesAreDefinedOnce) {
                            model(graph({{kNegate}, {value_info("x", kFloat, {})}, {value_info("y", kFloat, {}), value_info("y", kFloat, {})}}))})
     EXPECT_EQ(import_error(m).code, Code::kInvalidModel);
   EXPECT_EQ(import_error(simple({node("Neg", {"nowhere"}, {"y"})})).tensor, "nowhere");
+  EXPECT_EQ(import_error(simple({node("LeakyRelu", {"x"}, {"y"}, {float_attr("alpha", 1), float_attr("alpha", 2)})})).code, Code::kInvalidModel);
 }
 
 TEST(ImportModel, Versions) {
