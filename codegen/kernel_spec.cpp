@@ -66,8 +66,11 @@ static std::string spec_text(const KernelSpec& s, bool names) {
   }
   const SpecConfig& c = s.config;
   t += "tasks " + s.tasks.to_string() + "\n";
-  t += "config " + c.name + (c.vec_axis.empty() ? "" : " vec " + c.vec_axis) + (c.swap ? " swap" : "") + (c.lines ? " lines" : "") + " mr=" + std::to_string(c.mr) + " nr=" + std::to_string(c.nr) + " mc=" + std::to_string(c.mc) + " nc=" + std::to_string(c.nc) + " kc=" + std::to_string(c.kc) +
-       " unroll=" + std::to_string(c.unroll) + " task_axes=" + std::to_string(c.task_axes) + " task_block=" + std::to_string(c.task_block) + "\n";
+  t += "config " + c.name + (c.vec_axis.empty() ? "" : " vec " + c.vec_axis) + (c.swap ? " swap" : "") + (c.lines ? " lines" : "");
+  auto number = [&](const char* name, int64_t v) { t += std::string(" ") + name + "=" + std::to_string(v); };
+  number("mr", c.mr), number("nr", c.nr), number("mc", c.mc), number("nc", c.nc), number("kc", c.kc);
+  number("unroll", c.unroll), number("task_axes", c.task_axes), number("task_block", c.task_block);
+  t += "\n";
   if (names)
     for (const std::string& r : s.runners_up) t += "// " + r + "\n";
   return t;

@@ -122,6 +122,10 @@ static Result<std::vector<HostValue>> eval_dropout(EvalCall& call) {
   return std::vector<HostValue>{std::move(y), std::move(mask)};
 }
 
+bool drops_nothing(const Op& op) {
+  if (!op.operand(2) || const_ints(op.operand(2)) == std::vector<int64_t>{0}) return true;
+  return op.operand(1) && const_floats(op.operand(1)) == std::vector<double>{0};
+}
 OpDef def_dropout() {
   OpDef d = random_op<DropoutAttrs>("Dropout", 1, infer_dropout, eval_dropout);
   d.max_operands = 3;

@@ -2,7 +2,7 @@
 // the same in every run. ONNX lets a runtime choose where no seed is given; the importer gives such nodes different ones.
 #pragma once
 
-#include "ir/core/attrs.h"
+#include "ir/core/op_def.h"
 
 namespace weft {
 
@@ -63,5 +63,7 @@ struct DropoutAttrs : AttrsOf<DropoutAttrs> {
   int64_t seed = 0;
   void fields(FieldVisitor& v) { v.field("seed", seed); }
 };
+// Whether a dropout is known to be the identity: in inference, or with a ratio of 0.
+bool drops_nothing(const Op& dropout);
 
 }  // namespace weft

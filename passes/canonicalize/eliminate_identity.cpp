@@ -4,15 +4,11 @@
 
 #include "ir/ops/move.h"
 #include "ir/ops/pointwise.h"
+#include "ir/ops/random.h"
 #include "ir/ops/reduce.h"
 #include "passes/rewrite/rewrite.h"
 
 namespace weft {
-
-static bool drops_nothing(const Op& op) {
-  auto is_off = [](const Value* training) { return !training || is_uniform(training, 0); };
-  return is_off(op.operand(2)) || is_uniform(op.operand(1), 0);
-}
 
 static bool keeps_order(const Op& op) {
   auto perm = transpose_perm(op);

@@ -17,12 +17,13 @@ std::vector<char> read_bytes(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-// The largest convolution weight, which the importer leaves in the file.
+// The largest weight of a 3x3 convolution, which the importer leaves in the file. (Two channels of the last, 1x1, one are
+// two classes among a thousand that all but never occur.)
 const Constant* largest_filter(const Module& m) {
   const Constant* best = nullptr;
   for (int i = 0; i < m.constants.size(); ++i) {
     const Constant& c = m.constants[i];
-    if (c.dims.size() == 4 && c.source == Constant::Source::file && (!best || c.size > best->size)) best = &c;
+    if (c.dims.size() == 4 && c.dims[2] == 3 && c.source == Constant::Source::file && (!best || c.size > best->size)) best = &c;
   }
   return best;
 }

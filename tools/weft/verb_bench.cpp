@@ -245,7 +245,8 @@ std::string report_text(const Runner& r, const BenchArgs& a, const Timing& t) {
   if (r.exe) text += " (" + std::to_string(r.stats.kernels_compiled) + " kernels compiled, " + std::to_string(r.stats.kernels_cached) + " from the cache)";
   text += "\nruns         " + std::to_string(t.ms.size()) + " in " + ms_text(t.wall_s * 1e3) + " ms, after " + std::to_string(std::max<int64_t>(a.warmup, 1)) + " to warm up\n";
   text += "throughput   " + ms_text(static_cast<double>(t.ms.size()) / t.wall_s) + " runs/s\n";
-  text += "latency, ms  min " + ms_text(t.ms.front()) + "  mean " + ms_text(t.mean) + "  median " + ms_text(t.median()) + "  p90 " + ms_text(t.percentile(0.9)) + "  p99 " + ms_text(t.percentile(0.99)) + "  max " + ms_text(t.ms.back()) + "\n";
+  text += "latency, ms  min " + ms_text(t.ms.front()) + "  mean " + ms_text(t.mean) + "  median " + ms_text(t.median()) + "  p90 " +
+          ms_text(t.percentile(0.9)) + "  p99 " + ms_text(t.percentile(0.99)) + "  max " + ms_text(t.ms.back()) + "\n";
   if (t.deviation > 0.1 * t.mean) text += "             times vary (standard deviation " + percent(t.deviation / t.mean) + " of the mean): trust the median, and close what else runs\n";
   return text;
 }

@@ -182,7 +182,8 @@ Status verify_paths(Cli& cli, const VerifyArgs& a) {
   } else {
     std::string text = cases_text(cases, results, a.all);
     if (cases.size() > 20) text += reasons_text(results, CaseStatus::unsupported) + reasons_text(results, CaseStatus::skipped);
-    print(text + std::to_string(count[CaseStatus::passed]) + " passed, " + std::to_string(count[CaseStatus::failed]) + " failed, " + std::to_string(count[CaseStatus::unsupported]) + " unsupported, " + std::to_string(count[CaseStatus::skipped]) + " skipped\n");
+    print(text + std::to_string(count[CaseStatus::passed]) + " passed, " + std::to_string(count[CaseStatus::failed]) + " failed, " +
+          std::to_string(count[CaseStatus::unsupported]) + " unsupported, " + std::to_string(count[CaseStatus::skipped]) + " skipped\n");
   }
   if (cli.cancel) return error(Code::kCancelled, std::to_string(count[CaseStatus::cancelled]) + " of " + std::to_string(cases.size()) + " cases were not run");
   if (count[CaseStatus::failed]) return error(Code::kCheckFailed, std::to_string(count[CaseStatus::failed]) + " of " + std::to_string(cases.size()) + " cases failed");
