@@ -105,7 +105,8 @@ void write_replay(const char*) {
   if (!replay.input) return;
   const Module* m = std::exchange(replay.input, nullptr);  // a crash while printing ends here
   std::error_code ec;
-  std::filesystem::path folder = std::filesystem::temp_directory_path(ec) / ("weft-crash-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()));
+  std::filesystem::path folder = std::filesystem::temp_directory_path(ec) /
+                                 ("weft-crash-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()));
   if (!std::filesystem::create_directories(folder, ec)) return;
   std::string path = (folder / "module.wir").string();
   if (!save_module(*m, path).ok()) return;
@@ -200,7 +201,8 @@ class Pipeline {
     double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
     Census now = take_census(m_);
     if (changed) check(pass, old, now);
-    if (o_.check_changed && changed != (text_hash(m_) != before)) broken(pass, changed ? "says that it changed the module, and did not" : "changed the module and does not say so");
+    if (o_.check_changed && changed != (text_hash(m_) != before))
+      broken(pass, changed ? "says that it changed the module, and did not" : "changed the module and does not say so");
     if (runs_) runs_->push_back({pass.name, changed, ms, old.ops, now.ops});
     return changed;
   }
@@ -212,7 +214,9 @@ class Pipeline {
     if (!s.ok()) broken(pass, s.error().to_string());
     if (old.without_origin == 0 && now.without_origin > 0) broken(pass, "left ops without the names of the ONNX nodes that they came from");
   }
-  [[noreturn]] void broken(const PassInfo& pass, const std::string& what) { check_failed(__FILE__, __LINE__, ("pass " + pass.name + ": " + what).c_str()); }
+  [[noreturn]] void broken(const PassInfo& pass, const std::string& what) {
+    check_failed(__FILE__, __LINE__, ("pass " + pass.name + ": " + what).c_str());
+  }
 
   Status dump(const std::string& name) {
     char number[16];

@@ -50,7 +50,9 @@ static bool transpose_as_reshape(Op& op) {
 // op(transpose(x), uniform…) with a single user that is a transpose again.
 static bool lift_transpose(Op& op) {
   Op* inner = nullptr;
-  if (op_def(op).family != Family::pointwise || op.num_results() != 1 || !has_one_use(op.result()) || op.result()->uses[0].op->kind != OpKind::transpose) return false;
+  if (op_def(op).family != Family::pointwise || op.num_results() != 1 || !has_one_use(op.result()) ||
+      op.result()->uses[0].op->kind != OpKind::transpose)
+    return false;
   int at = -1;
   for (int i = 0; i < op.num_operands(); ++i) {
     Value* v = op.operands[i];

@@ -24,7 +24,8 @@ static bool simplify_mul(Op& op) {
   auto n = with_number(op);
   if (!n) return false;
   if (n->number == 1) return replace_op(op, n->other);
-  return n->number == -1 && !is_unsigned_int(n->other->type.dtype) && same_type(n->other->type, op.result()->type) && become(op, OpKind::neg, {n->other});
+  return n->number == -1 && !is_unsigned_int(n->other->type.dtype) && same_type(n->other->type, op.result()->type) &&
+         become(op, OpKind::neg, {n->other});
 }
 static bool simplify_add(Op& op) {
   auto n = with_number(op);
@@ -43,7 +44,8 @@ static bool simplify_div(Op& op) {
   DType t = op.result()->type.dtype;
   auto d = uniform_value(op.operands[1]);
   if (d && *d == 1) return replace_op(op, op.operands[0]);
-  if (is_float(t) && is_uniform(op.operands[0], 1) && same_type(op.operands[1]->type, op.result()->type)) return become(op, OpKind::reciprocal, {op.operands[1]});
+  if (is_float(t) && is_uniform(op.operands[0], 1) && same_type(op.operands[1]->type, op.result()->type))
+    return become(op, OpKind::reciprocal, {op.operands[1]});
   if (!d || !is_exact_float(t) || !is_power_of_two(*d)) return false;
   Builder b = build_before(op);
   return become(op, OpKind::mul, {op.operands[0], b.splat(t, constant_of(op.operands[1])->dims, 1 / *d)});
@@ -64,7 +66,8 @@ static bool simplify_pow(Op& op) {
 // relu: max(x, 0) and clip(x, 0, none).
 static bool simplify_max(Op& op) {
   auto n = op.num_operands() == 2 ? with_number(op) : std::nullopt;
-  return n && n->number == 0 && is_float(n->other->type.dtype) && same_type(n->other->type, op.result()->type) && become(op, OpKind::relu, {n->other});
+  return n && n->number == 0 && is_float(n->other->type.dtype) && same_type(n->other->type, op.result()->type) &&
+         become(op, OpKind::relu, {n->other});
 }
 static bool simplify_clip(Op& op) {
   return is_uniform(op.operand(1), 0) && !op.operand(2) && is_float(op.operands[0]->type.dtype) && become(op, OpKind::relu, {op.operands[0]});

@@ -24,7 +24,9 @@ static size_t merge_key(const Op& op) {
 }
 
 static bool same_computation(const Op& a, const Op& b) {
-  if (a.kind != b.kind || a.num_results() != b.num_results() || ordered_operands(a) != ordered_operands(b) || !attrs_equal(*a.attrs, *b.attrs)) return false;
+  if (a.kind != b.kind || a.num_results() != b.num_results() || ordered_operands(a) != ordered_operands(b) ||
+      !attrs_equal(*a.attrs, *b.attrs))
+    return false;
   for (int i = 0; i < a.num_results(); ++i) {
     const Value &x = *a.result(i), &y = *b.result(i);
     if (!(x.type == y.type) || !(x.sharding == y.sharding) || x.place != y.place) return false;

@@ -22,7 +22,9 @@ static bool only_repeats(const Op& op) {
 static bool may_lift(const Op& op) {
   const OpDef& def = op_def(op);
   if (op.operands.empty() || !op.graphs.empty() || has_trait(op, kNondeterministic) || has_trait(op, kHostOnly)) return false;
-  if (def.family == Family::collective || def.family == Family::quantize || def.family == Family::sequence || def.family == Family::random) return false;
+  if (def.family == Family::collective || def.family == Family::quantize || def.family == Family::sequence ||
+      def.family == Family::random)
+    return false;
   for (auto& r : op.results)
     if (!r->type.is_ranked() || !is_static(r->type.shape) || known_of(r.get())) return false;
   return true;
