@@ -84,15 +84,17 @@ Status check_input(const Value& in, const HostValue& v, SymbolValues& symbols) {
 
 }  // namespace
 
-Result<std::vector<HostValue>> evaluate_values(const Module& m, std::vector<HostValue> inputs) {
+Result<std::vector<HostValue>> evaluate_values(const Module& m, std::vector<HostValue> inputs, const std::atomic<bool>* cancel) {
   const Graph& g = *m.main();
   if (inputs.size() != g.inputs.size()) return usage("the model has " + std::to_string(g.inputs.size()) + " inputs, " + std::to_string(inputs.size()) + " are given");
   SymbolValues symbols;
   for (size_t i = 0; i < inputs.size(); ++i) TRY(check_input(*g.inputs[i], inputs[i], symbols));
-  return evaluate(g, std::move(inputs));
+  EvalOptions options;
+  options.cancel = cancel;
+  return evaluate(g, std::move(inputs), options);
 }
 
-Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTensors& inputs) {
+Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTensors& inputs, const std::atomic<bool>* cancel) {
   const Graph& g = *m.main();
   std::vector<HostValue> values;
   for (auto& in : g.inputs) {
@@ -103,7 +105,7 @@ Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTenso
   }
   for (const api::NamedTensor& t : inputs)
     if (std::none_of(g.inputs.begin(), g.inputs.end(), [&](auto& in) { return in->name == t.name; })) return input_error(t.name, "is not one of the model");
-  TRY_ASSIGN(std::vector<HostValue> results, evaluate_values(m, std::move(values)));
+  TRY_ASSIGN(std::vector<HostValue> results, evaluate_values(m, std::move(values), cancel));
   api::NamedTensors out;
   std::vector<api::PortInfo> ports = describe_outputs(m);
   for (size_t i = 0; i < results.size(); ++i) {

@@ -16,8 +16,9 @@ Result<std::vector<api::PortInfo>> describe_inputs(const Module& m);
 std::vector<api::PortInfo> describe_outputs(const Module& m);  // those that are no ranked tensors have no dims
 
 // All outputs, in order; inputs in order, of any type. Errors of tensors that do not fit are kUsage, as of Context::run.
-Result<std::vector<HostValue>> evaluate_values(const Module& m, std::vector<HostValue> inputs);
+// kCancelled between two ops once `cancel` is set.
+Result<std::vector<HostValue>> evaluate_values(const Module& m, std::vector<HostValue> inputs, const std::atomic<bool>* cancel = nullptr);
 // The same by name.
-Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTensors& inputs);
+Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTensors& inputs, const std::atomic<bool>* cancel = nullptr);
 
 }  // namespace weft

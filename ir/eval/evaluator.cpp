@@ -109,6 +109,7 @@ Result<std::vector<HostValue>> evaluate(const Graph& g, std::vector<HostValue> i
   for (size_t i = 0; i < inputs.size(); ++i) define(slots, g.inputs[i].get(), std::move(inputs[i]));
   inputs.clear();
   for (const auto& op : g.ops) {
+    if (options.cancel && options.cancel->load(std::memory_order_relaxed)) return error(Code::kCancelled, "the evaluation was cancelled");
     std::vector<const HostValue*> in;
     for (const Value* v : op->operands) in.push_back(v ? &slots.at(v).value : nullptr);
     TRY_ASSIGN(std::vector<HostValue> results, run_op(*op, in, options));

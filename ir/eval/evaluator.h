@@ -2,6 +2,8 @@
 // backend.
 #pragma once
 
+#include <atomic>
+
 #include "ir/eval/host_value.h"
 
 namespace weft {
@@ -10,6 +12,7 @@ struct EvalOptions {
   // Called after each op with its results; for bisecting and NaN search.
   void (*observe)(const Op&, const std::vector<HostValue>&, void*) = nullptr;
   void* observe_state = nullptr;
+  const std::atomic<bool>* cancel = nullptr;  // looked at before each op: Error kCancelled
 };
 
 // inputs: one per graph input, in order. Values are freed after their last use.

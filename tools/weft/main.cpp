@@ -11,10 +11,12 @@
 namespace {
 
 std::atomic<bool>* cancel_flag = nullptr;
+pid_t main_process = 0;  // verify's children get the same signal, and say nothing
 
 // The first interrupt cancels, the second ends the process.
 void on_interrupt(int) {
   if (cancel_flag->exchange(true)) _exit(130);
+  if (getpid() != main_process) return;
   constexpr char kText[] = "\ncancelling; interrupt again to stop at once\n";
   (void)!write(STDERR_FILENO, kText, sizeof kText - 1);
 }
@@ -56,6 +58,7 @@ int main(int argc, char** argv) {
   if (argc == 2 && std::strcmp(argv[1], "--version") == 0) return std::printf("weft %s\n", weft::api::version()) < 0;
   weft::cli::Cli cli;
   cancel_flag = &cli.cancel;
+  main_process = getpid();
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
   int code = run(cli, argc, argv);

@@ -41,7 +41,7 @@ Result<Runner> make_runner(Cli& cli, const std::string& path) {
 
 Result<api::NamedTensors> Runner::run(const api::NamedTensors& in, const api::RunOptions& options) {
   if (context) return context->run(in, {}, options);
-  return evaluate_module(*module, in);
+  return evaluate_module(*module, in, options.cancel);
 }
 
 }  // namespace weft::cli

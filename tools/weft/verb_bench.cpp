@@ -48,7 +48,7 @@ class Worker {
   }
   Status run(const api::RunOptions& options) {
     if (context_) return context_->run(tensors_, outputs_, options);
-    TRY(evaluate_module(*runner_.module, inputs_.tensors));
+    TRY(evaluate_module(*runner_.module, inputs_.tensors, options.cancel));
     return {};
   }
   const api::Context& context() const { return *context_; }

@@ -111,7 +111,7 @@ class CaseRunner {
   }
 
   Result<std::vector<HostValue>> compute(std::vector<HostValue> in) {
-    if (!context_) return evaluate_values(compilation_.module(), std::move(in));
+    if (!context_) return evaluate_values(compilation_.module(), std::move(in), options_.compile.cancel);
     api::NamedTensors tensors;
     for (size_t i = 0; i < in.size(); ++i) {
       TRY_ASSIGN(api::Tensor t, from_host_value(in[i]));
@@ -140,7 +140,7 @@ class CaseRunner {
     if (!in.ok()) return skip(in.error().message + (in.error().hint.empty() ? "" : "; " + in.error().hint));
     std::unique_ptr<Module> module = compilation_.module().clone();
     TRY(compile());
-    auto want = evaluate_module(*module, in->tensors);
+    auto want = evaluate_module(*module, in->tensors, options_.compile.cancel);
     // Only a user knows which values make sense; random ones may be indices out of range.
     if (!want.ok() && want.error().code == Code::kInvalidModel) return skip("the generated inputs are no valid ones: " + want.error().message + "; give others with --shapes, --range or --input");
     if (!want.ok() && want.error().code == Code::kUnsupported) return skip("the evaluator: " + want.error().message);
