@@ -4,6 +4,7 @@
 
 #include "codegen/lower/control.h"
 #include "codegen/lower/expand.h"
+#include "codegen/lower/free_dynamic.h"
 #include "codegen/lower/lowering.h"
 #include "codegen/lower/ports.h"
 #include "ir/base/check.h"
@@ -393,6 +394,7 @@ Result<Lowered> lower_module(Module& m, const Target& target) {
     return e;
   }
   p.symbols = m.symbols;
+  free_dynamic(p);
   place_arena(p);
   return std::move(l.out);
 }

@@ -169,6 +169,17 @@ TEST(BackendMove, ShapesGivenAtRunTime) {
   g.check({g.op(OpKind::relu, {r}), g.op(OpKind::neg, {e}), c, g.op(OpKind::relu, {s}), g.op(OpKind::neg, {a}), f});
 }
 
+TEST(BackendMove, AxesGivenAtRunTime) {
+  TestGraph g;
+  Value* x = g.input(DType::f32, {4, 1, 6, 1});
+  Value* q = g.op(OpKind::squeeze, {x, g.input(ints_of({-1, 1}))});
+  Value* u = g.op(OpKind::unsqueeze, {g.input(DType::f32, {4, 6}), g.input(ints_of({3, 0, -1}))});
+  Value* s = g.op(OpKind::slice, {x, g.input(ints_of({5, 1})), g.input(ints_of({-100, 3})), g.input(ints_of({2, 0})), g.input(ints_of({-2, 1}))});
+  Value* p = g.op(OpKind::pad, {x, g.input(ints_of({1, 2, 0, 3})), nullptr, g.input(ints_of({2, -4}))}, pad_mode("constant"));
+  Value* r = g.op(OpKind::pad, {x, g.input(ints_of({2, 0, 3, 0, 1, 0, 5, 0}))}, pad_mode("reflect"));
+  g.check({g.op(OpKind::neg, {q}), g.op(OpKind::neg, {u}), g.op(OpKind::neg, {s}), p, r});
+}
+
 TEST(BackendMove, AReshapeThatDoesNotFitIsAnError) {
   TestGraph g;
   Error e = g.failure({g.op(OpKind::reshape, {g.input(DType::f32, {4, 6}), g.input(ints_of({5, 5}))})});

@@ -33,6 +33,20 @@ TEST(BackendReduce, AlongAnyAxes) {
       }
 }
 
+TEST(BackendReduce, AxesGivenAtRunTime) {
+  for (std::vector<int64_t> axes : {std::vector<int64_t>{1}, {-1, 0}, {0, 1, 2}, {}})
+    for (bool keep : {true, false}) {
+      TestGraph g;
+      ReduceAttrs a;
+      a.keepdims = keep;
+      Value *x = g.input(DType::f32, {3, 5, 7}), *given = g.input(axes_of(axes));
+      Value* sum = g.op(OpKind::reduce_sum, {x, given}, a);
+      g.check({sum, g.op(OpKind::reduce_log_sum_exp, {x, given}, a), g.op(OpKind::reduce_mean, {x, given}, a), g.op(OpKind::neg, {sum})}, Bound::range(8));
+    }
+  TestGraph g;
+  g.check({g.op(OpKind::cum_sum, {g.input(DType::f32, {3, 5}), g.input(tensor_of_values<int64_t>(DType::i64, {}, {-2}))}, CumulativeAttrs{})}, Bound::ulps(1));
+}
+
 TEST(BackendReduce, TypesAndExtremes) {
   for (DType t : {DType::f16, DType::bf16, DType::f64, DType::i32, DType::i64, DType::u8, DType::i8, DType::u64}) {
     TestGraph g;
