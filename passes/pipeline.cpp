@@ -28,12 +28,20 @@ std::vector<Stage> pipeline_of(int opt_level) {
   std::vector<Stage> out;
   // Everything later looks at single uses, equal operands and canonical forms.
   out.push_back(cleanup(rounds));
+  if (opt_level >= 2) {
+    // From simple ops to the ones they spell, before anything takes their parts elsewhere.
+    out.push_back({{"raise-norm", "raise-gelu", "raise-activations", "raise-softmax", "eliminate-dead"}, 3});
+    // Transposes and scales are part of the products in which attention is looked for.
+    out.push_back({{"fold-contract"}, 3});
+    out.push_back({{"raise-attention", "canonicalize-views", "canonicalize-transposes", "raise-grouped-heads"}, 2});
+  }
   // What targets have no kernels for; before fusion, which makes kernels of the parts.
   out.push_back({{"expand"}, 1});
   out.push_back(cleanup(rounds));
   if (opt_level >= 2) {
-    // Scales become part of weights before the weights' work moves away.
+    // Scales become part of weights before the weights' work moves away; siblings are alike once biases are folded.
     out.push_back({{"fold-scale", "fold-contract"}, 4});
+    out.push_back({{"merge-siblings"}, 1});
     out.push_back(cleanup(2));
   }
   // After all that makes work on constants, before fusion, which would take it into kernels.
@@ -41,6 +49,8 @@ std::vector<Stage> pipeline_of(int opt_level) {
   // Last: what lies inside a region is out of reach for rewrites.
   out.push_back({{"explicit-padding", "eliminate-common"}, 1});
   out.push_back({{"fuse"}, 1});
+  // Kernels are known now, and nothing looks at neighbours any more.
+  if (opt_level >= 2) out.push_back({{"order-memory"}, 1});
   return out;
 }
 

@@ -58,8 +58,9 @@ static bool simplify_pow(Op& op) {
   if (*e == 2) return become(op, OpKind::mul, {x, x});
   if (*e == 0.5) return become(op, OpKind::sqrt, {x});
   if (*e == -1) return become(op, OpKind::reciprocal, {x});
-  if (*e != 3 || !is_exact_float(x->type.dtype)) return false;
   Builder b = build_before(op);
+  if (*e == -0.5) return become(op, OpKind::reciprocal, {b.op(OpKind::sqrt, {x})});
+  if (*e != 3 || !is_exact_float(x->type.dtype)) return false;
   return become(op, OpKind::mul, {b.op(OpKind::mul, {x, x}), x});
 }
 
