@@ -197,9 +197,10 @@ class Pipeline {
     auto begin = std::chrono::steady_clock::now();
     Result<bool> r = pass.run(m_, cx_);
     if (!r.ok()) return r.error().prefix("pass " + pass.name + ": ");
-    bool changed = remove_dead_ops(m_) > 0 || *r;
+    remove_dead_ops(m_);
     double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
     Census now = take_census(m_);
+    bool changed = *r || now.ops != old.ops;  // what a pass built in vain is gone again
     if (changed) check(pass, old, now);
     if (o_.check_changed && changed != (text_hash(m_) != before))
       broken(pass, changed ? "says that it changed the module, and did not" : "changed the module and does not say so");

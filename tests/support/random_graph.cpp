@@ -84,7 +84,8 @@ class RandomGraph {
     return b_.constant(m_->constants.add_bytes("w", DType::f32, std::move(dims), std::vector<std::byte>(p, p + 4 * n)));
   }
   // The length of a dim where it is a number, else 0.
-  static int64_t length(const Value* v, int d) { return v->type.dim(d).is_const() ? v->type.dim(d).value() : 0; }
+  // 0: not known, or a scalar.
+  static int64_t length(const Value* v, int d) { return v->type.rank() > 0 && v->type.dim(d).is_const() ? v->type.dim(d).value() : 0; }
 
   void step() {
     switch (below(14)) {
