@@ -7,7 +7,7 @@
 
 namespace weft {
 
-#define WEFT_OP(name) __attribute__((weak)) OpDef def_##name();
+#define WEFT_OP(name) OpDef def_##name();
 #include "ir/ops/ops.def"
 #undef WEFT_OP
 
@@ -31,7 +31,6 @@ struct Registry {
       if (std::string(name) == std::string(p) + "_") name = p;
     names[i] = name;
     by_name[name] = k;
-    if (!def) return;
     defs[i] = def();
     if (defs[i].onnx) by_onnx[defs[i].onnx] = k;
   }
