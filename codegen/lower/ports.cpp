@@ -36,8 +36,10 @@ int port_tensor(Lowering& l, const Value* v, Storage storage, int number) {
 Result<Shape> capacity_dims(Lowering& l, const State& s, const Value& in) {
   Shape dims = in.type.shape;
   if (s.kind != State::Kind::append) return dims;
-  if (!s.length.is_symbol() || !(dims[s.axis] == s.length)) return unsupported("state " + s.name + " grows, but its length is not the dim along its axis").at_tensor(s.input);
-  if (!s.capacity.is_symbol()) return unsupported("state " + s.name + " grows up to " + s.capacity.to_string() + ", which is no symbol").at_tensor(s.input);
+  if (!s.length.is_symbol() || !(dims[s.axis] == s.length))
+    return unsupported("state " + s.name + " grows, but its length is not the dim along its axis").at_tensor(s.input);
+  if (!s.capacity.is_symbol())
+    return unsupported("state " + s.name + " grows up to " + s.capacity.to_string() + ", which is no symbol").at_tensor(s.input);
   dims[s.axis] = s.capacity;
   return dims;
 }

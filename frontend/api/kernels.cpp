@@ -58,7 +58,8 @@ class KernelBuilder {
     if (!code.ok()) return located(std::move(code.error()), i);
     auto object = LoadedObject::load(std::as_bytes(std::span(code->object)));
     // The loader accepts whatever our code generator writes.
-    if (!object.ok()) check_failed(__FILE__, __LINE__, ("kernel " + spec.title + ": " + object.error().to_string() + "\n" + print_spec(spec)).c_str());
+    if (!object.ok())
+      check_failed(__FILE__, __LINE__, ("kernel " + spec.title + ": " + object.error().to_string() + "\n" + print_spec(spec)).c_str());
     store(i, key, *code);
     std::lock_guard lock(mutex_);
     ++build_.compiled;

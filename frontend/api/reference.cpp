@@ -52,7 +52,8 @@ std::vector<api::PortInfo> describe_outputs(const Module& m) {
   const Graph& g = *m.main();
   for (size_t i = 0; i < g.outputs.size(); ++i) {
     const Type& t = g.outputs[i]->type;
-    out.push_back({i < g.output_names.size() ? g.output_names[i] : g.outputs[i]->name, t.dtype, t.is_ranked() ? api::extents_of(t.shape, m.symbols) : std::vector<api::Extent>()});
+    out.push_back({i < g.output_names.size() ? g.output_names[i] : g.outputs[i]->name, t.dtype,
+                   t.is_ranked() ? api::extents_of(t.shape, m.symbols) : std::vector<api::Extent>()});
   }
   return out;
 }
@@ -70,14 +71,17 @@ Status check_input(const Value& in, const HostValue& v, SymbolValues& symbols) {
   if (!type.is_tensor()) return {};
   if (v.kind != HostValue::Kind::tensor) return input_error(in.name, "is no tensor, expected " + type.to_string());
   const Tensor& t = v.tensor;
-  if (t.dtype != type.dtype) return input_error(in.name, std::string("has elements of type ") + dtype_name(t.dtype) + ", expected " + dtype_name(type.dtype));
+  if (t.dtype != type.dtype)
+    return input_error(in.name, std::string("has elements of type ") + dtype_name(t.dtype) + ", expected " + dtype_name(type.dtype));
   if (!type.ranked) return {};
   if (t.rank() != type.rank()) return input_error(in.name, "has rank " + std::to_string(t.rank()) + ", expected " + type.to_string());
   for (int k = 0; k < t.rank(); ++k) {
     const Dim& d = type.shape[k];
     std::optional<int64_t> want = d.eval(symbols);
     if (!want && d.is_symbol()) symbols[d.symbol_name()] = t.dims[k];
-    else if (want && *want != t.dims[k]) return input_error(in.name, "has dim " + std::to_string(k) + " = " + std::to_string(t.dims[k]) + ", expected " + std::to_string(*want) + " in " + type.to_string());
+    else if (want && *want != t.dims[k])
+      return input_error(in.name, "has dim " + std::to_string(k) + " = " + std::to_string(t.dims[k]) + ", expected " + std::to_string(*want) +
+                                      " in " + type.to_string());
   }
   return {};
 }
@@ -86,7 +90,8 @@ Status check_input(const Value& in, const HostValue& v, SymbolValues& symbols) {
 
 Result<std::vector<HostValue>> evaluate_values(const Module& m, std::vector<HostValue> inputs, const std::atomic<bool>* cancel) {
   const Graph& g = *m.main();
-  if (inputs.size() != g.inputs.size()) return usage("the model has " + std::to_string(g.inputs.size()) + " inputs, " + std::to_string(inputs.size()) + " are given");
+  if (inputs.size() != g.inputs.size())
+    return usage("the model has " + std::to_string(g.inputs.size()) + " inputs, " + std::to_string(inputs.size()) + " are given");
   SymbolValues symbols;
   for (size_t i = 0; i < inputs.size(); ++i) TRY(check_input(*g.inputs[i], inputs[i], symbols));
   EvalOptions options;
@@ -104,7 +109,8 @@ Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTenso
     values.emplace_back(std::move(host));
   }
   for (const api::NamedTensor& t : inputs)
-    if (std::none_of(g.inputs.begin(), g.inputs.end(), [&](auto& in) { return in->name == t.name; })) return input_error(t.name, "is not one of the model");
+    if (std::none_of(g.inputs.begin(), g.inputs.end(), [&](auto& in) { return in->name == t.name; }))
+      return input_error(t.name, "is not one of the model");
   TRY_ASSIGN(std::vector<HostValue> results, evaluate_values(m, std::move(values), cancel));
   api::NamedTensors out;
   std::vector<api::PortInfo> ports = describe_outputs(m);

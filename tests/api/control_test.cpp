@@ -15,7 +15,8 @@ std::string chain(int count) {
     std::string k = std::to_string(i), n = std::to_string(i + 3), m = std::to_string(i + 4);
     consts += "const @w" + k + " : f32[" + n + "," + m + "] = splat(0.5)\n";
     ops += "  %w" + k + " = constant @w" + k + " : f32[" + n + "," + m + "]\n";
-    ops += "  %v" + std::to_string(i + 1) + " = contract(%v" + k + ", %w" + k + ") {spec=\"mk,kn->mn\"} : f32[batch," + m + "] loc(\"MatMul_" + k + "\")\n";
+    ops += "  %v" + std::to_string(i + 1) + " = contract(%v" + k + ", %w" + k + ") {spec=\"mk,kn->mn\"} : f32[batch," + m + "] loc(\"MatMul_" + k +
+           "\")\n";
   }
   return "weft.module 1 \"chain\"\n" + consts + "graph @main(%v0: f32[batch,3]) -> (y = %v" + std::to_string(count) + ") {\n" + ops + "}\n";
 }
@@ -106,7 +107,8 @@ TEST(Threads, ShareAnExecutable) {
       for (int i = 0; i < 50; ++i) {
         std::vector<float> x(static_cast<size_t>(3 * (t + 1)), static_cast<float>(i));
         auto out = c.run({{"x", Tensor::view(x.data(), {t + 1, 3})}});
-        if (!out.ok() || floats((*out)["y"]).size() != static_cast<size_t>(2 * (t + 1)) || floats((*out)["y"])[0] != static_cast<float>(2 * i) + 0.5f) ++wrong;
+        if (!out.ok() || floats((*out)["y"]).size() != static_cast<size_t>(2 * (t + 1)) || floats((*out)["y"])[0] != static_cast<float>(2 * i) + 0.5f)
+          ++wrong;
       }
     });
   for (std::thread& t : threads) t.join();

@@ -42,7 +42,8 @@ inline std::string fresh_folder() {
 // `command` is a line for the shell, in which `weft` is the program.
 inline Outcome shell(const std::string& command, const std::string& folder = WEFT_SOURCE_DIR) {
   const std::string err = testing::TempDir() + "weft-cli-stderr." + std::to_string(getpid());
-  const std::string line = "cd '" + folder + "' && PATH='" + fs::path(WEFT_BINARY).parent_path().string() + "':$PATH && { " + command + "\n} 2>'" + err + "'";
+  const std::string line =
+      "cd '" + folder + "' && PATH='" + fs::path(WEFT_BINARY).parent_path().string() + "':$PATH && { " + command + "\n} 2>'" + err + "'";
   Outcome o;
   FILE* pipe = popen(line.c_str(), "r");
   char buffer[1 << 14];

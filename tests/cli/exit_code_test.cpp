@@ -15,7 +15,8 @@ TEST(ExitCodes, CheckFailed) {
   // The recorded output of Add, against Sub.
   const std::string folder = fresh_folder();
   fs::copy(node_case("test_sub"), folder + "/case", fs::copy_options::recursive);
-  fs::copy_file(node_case("test_add") + "/test_data_set_0/output_0.pb", folder + "/case/test_data_set_0/output_0.pb", fs::copy_options::overwrite_existing);
+  fs::copy_file(node_case("test_add") + "/test_data_set_0/output_0.pb", folder + "/case/test_data_set_0/output_0.pb",
+                fs::copy_options::overwrite_existing);
   for (const char* target : {"cpu", "eval"}) {
     Outcome o = shell("weft verify case --target " + std::string(target), folder);
     EXPECT_EQ(o.code, 1) << o.out << o.err;
@@ -25,9 +26,11 @@ TEST(ExitCodes, CheckFailed) {
 
 TEST(ExitCodes, Usage) {
   const std::string model = write_layer(fresh_folder());
-  for (const char* line : {"weft", "weft fly", "weft run", "weft run no-such-file.onnx", "weft run MODEL --no-such-option", "weft run MODEL --target tpu", "weft run MODEL --input z=1",
-                           "weft run MODEL --input x=1,2", "weft run MODEL --shapes x=1x4", "weft run MODEL --output z=@z.npy", "weft run MODEL --print many", "weft bench MODEL --concurrency 0",
-                           "weft opt MODEL --passes=no-such-pass", "weft opt", "weft verify no-such-folder", "weft cache show zz", "weft run MODEL --log-level loud", "weft compile MODEL --emit elf"}) {
+  for (const char* line :
+       {"weft", "weft fly", "weft run", "weft run no-such-file.onnx", "weft run MODEL --no-such-option", "weft run MODEL --target tpu",
+        "weft run MODEL --input z=1", "weft run MODEL --input x=1,2", "weft run MODEL --shapes x=1x4", "weft run MODEL --output z=@z.npy",
+        "weft run MODEL --print many", "weft bench MODEL --concurrency 0", "weft opt MODEL --passes=no-such-pass", "weft opt",
+        "weft verify no-such-folder", "weft cache show zz", "weft run MODEL --log-level loud", "weft compile MODEL --emit elf"}) {
     std::string command = line;
     if (size_t at = command.find("MODEL"); at != std::string::npos) command.replace(at, 5, model);
     Outcome o = shell(command);

@@ -75,7 +75,8 @@ TEST_F(JsonOf, Compile) {
   json j = run_json("weft compile " + model + " --json --shapes x=4x3");
   EXPECT_EQ(j["schema"], "weft.compile/1");
   EXPECT_EQ(j["inputs"][0]["dims"], json({4, 3}));
-  expect_numbers(j["stats"], {"total_ms", "kernels", "kernels_compiled", "kernels_cached", "commands", "code_bytes", "constant_bytes", "arena_bytes", "max_live_bytes"});
+  expect_numbers(j["stats"], {"total_ms", "kernels", "kernels_compiled", "kernels_cached", "commands", "code_bytes", "constant_bytes", "arena_bytes",
+                              "max_live_bytes"});
   for (const char* stage : {"import", "passes", "lower", "kernels", "load"}) EXPECT_TRUE(j["stats"]["stage_ms"].contains(stage)) << stage;
 }
 
@@ -138,7 +139,8 @@ TEST_F(JsonOf, Cache) {
 TEST_F(JsonOf, Doctor) {
   json j = run_json("weft doctor --json");
   EXPECT_EQ(j["schema"], "weft.doctor/1");
-  for (const char* key : {"weft", "cpu", "target", "memory", "llvm", "cache", "onnx", "protobuf"}) EXPECT_TRUE(j["findings"][key].contains("ok")) << key;
+  for (const char* key : {"weft", "cpu", "target", "memory", "llvm", "cache", "onnx", "protobuf"})
+    EXPECT_TRUE(j["findings"][key].contains("ok")) << key;
   EXPECT_EQ(j["findings"]["onnx"]["value"].get<std::string>().rfind("1.22", 0), 0u);
 }
 

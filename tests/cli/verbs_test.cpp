@@ -17,11 +17,13 @@ struct Verbs : testing::Test {
 TEST_F(Verbs, FilesThereAndBack) {
   ASSERT_EQ(weft("run layer.wir --shapes x=2x3 --seed 5 --output y=@y.npy --save-outputs all.npz").code, 0);
   // y is an input of another model.
-  std::ofstream(folder + "/negate.wir") << "weft.module 1 \"negate\"\ngraph @main(%y: f32[2,2]) -> (z = %z) {\n  %z = neg(%y) : f32[2,2] loc(\"Neg_0\")\n}\n";
+  std::ofstream(folder + "/negate.wir")
+      << "weft.module 1 \"negate\"\ngraph @main(%y: f32[2,2]) -> (z = %z) {\n  %z = neg(%y) : f32[2,2] loc(\"Neg_0\")\n}\n";
   json a = weft("run negate.wir --input y=@y.npy --json").parsed(), b = weft("run negate.wir --input y=@all.npz:y --json").parsed();
   EXPECT_EQ(a["outputs"], b["outputs"]);
   ASSERT_EQ(weft("run negate.wir --input y=@y.npy --output z=@z.pb").code, 0);
-  std::ofstream(folder + "/same.wir") << "weft.module 1 \"same\"\ngraph @main(%z: f32[2,2]) -> (y = %y) {\n  %y = neg(%z) : f32[2,2] loc(\"Neg_0\")\n}\n";
+  std::ofstream(folder + "/same.wir")
+      << "weft.module 1 \"same\"\ngraph @main(%z: f32[2,2]) -> (y = %y) {\n  %y = neg(%z) : f32[2,2] loc(\"Neg_0\")\n}\n";
   ASSERT_EQ(weft("run same.wir --input z=@z.pb --output y=@back.npy").code, 0);
   EXPECT_EQ(read_text(folder + "/back.npy"), read_text(folder + "/y.npy"));
 }
@@ -74,7 +76,8 @@ TEST_F(Verbs, OptPrintsModules) {
 }
 
 TEST_F(Verbs, VerifySaysWhatIsMissing) {
-  std::ofstream(folder + "/gather.wir") << "weft.module 1 \"g\"\ngraph @main(%x: f32[3], %i: i64[2]) -> (y = %y) {\n  %y = gather(%x, %i) : f32[2] loc(\"Gather_0\")\n}\n";
+  std::ofstream(folder + "/gather.wir")
+      << "weft.module 1 \"g\"\ngraph @main(%x: f32[3], %i: i64[2]) -> (y = %y) {\n  %y = gather(%x, %i) : f32[2] loc(\"Gather_0\")\n}\n";
   Outcome fine = weft("verify gather.wir"), bad = weft("verify gather.wir --range i=5..9");
   EXPECT_NE(fine.out.find("1 passed"), std::string::npos) << fine.out << fine.err;
   EXPECT_EQ(bad.code, 0);
@@ -97,7 +100,8 @@ TEST_F(Verbs, WithoutTheLlvmCodeGenerator) {
   fs::create_directories(folder + "/lib");
   fs::copy_file(WEFT_BINARY, folder + "/weft");
   for (const auto& e : fs::directory_iterator(std::string(WEFT_BUILD_DIR) + "/lib"))
-    if (e.path().filename().string().find("llvm") == std::string::npos) fs::copy(e.path(), folder + "/lib/" + e.path().filename().string(), fs::copy_options::copy_symlinks);
+    if (e.path().filename().string().find("llvm") == std::string::npos)
+      fs::copy(e.path(), folder + "/lib/" + e.path().filename().string(), fs::copy_options::copy_symlinks);
   auto bare = [&](const std::string& line) { return shell("./weft " + line, folder); };
   EXPECT_EQ(bare("--version").code, 0);
   EXPECT_EQ(bare("inspect layer.wir").code, 0);
@@ -126,7 +130,8 @@ TEST_F(Verbs, VersionIsQuick) {
     rusage used{};
     ASSERT_EQ(wait4(pid, &status, 0, &used), pid);
     ASSERT_EQ(status, 0);
-    best = std::min(best, static_cast<double>(used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-3 + static_cast<double>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e3);
+    best = std::min(best, static_cast<double>(used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-3 +
+                              static_cast<double>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e3);
   }
   EXPECT_LE(best, 10);
 }
@@ -149,8 +154,10 @@ TEST(Help, OfEachVerbSaysWhatItsOptionsTake) {
   struct Unit {
     const char *verb, *text;
   };
-  for (const Unit& u : {Unit{"bench", "seconds to measure"}, Unit{"bench", "in ms"}, Unit{"compile", "times in ms"}, Unit{"cache", "bytes that may remain"}, Unit{"verify", "Times are in ms"}})
-    EXPECT_NE(std::regex_replace(shell(std::string("weft ") + u.verb + " --help").out, std::regex("\\s+"), " ").find(u.text), std::string::npos) << u.verb << ": " << u.text;
+  for (const Unit& u : {Unit{"bench", "seconds to measure"}, Unit{"bench", "in ms"}, Unit{"compile", "times in ms"},
+                        Unit{"cache", "bytes that may remain"}, Unit{"verify", "Times are in ms"}})
+    EXPECT_NE(std::regex_replace(shell(std::string("weft ") + u.verb + " --help").out, std::regex("\\s+"), " ").find(u.text), std::string::npos)
+        << u.verb << ": " << u.text;
 }
 
 }  // namespace

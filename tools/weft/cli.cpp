@@ -36,7 +36,8 @@ void add_target_options(Verb& v, Cli& cli) {
 
 void add_model_options(Verb& v, Cli& cli) {
   api::CompileOptions& o = cli.common.compile;
-  v.list("--shapes", o.shapes, "NAME=1x3x224x224 fixes dims; NAME=1..32x3x224x224@8 gives a range and the value to optimise for; ? leaves a dim open");
+  v.list("--shapes", o.shapes,
+         "NAME=1x3x224x224 fixes dims; NAME=1..32x3x224x224@8 gives a range and the value to optimise for; ? leaves a dim open");
   v.text("--external-data-root", o.external_data_root, "folder in which files of external data may lie, links included");
 }
 

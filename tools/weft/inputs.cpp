@@ -14,7 +14,10 @@
 namespace weft::cli {
 
 void add_input_options(Verb& v, InputOptions& o) {
-  v.list("-i,--input", o.inputs, "NAME=SPEC: @x.npy, @x.npz, @x.npz:array, @x.pb, a literal (1,2 or [[1,2],[3,4]]), random, random:-1..1, zeros, ones, fill:2. What is not given is random");
+  v.list(
+      "-i,--input", o.inputs,
+      "NAME=SPEC: @x.npy, @x.npz, @x.npz:array, @x.pb, a literal (1,2 or [[1,2],[3,4]]), random, random:-1..1, "
+      "zeros, ones, fill:2. What is not given is random");
   v.list("--range", o.ranges, "NAME=LO..HI or LO..HI: of random values; default: -1..1, for integers 0..1 or the rows of the table they index");
   v.number("--seed", o.seed, "of random values");
 }
@@ -30,7 +33,8 @@ Result<api::Tensor> read_pb(const std::string& path, DType type) {
 
 class InputMaker {
  public:
-  InputMaker(const std::vector<api::PortInfo>& ports, const InputOptions& options, const InputHints& hints) : ports_(ports), options_(options), hints_(hints) {}
+  InputMaker(const std::vector<api::PortInfo>& ports, const InputOptions& options, const InputHints& hints)
+      : ports_(ports), options_(options), hints_(hints) {}
 
   Result<Inputs> run() {
     for (const std::string& r : options_.ranges) TRY(add_range(r));
@@ -50,7 +54,9 @@ class InputMaker {
     for (size_t i = 0; i < ports_.size(); ++i)
       if (tensors[i].empty()) {
         TRY_ASSIGN(tensors[i], make(ports_[i], specs[i].empty() ? "random" : specs[i]));
-        if (specs[i].empty()) out_.notes.push_back("input " + name_text(ports_[i].name) + ": random " + tensors[i].describe() + ", seed " + std::to_string(options_.seed));
+        if (specs[i].empty())
+          out_.notes.push_back("input " + name_text(ports_[i].name) + ": random " + tensors[i].describe() + ", seed " +
+                               std::to_string(options_.seed));
       }
     for (size_t i = 0; i < ports_.size(); ++i) out_.tensors.add(ports_[i].name, std::move(tensors[i]));
     return std::move(out_);
@@ -62,7 +68,8 @@ class InputMaker {
     int best = -1;
     for (size_t i = 0; i < ports_.size(); ++i) {
       const std::string& n = ports_[i].name;
-      if (text.size() > n.size() && text.compare(0, n.size(), n) == 0 && text[n.size()] == '=' && (best < 0 || n.size() > ports_[best].name.size())) best = static_cast<int>(i);
+      if (text.size() > n.size() && text.compare(0, n.size(), n) == 0 && text[n.size()] == '=' && (best < 0 || n.size() > ports_[best].name.size()))
+        best = static_cast<int>(i);
     }
     if (best >= 0) return best;
     std::vector<std::string> names;
@@ -102,7 +109,9 @@ class InputMaker {
     return {};
   }
 
-  static bool generated(const std::string& spec) { return spec == "zeros" || spec == "ones" || spec == "random" || spec.rfind("random:", 0) == 0 || spec.rfind("fill:", 0) == 0; }
+  static bool generated(const std::string& spec) {
+    return spec == "zeros" || spec == "ones" || spec == "random" || spec.rfind("random:", 0) == 0 || spec.rfind("fill:", 0) == 0;
+  }
 
   Result<api::Tensor> given(const api::PortInfo& port, const std::string& spec) const {
     auto located = [&](Error e) { return e.at_tensor(port.name), e; };
@@ -192,6 +201,8 @@ class InputMaker {
 
 }  // namespace
 
-Result<Inputs> make_inputs(const std::vector<api::PortInfo>& ports, const InputOptions& options, const InputHints& hints) { return InputMaker(ports, options, hints).run(); }
+Result<Inputs> make_inputs(const std::vector<api::PortInfo>& ports, const InputOptions& options, const InputHints& hints) {
+  return InputMaker(ports, options, hints).run();
+}
 
 }  // namespace weft::cli

@@ -123,7 +123,8 @@ class Jobs {
     j.fd = -1;
     int lost = board_->at[i];
     if (lost < 0) return {};
-    crashed_(lost, WIFSIGNALED(status) ? std::string("crashed: ") + strsignal(WTERMSIG(status)) : "ended with exit code " + std::to_string(WEXITSTATUS(status)));
+    crashed_(lost, WIFSIGNALED(status) ? std::string("crashed: ") + strsignal(WTERMSIG(status))
+                                       : "ended with exit code " + std::to_string(WEXITSTATUS(status)));
     return board_->next < count_ ? start(i) : Status();
   }
 

@@ -68,7 +68,8 @@ void Json::push_back(Json v) {
 }
 
 bool Json::flat() const {
-  return kind_ == Kind::array && std::all_of(items_.begin(), items_.end(), [](const Json& j) { return j.kind_ != Kind::array && j.kind_ != Kind::object; });
+  return kind_ == Kind::array &&
+         std::all_of(items_.begin(), items_.end(), [](const Json& j) { return j.kind_ != Kind::array && j.kind_ != Kind::object; });
 }
 
 void Json::write(std::string& out, int depth) const {

@@ -68,7 +68,8 @@ Result<NpyHeader> parse_header(std::span<const std::byte> bytes) {
   if (length > bytes.size() - start) return bad_npy("it is cut off");
   std::string_view dict(reinterpret_cast<const char*>(p) + start, length);
   auto descr = dict_value(dict, "descr"), order = dict_value(dict, "fortran_order"), shape = dict_value(dict, "shape");
-  if (!descr || !order || !shape || descr->size() < 4 || descr->front() != '\'' || shape->size() < 2 || shape->front() != '(') return bad_npy("its header " + quote(dict));
+  if (!descr || !order || !shape || descr->size() < 4 || descr->front() != '\'' || shape->size() < 2 || shape->front() != '(')
+    return bad_npy("its header " + quote(dict));
   NpyHeader h;
   h.descr = std::string(descr->substr(1, descr->size() - 2));
   h.fortran = order->substr(0, 4) == "True";
@@ -92,7 +93,9 @@ void append_utf8(std::string& s, uint32_t c) {
   if (c < 0x80) s += static_cast<char>(c);
   else if (c < 0x800) (s += static_cast<char>(0xc0 | c >> 6)) += static_cast<char>(0x80 | (c & 63));
   else if (c < 0x10000) ((s += static_cast<char>(0xe0 | c >> 12)) += static_cast<char>(0x80 | (c >> 6 & 63))) += static_cast<char>(0x80 | (c & 63));
-  else (((s += static_cast<char>(0xf0 | (c >> 18 & 7))) += static_cast<char>(0x80 | (c >> 12 & 63))) += static_cast<char>(0x80 | (c >> 6 & 63))) += static_cast<char>(0x80 | (c & 63));
+  else
+    (((s += static_cast<char>(0xf0 | (c >> 18 & 7))) += static_cast<char>(0x80 | (c >> 12 & 63))) += static_cast<char>(0x80 | (c >> 6 & 63))) +=
+        static_cast<char>(0x80 | (c & 63));
 }
 
 // U<n>: n UTF-32 code points an element, S<n>: n bytes; both padded with zeros.
@@ -148,14 +151,16 @@ Result<Tensor> parse_npy(std::span<const std::byte> bytes, std::optional<DType> 
   int64_t element = kind == 'U' ? size * 4 : size, need = element;
   for (int64_t d : h.dims)
     if (__builtin_mul_overflow(need, d, &need)) return bad_npy("its shape overflows");
-  if (static_cast<uint64_t>(need) > bytes.size() - h.data) return bad_npy("it has " + std::to_string(bytes.size() - h.data) + " bytes of data, its shape needs " + std::to_string(need));
+  if (static_cast<uint64_t>(need) > bytes.size() - h.data)
+    return bad_npy("it has " + std::to_string(bytes.size() - h.data) + " bytes of data, its shape needs " + std::to_string(need));
   TRY_ASSIGN(Tensor t, Tensor::make(*type, h.dims));
   const auto* from = reinterpret_cast<const unsigned char*>(bytes.data()) + h.data;
   if (text) {
     for (int64_t i = 0; i < t.numel(); ++i) t.data_as<std::string>()[i] = string_element(from + i * element, size, kind == 'U', swap);
   } else {
     std::memcpy(t.mutable_data(), from, static_cast<size_t>(need));
-    if (swap) swap_bytes(static_cast<std::byte*>(t.mutable_data()), t.numel() * (kind == 'c' ? 2 : 1), static_cast<int>(kind == 'c' ? size / 2 : size));
+    if (swap)
+      swap_bytes(static_cast<std::byte*>(t.mutable_data()), t.numel() * (kind == 'c' ? 2 : 1), static_cast<int>(kind == 'c' ? size / 2 : size));
   }
   if (h.fortran && h.dims.size() > 1) {
     TRY_ASSIGN(t, in_fortran_order(t, h.dims).copy());

@@ -57,7 +57,8 @@ Result<api::Tensor> random_tensor(const std::string& name, DType dtype, std::vec
       for (int64_t i = 0; i < n; ++i) t.data_as<std::string>()[i] = "s" + std::to_string(random.next() % 10);
       break;
     default: {
-      double lo = std::max(std::ceil(range.lo), static_cast<double>(int_min(dtype))), hi = std::min(std::floor(range.hi), static_cast<double>(int_max(dtype)));
+      double lo = std::max(std::ceil(range.lo), static_cast<double>(int_min(dtype))),
+             hi = std::min(std::floor(range.hi), static_cast<double>(int_max(dtype)));
       if (lo > hi) return usage("no value of type " + std::string(dtype_name(dtype)) + " lies in the range for input " + name_text(name));
       for (int64_t i = 0; i < n; ++i) {
         auto v = static_cast<int64_t>(lo + std::floor((hi - lo + 1) * random.unit()));
@@ -83,7 +84,13 @@ void find_rows(const Value* v, int depth, std::optional<int64_t>& rows) {
   if (depth > 8) return;
   for (const Use& u : v->uses) {
     switch (u.op->kind) {
-      case OpKind::cast: case OpKind::reshape: case OpKind::squeeze: case OpKind::unsqueeze: case OpKind::identity: case OpKind::flatten: case OpKind::transpose:
+      case OpKind::cast:
+      case OpKind::reshape:
+      case OpKind::squeeze:
+      case OpKind::unsqueeze:
+      case OpKind::identity:
+      case OpKind::flatten:
+      case OpKind::transpose:
         if (u.index == 0) find_rows(u.op->result(), depth + 1, rows);
         break;
       case OpKind::gather: {

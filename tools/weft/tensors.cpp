@@ -253,7 +253,9 @@ Difference compare(const std::string& name, const api::Tensor& got, const api::T
     compare_exact(got, want, d);
   }
   d.ok = d.wrong == 0;
-  if (!d.ok) d.reason = name + index_text(got, d.first) + ": got " + element_text(got, d.first) + ", expected " + element_text(want, d.first) + " (" + std::to_string(d.wrong) + " of " + std::to_string(got.numel()) + " elements differ)";
+  if (!d.ok)
+    d.reason = name + index_text(got, d.first) + ": got " + element_text(got, d.first) + ", expected " + element_text(want, d.first) + " (" +
+               std::to_string(d.wrong) + " of " + std::to_string(got.numel()) + " elements differ)";
   return d;
 }
 

@@ -195,12 +195,16 @@ std::string profile_text(const Profile& p) {
       continue;
     }
     const bool known = r.flops + r.bytes > 0 && ns > 0;
-    rows.push_back({shorten(r.name, 12), si_text(static_cast<double>(r.calls) / runs), ms_text(ns / runs * 1e-6), percent(ns / total), known ? si_text(r.flops / ns * 1e9) : "", known ? si_text(r.bytes / ns * 1e9) : "",
-                    known ? percent(p.share_of_roof(r)) : "", shorten(join(r.nodes, ", "), 64)});
+    rows.push_back({shorten(r.name, 12), si_text(static_cast<double>(r.calls) / runs), ms_text(ns / runs * 1e-6), percent(ns / total),
+                    known ? si_text(r.flops / ns * 1e9) : "", known ? si_text(r.bytes / ns * 1e9) : "", known ? percent(p.share_of_roof(r)) : "",
+                    shorten(join(r.nodes, ", "), 64)});
   }
-  if (rest > 0) rows.push_back({std::to_string(p.rows.size() - kRows) + " more", "", ms_text(rest / runs * 1e-6), percent(rest / total), "", "", "", ""});
+  if (rest > 0)
+    rows.push_back({std::to_string(p.rows.size() - kRows) + " more", "", ms_text(rest / runs * 1e-6), percent(rest / total), "", "", "", ""});
   std::string text = "\nroof of this machine, measured now: " + si_text(p.roof.flops_per_s) + "flop/s, copies";
-  for (const auto& [limit, rate] : p.roof.bytes_per_s) text += (limit == INT64_MAX ? " beyond " : " up to " + human_bytes(static_cast<double>(limit)) + " ") + si_text(rate) + "B/s" + (limit == INT64_MAX ? "" : ",");
+  for (const auto& [limit, rate] : p.roof.bytes_per_s)
+    text += (limit == INT64_MAX ? " beyond " : " up to " + human_bytes(static_cast<double>(limit)) + " ") + si_text(rate) + "B/s" +
+            (limit == INT64_MAX ? "" : ",");
   return text + "\n" + table({"kernel", "calls", "ms/run", "share", "flop/s", "B/s", "of roof", "nodes"}, rows, {7});
 }
 
@@ -240,14 +244,19 @@ Json latency_json(const Timing& t) {
 }
 
 std::string report_text(const Runner& r, const BenchArgs& a, const Timing& t) {
-  std::string text = "target       " + r.target + ", " + std::to_string(r.exe ? r.exe->threads() : 1) + " threads" + (a.concurrency > 1 ? ", " + std::to_string(a.concurrency) + " runs at once" : "") + "\n";
+  std::string text = "target       " + r.target + ", " + std::to_string(r.exe ? r.exe->threads() : 1) + " threads" +
+                     (a.concurrency > 1 ? ", " + std::to_string(a.concurrency) + " runs at once" : "") + "\n";
   text += "compile      " + ms_text(r.stats.total_ms) + " ms";
-  if (r.exe) text += " (" + std::to_string(r.stats.kernels_compiled) + " kernels compiled, " + std::to_string(r.stats.kernels_cached) + " from the cache)";
-  text += "\nruns         " + std::to_string(t.ms.size()) + " in " + ms_text(t.wall_s * 1e3) + " ms, after " + std::to_string(std::max<int64_t>(a.warmup, 1)) + " to warm up\n";
+  if (r.exe)
+    text += " (" + std::to_string(r.stats.kernels_compiled) + " kernels compiled, " + std::to_string(r.stats.kernels_cached) + " from the cache)";
+  text += "\nruns         " + std::to_string(t.ms.size()) + " in " + ms_text(t.wall_s * 1e3) + " ms, after " +
+          std::to_string(std::max<int64_t>(a.warmup, 1)) + " to warm up\n";
   text += "throughput   " + ms_text(static_cast<double>(t.ms.size()) / t.wall_s) + " runs/s\n";
   text += "latency, ms  min " + ms_text(t.ms.front()) + "  mean " + ms_text(t.mean) + "  median " + ms_text(t.median()) + "  p90 " +
           ms_text(t.percentile(0.9)) + "  p99 " + ms_text(t.percentile(0.99)) + "  max " + ms_text(t.ms.back()) + "\n";
-  if (t.deviation > 0.1 * t.mean) text += "             times vary (standard deviation " + percent(t.deviation / t.mean) + " of the mean): trust the median, and close what else runs\n";
+  if (t.deviation > 0.1 * t.mean)
+    text += "             times vary (standard deviation " + percent(t.deviation / t.mean) +
+            " of the mean): trust the median, and close what else runs\n";
   return text;
 }
 
@@ -309,7 +318,11 @@ void add_bench(Cli& cli) {
   v.text("--trace", a->trace, "write those runs to a file in Chrome's trace format (JSON, times in µs)");
   add_target_options(v, cli);
   add_compile_options(v, cli);
-  v.epilog("\nLatencies are in ms, throughput in runs a second.\nExamples:\n  weft bench model.onnx --shapes x=1x3x48x320 --iterations 200 --profile\n  weft bench model.onnx --concurrency 4 --threads 1 --json");
+  v.epilog(
+      "\nLatencies are in ms, throughput in runs a second.\n"
+      "Examples:\n"
+      "  weft bench model.onnx --shapes x=1x3x48x320 --iterations 200 --profile\n"
+      "  weft bench model.onnx --concurrency 4 --threads 1 --json");
 }
 
 }  // namespace weft::cli

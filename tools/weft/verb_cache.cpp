@@ -18,7 +18,11 @@ Result<int64_t> parse_bytes(const std::string& text) {
   char* end = nullptr;
   double v = std::strtod(text.c_str(), &end);
   std::string unit = end ? end : "";
-  double factor = unit.empty() || unit == "B" ? 1 : unit == "K" || unit == "KiB" ? 1 << 10 : unit == "M" || unit == "MiB" ? 1 << 20 : unit == "G" || unit == "GiB" ? 1 << 30 : 0;
+  double factor = unit.empty() || unit == "B"    ? 1
+                  : unit == "K" || unit == "KiB" ? 1 << 10
+                  : unit == "M" || unit == "MiB" ? 1 << 20
+                  : unit == "G" || unit == "GiB" ? 1 << 30
+                                                 : 0;
   if (end == text.c_str() || v < 0 || factor == 0 || v * factor > 9e18) return usage("--limit takes bytes such as 500M or 4G, not `" + text + "`");
   return static_cast<int64_t>(v * factor);
 }
@@ -122,7 +126,8 @@ Status run_cache(Cli& cli, const CacheArgs& a) {
     j["removed_bytes"] = gone.bytes;
     return cli.emit(j);
   }
-  print(cache.folder() + ": " + std::to_string(stats.entries) + " kernels, " + human_bytes(static_cast<double>(stats.bytes)) + " of at most " + human_bytes(static_cast<double>(cache.limit_bytes())) + "\n");
+  print(cache.folder() + ": " + std::to_string(stats.entries) + " kernels, " + human_bytes(static_cast<double>(stats.bytes)) + " of at most " +
+        human_bytes(static_cast<double>(cache.limit_bytes())) + "\n");
   if (a.action != "stat") print("removed " + std::to_string(gone.entries) + " kernels, " + human_bytes(static_cast<double>(gone.bytes)) + "\n");
   return {};
 }
@@ -133,7 +138,8 @@ void add_cache(Cli& cli) {
   auto a = std::make_shared<CacheArgs>();
   a->action = "stat";
   Verb& v = add_verb(cli, "cache", "Show or shrink the cache of compiled kernels", [&cli, a] { return run_cache(cli, *a); });
-  v.positional_choice("action", a->action, {"stat", "list", "show", "prune", "clear"}, "stat: how much there is; list: entries, last used first; show ENTRY: one of them; prune: down to --limit; clear");
+  v.positional_choice("action", a->action, {"stat", "list", "show", "prune", "clear"},
+                      "stat: how much there is; list: entries, last used first; show ENTRY: one of them; prune: down to --limit; clear");
   v.positional("entry", a->entry, "show: an entry's hex digits", false);
   v.text("--part", a->blob, "show: print this part of the entry (spec, listing, used-by, object)");
   v.text("--limit", a->limit, "prune: bytes that may remain, such as 500M; default: the cache's limit");

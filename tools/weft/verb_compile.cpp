@@ -68,8 +68,10 @@ std::string stats_text(const api::CompileStats& s) {
   rows.push_back({"total", ms_text(s.total_ms)});
   std::string text = table({"stage", "ms"}, rows) + "\n";
   char ratio[32] = "";
-  if (s.max_live_bytes > 0) std::snprintf(ratio, sizeof ratio, " (%.3f of it)", static_cast<double>(s.arena_bytes) / static_cast<double>(s.max_live_bytes));
-  text += "kernels    " + std::to_string(s.kernels) + ": " + std::to_string(s.kernels_compiled) + " compiled, " + std::to_string(s.kernels_cached) + " from the cache, " + bytes(s.code_bytes) + " of code\n";
+  if (s.max_live_bytes > 0)
+    std::snprintf(ratio, sizeof ratio, " (%.3f of it)", static_cast<double>(s.arena_bytes) / static_cast<double>(s.max_live_bytes));
+  text += "kernels    " + std::to_string(s.kernels) + ": " + std::to_string(s.kernels_compiled) + " compiled, " + std::to_string(s.kernels_cached) +
+          " from the cache, " + bytes(s.code_bytes) + " of code\n";
   text += "commands   " + std::to_string(s.commands) + "\n";
   text += "constants  " + bytes(s.constant_bytes) + "\n";
   text += "arena      " + bytes(s.arena_bytes) + "; most bytes alive at once " + bytes(s.max_live_bytes) + ratio + "\n";
@@ -124,12 +126,18 @@ void add_compile(Cli& cli) {
   auto a = std::make_shared<CompileArgs>();
   Verb& v = add_verb(cli, "compile", "Compile a model; write its texts, show what it costs", [&cli, a] { return compile_model(cli, *a); });
   v.positional("model", a->model, "an .onnx or .wir file");
-  v.choice("--emit", a->emit, {"wir", "wkernel", "wplan"}, "print a text: the module after the passes, the kernels, the host program; no kernel is compiled then");
+  v.choice("--emit", a->emit, {"wir", "wkernel", "wplan"},
+           "print a text: the module after the passes, the kernels, the host program; no kernel is compiled then");
   v.text("-o,--output", a->output, "a folder for all three texts, or one file (.wir, .wkernel, .wplan, or what --emit says)");
-  v.flag("--stats", a->stats, "also compile the kernels: stage times in ms, kernels, bytes of code, constants and arena; the default without -o and --emit");
+  v.flag("--stats", a->stats,
+         "also compile the kernels: stage times in ms, kernels, bytes of code, constants and arena; the default without -o and --emit");
   add_target_options(v, cli);
   add_compile_options(v, cli);
-  v.epilog("\nExamples:\n  weft compile model.onnx --stats\n  weft compile model.onnx --emit wplan\n  weft compile model.onnx --target cpu:x86-64-v3 --shapes x=1..8x3x224x224 -o texts/");
+  v.epilog(
+      "\nExamples:\n"
+      "  weft compile model.onnx --stats\n"
+      "  weft compile model.onnx --emit wplan\n"
+      "  weft compile model.onnx --target cpu:x86-64-v3 --shapes x=1..8x3x224x224 -o texts/");
 }
 
 }  // namespace weft::cli

@@ -51,7 +51,8 @@ Finding find_levels() {
     Result<Target> t = parse_target(std::string("cpu:") + name);
     if (t.ok() && runs_here(*t)) levels += (levels.empty() ? "cpu:" : ", cpu:") + std::string(name);
   }
-  return {"levels", "levels that run here", !levels.empty(), levels.empty() ? "none" : levels, levels.empty() ? "compile for another machine with --target" : ""};
+  return {"levels", "levels that run here", !levels.empty(), levels.empty() ? "none" : levels,
+          levels.empty() ? "compile for another machine with --target" : ""};
 }
 
 Finding find_cache(const std::string& given) {
@@ -88,10 +89,15 @@ Finding find_driver(const char* key, const char* what, const char* library) {
 std::vector<Finding> examine(const std::string& cache_dir) {
   std::vector<Finding> out;
   out.push_back({"weft", "weft", true, api::version(), ""});
-  out.push_back({"cpu", "processor", true, cpu_model() + ", " + std::to_string(usable_cores()) + " of " + std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) + " processors usable", ""});
+  out.push_back({"cpu", "processor", true,
+                 cpu_model() + ", " + std::to_string(usable_cores()) + " of " + std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) + " processors usable",
+                 ""});
   out.push_back(find_target());
   out.push_back(find_levels());
-  out.push_back({"memory", "memory", true, human_bytes(static_cast<double>(memory_kib("MemAvailable")) * 1024) + " available of " + human_bytes(static_cast<double>(memory_kib("MemTotal")) * 1024), ""});
+  out.push_back({"memory", "memory", true,
+                 human_bytes(static_cast<double>(memory_kib("MemAvailable")) * 1024) + " available of " +
+                     human_bytes(static_cast<double>(memory_kib("MemTotal")) * 1024),
+                 ""});
   out.push_back(find_compiler());
   out.push_back(find_cache(cache_dir));
   out.push_back({"onnx", "ONNX", true, onnx_version() + ", opsets up to " + std::to_string(newest_opset()), ""});

@@ -151,7 +151,8 @@ std::string ports_text(const Module& m) {
   std::vector<std::vector<std::string>> rows;
   for (auto& in : g.inputs) rows.push_back({"input", name_text(in->name), in->type.to_string()});
   for (size_t i = 0; i < g.outputs.size(); ++i) rows.push_back({"output", name_text(output_name(g, i)), g.outputs[i]->type.to_string()});
-  for (const State& s : m.states) rows.push_back({"state", name_text(s.name), s.kind == State::Kind::append ? "grows along axis " + std::to_string(s.axis) : "overwritten"});
+  for (const State& s : m.states)
+    rows.push_back({"state", name_text(s.name), s.kind == State::Kind::append ? "grows along axis " + std::to_string(s.axis) : "overwritten"});
   return table({"", "name", "type"}, rows, {1, 2});
 }
 
@@ -196,7 +197,8 @@ Status inspect_model(Cli& cli, const InspectArgs& a) {
   if (cli.json()) return cli.emit(inspect_json(a.model, m, facts ? &*facts : nullptr, census));
   SymbolValues values = api::typical_values(input_symbols(m));
   std::string text = a.model + "\n" + (facts ? facts_text(*facts) : "");
-  text += "parameters: " + std::to_string(census.parameters.elements) + " elements in " + std::to_string(census.parameters.tensors) + " constants, " + human_bytes(static_cast<double>(census.parameters.bytes)) + "\n";
+  text += "parameters: " + std::to_string(census.parameters.elements) + " elements in " + std::to_string(census.parameters.tensors) + " constants, " +
+          human_bytes(static_cast<double>(census.parameters.bytes)) + "\n";
   text += "flops: " + flops_text(census.flops, values) + "\n\n";
   text += ports_text(m) + symbols_text(m) + ops_text(census, facts ? &*facts : nullptr, values);
   if (!m.metadata.empty()) text += "\n";
@@ -210,10 +212,15 @@ Status inspect_model(Cli& cli, const InspectArgs& a) {
 
 void add_inspect(Cli& cli) {
   auto a = std::make_shared<InspectArgs>();
-  Verb& v = add_verb(cli, "inspect", "Show inputs, outputs, opsets, operators, parameters and flops of a model", [&cli, a] { return inspect_model(cli, *a); });
+  Verb& v = add_verb(cli, "inspect", "Show inputs, outputs, opsets, operators, parameters and flops of a model",
+                     [&cli, a] { return inspect_model(cli, *a); });
   v.positional("model", a->model, "an .onnx or .wir file");
   add_model_options(v, cli);
-  v.epilog("\nFlops count a multiply-add as two; ops in the bodies of If, Loop and Scan count once.\nExamples:\n  weft inspect model.onnx\n  weft inspect model.onnx --shapes x=8x3x224x224 --json");
+  v.epilog(
+      "\nFlops count a multiply-add as two; ops in the bodies of If, Loop and Scan count once.\n"
+      "Examples:\n"
+      "  weft inspect model.onnx\n"
+      "  weft inspect model.onnx --shapes x=8x3x224x224 --json");
 }
 
 }  // namespace weft::cli

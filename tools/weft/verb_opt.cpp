@@ -84,7 +84,8 @@ std::string statistics(const std::vector<PassRun>& runs) {
     rows.push_back({s.name, std::to_string(count), std::to_string(changes[i]), (more > 0 ? "+" : "") + std::to_string(more), ms_text(s.ms)});
   }
   if (rows.empty()) return "";
-  return table({"pass", "runs", "changed something", "ops", "ms"}, rows) + std::to_string(runs.front().ops_before) + " ops before, " + std::to_string(runs.back().ops_after) + " after, " + ms_text(ms) + " ms\n";
+  return table({"pass", "runs", "changed something", "ops", "ms"}, rows) + std::to_string(runs.front().ops_before) + " ops before, " +
+         std::to_string(runs.back().ops_after) + " after, " + ms_text(ms) + " ms\n";
 }
 
 Json runs_json(const std::vector<PassRun>& runs) {
@@ -137,14 +138,20 @@ void add_opt(Cli& cli) {
   Verb& v = add_verb(cli, "opt", "Run passes on a model and print the module", [&cli, a] { return run_opt(cli, *a); });
   v.positional("model", a->model, "an .onnx or .wir file", false);
   v.text("-o,--output", a->output, "write the module to this .wir file instead of stdout; large constants go to a .weights file beside it");
-  v.text("--passes", a->passes, a->passes_given, "PASS,PASS,…: run these in place of the level's; nothing behind the = : none, the module prints unchanged");
+  v.text("--passes", a->passes, a->passes_given,
+         "PASS,PASS,…: run these in place of the level's; nothing behind the = : none, the module prints unchanged");
   v.flag("--list-passes", a->list, "list all passes");
   v.list("--print-after", a->print_after, "PASS, or all: print the module on stderr after each run of it that changed something");
   v.text("--start-at", a->start_at, "PASS or PASS:K: leave out all before its K-th run");
   v.text("--stop-after", a->stop_after, "PASS or PASS:K: leave out all behind its K-th run");
   add_target_options(v, cli);
   add_compile_options(v, cli);
-  v.epilog("\nStatistics (runs, changes, ops, ms) go to stderr.\nExamples:\n  weft opt model.onnx --dump-ir=ir/\n  weft opt model.onnx --passes= -o model.wir\n  weft opt ir/003_fuse.wir --passes=eliminate-dead,eliminate-common");
+  v.epilog(
+      "\nStatistics (runs, changes, ops, ms) go to stderr.\n"
+      "Examples:\n"
+      "  weft opt model.onnx --dump-ir=ir/\n"
+      "  weft opt model.onnx --passes= -o model.wir\n"
+      "  weft opt ir/003_fuse.wir --passes=eliminate-dead,eliminate-common");
 }
 
 }  // namespace weft::cli

@@ -123,7 +123,11 @@ void add_run(Cli& cli) {
   v.number("--repeat", a->repeat, 1, 1 << 30, "runs, one after the other; states carry over");
   add_target_options(v, cli);
   add_compile_options(v, cli);
-  v.epilog("\nExamples:\n  weft run model.onnx --input x=@image.npy --output y=@y.npy\n  weft run model.onnx --shapes x=1x3x48x320 --seed 7\n  weft run model.onnx --input 'ids=[[101,2023,102]]' --target eval");
+  v.epilog(
+      "\nExamples:\n"
+      "  weft run model.onnx --input x=@image.npy --output y=@y.npy\n"
+      "  weft run model.onnx --shapes x=1x3x48x320 --seed 7\n"
+      "  weft run model.onnx --input 'ids=[[101,2023,102]]' --target eval");
 }
 
 }  // namespace weft::cli

@@ -29,7 +29,8 @@ struct VerifyArgs {
 
 bool has_data_sets(const fs::path& folder) {
   std::error_code ec;
-  return std::any_of(fs::directory_iterator(folder, ec), fs::directory_iterator(), [](const auto& e) { return e.path().filename().string().rfind("test_data_set_", 0) == 0; });
+  return std::any_of(fs::directory_iterator(folder, ec), fs::directory_iterator(),
+                     [](const auto& e) { return e.path().filename().string().rfind("test_data_set_", 0) == 0; });
 }
 
 // A folder with model.onnx or model.wir is one case. Another folder stands for the folders and .onnx files in it.
@@ -63,7 +64,8 @@ Result<std::vector<VerifyCase>> collect(const VerifyArgs& a) {
     }
   }
   auto left_out = [&](const VerifyCase& c) {
-    return !a.filters.empty() && std::none_of(a.filters.begin(), a.filters.end(), [&](const std::string& f) { return c.name.find(f) != std::string::npos; });
+    return !a.filters.empty() &&
+           std::none_of(a.filters.begin(), a.filters.end(), [&](const std::string& f) { return c.name.find(f) != std::string::npos; });
   };
   std::erase_if(cases, left_out);
   if (cases.empty()) return usage("no case has " + join(a.filters, " or ") + " in its name");
@@ -102,10 +104,16 @@ Result<std::vector<CaseResult>> run_cases(Cli& cli, const VerifyArgs& a, const s
   auto tell = [&](int i, CaseResult r) {
     results[i] = std::move(r);
     ++ended;
-    cli.log.progress("verify " + std::to_string(ended) + "/" + std::to_string(cases.size()) + ": " + cases[i].name, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    cli.log.progress("verify " + std::to_string(ended) + "/" + std::to_string(cases.size()) + ": " + cases[i].name,
+                     std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   };
-  TRY(run_jobs(static_cast<int>(cases.size()), jobs, [&](int i) { return encode(run_case(cases[i], options)); }, [&](int i, std::string s) { tell(i, decode(s)); },
-               [&](int i, std::string why) { tell(i, {CaseStatus::failed, std::move(why), 0, 0, 0}); }, [&] { return cli.cancel.load(); }));
+  TRY(run_jobs(
+      static_cast<int>(cases.size()), jobs, [&](int i) { return encode(run_case(cases[i], options)); },
+      [&](int i, std::string s) { tell(i, decode(s)); },
+      [&](int i, std::string why) {
+        tell(i, {CaseStatus::failed, std::move(why), 0, 0, 0});
+      },
+      [&] { return cli.cancel.load(); }));
   return results;
 }
 
@@ -150,7 +158,8 @@ std::string reasons_text(const std::vector<CaseResult>& results, CaseStatus stat
 
 Json summary_json(const std::vector<VerifyCase>& cases, const std::vector<CaseResult>& results, const std::map<CaseStatus, int>& count) {
   Json j, list = Json::array();
-  for (CaseStatus s : {CaseStatus::passed, CaseStatus::failed, CaseStatus::unsupported, CaseStatus::skipped}) j["summary"][status_name(s)] = count.at(s);
+  for (CaseStatus s : {CaseStatus::passed, CaseStatus::failed, CaseStatus::unsupported, CaseStatus::skipped})
+    j["summary"][status_name(s)] = count.at(s);
   for (size_t i = 0; i < cases.size(); ++i) {
     const CaseResult& r = results[i];
     if (r.status == CaseStatus::cancelled) continue;
@@ -185,8 +194,10 @@ Status verify_paths(Cli& cli, const VerifyArgs& a) {
     print(text + std::to_string(count[CaseStatus::passed]) + " passed, " + std::to_string(count[CaseStatus::failed]) + " failed, " +
           std::to_string(count[CaseStatus::unsupported]) + " unsupported, " + std::to_string(count[CaseStatus::skipped]) + " skipped\n");
   }
-  if (cli.cancel) return error(Code::kCancelled, std::to_string(count[CaseStatus::cancelled]) + " of " + std::to_string(cases.size()) + " cases were not run");
-  if (count[CaseStatus::failed]) return error(Code::kCheckFailed, std::to_string(count[CaseStatus::failed]) + " of " + std::to_string(cases.size()) + " cases failed");
+  if (cli.cancel)
+    return error(Code::kCancelled, std::to_string(count[CaseStatus::cancelled]) + " of " + std::to_string(cases.size()) + " cases were not run");
+  if (count[CaseStatus::failed])
+    return error(Code::kCheckFailed, std::to_string(count[CaseStatus::failed]) + " of " + std::to_string(cases.size()) + " cases failed");
   return {};
 }
 
@@ -197,7 +208,10 @@ void add_verify(Cli& cli) {
   Verb& v = add_verb(cli, "verify", "Compare a model with the reference evaluator, or with recorded outputs", [&cli, a] {
     return verify_paths(cli, *a);
   });
-  v.positionals("paths", a->paths, "a model: compiled against the evaluator, on generated inputs; a folder with model.onnx and test_data_set_*/{input,output}_*.pb: against the recorded outputs; a folder of these: all of them");
+  v.positionals(
+      "paths", a->paths,
+      "a model: compiled against the evaluator, on generated inputs; a folder with model.onnx and "
+      "test_data_set_*/{input,output}_*.pb: against the recorded outputs; a folder of these: all of them");
   v.number("--rtol", a->options.rtol, "tolerance relative to the expected value");
   v.number("--atol", a->options.atol, "tolerance added to it: |got - expected| <= atol + rtol * |expected|");
   v.number("--range-tolerance", a->options.range_tolerance, "instead of both: a share of the range of each output's expected values, such as 1e-5");
@@ -207,7 +221,12 @@ void add_verify(Cli& cli) {
   add_input_options(v, a->options.inputs);
   add_target_options(v, cli);
   add_compile_options(v, cli);
-  v.epilog("\nExit code 1 when a case failed. Times are in ms.\nExamples:\n  weft verify model.onnx --shapes x=2x3x48x320\n  weft verify cases/ --target cpu:x86-64-v3 --json\n  weft verify cases/ --target eval --filter conv");
+  v.epilog(
+      "\nExit code 1 when a case failed. Times are in ms.\n"
+      "Examples:\n"
+      "  weft verify model.onnx --shapes x=2x3x48x320\n"
+      "  weft verify cases/ --target cpu:x86-64-v3 --json\n"
+      "  weft verify cases/ --target eval --filter conv");
 }
 
 }  // namespace weft::cli

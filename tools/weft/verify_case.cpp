@@ -58,7 +58,8 @@ class CaseRunner {
     TRY(compilation_.apply_shapes());
     const Graph& g = *compilation_.module().main();
     for (auto& in : g.inputs) inputs_.push_back({in->name, in->type});
-    for (size_t i = 0; i < g.outputs.size(); ++i) outputs_.push_back({i < g.output_names.size() ? g.output_names[i] : g.outputs[i]->name, g.outputs[i]->type});
+    for (size_t i = 0; i < g.outputs.size(); ++i)
+      outputs_.push_back({i < g.output_names.size() ? g.output_names[i] : g.outputs[i]->name, g.outputs[i]->type});
     random_ = false;
     walk_nested(*compilation_.module().main(), [&](const Op* op) { random_ = random_ || draws(*op); });
     return {};
@@ -100,7 +101,8 @@ class CaseRunner {
     std::vector<HostValue> values;
     for (size_t i = 0; i < ports.size(); ++i) {
       const std::string path = folder + "/" + prefix + std::to_string(i) + ".pb";
-      if (!fs::exists(path)) return invalid(fs::path(folder).filename().string() + " has no " + prefix + std::to_string(i) + ".pb for " + name_text(ports[i].name));
+      if (!fs::exists(path))
+        return invalid(fs::path(folder).filename().string() + " has no " + prefix + std::to_string(i) + ".pb for " + name_text(ports[i].name));
       Result<HostValue> v = read_value_file(path, ports[i].type);
       // What is inferred to be an optional may be declared, and so recorded, as what it holds.
       if (!v.ok() && ports[i].type.kind == Type::Kind::optional) v = read_value_file(path, *ports[i].type.elem);
@@ -142,7 +144,8 @@ class CaseRunner {
     TRY(compile());
     auto want = evaluate_module(*module, in->tensors, options_.compile.cancel);
     // Only a user knows which values make sense; random ones may be indices out of range.
-    if (!want.ok() && want.error().code == Code::kInvalidModel) return skip("the generated inputs are no valid ones: " + want.error().message + "; give others with --shapes, --range or --input");
+    if (!want.ok() && want.error().code == Code::kInvalidModel)
+      return skip("the generated inputs are no valid ones: " + want.error().message + "; give others with --shapes, --range or --input");
     if (!want.ok() && want.error().code == Code::kUnsupported) return skip("the evaluator: " + want.error().message);
     if (!want.ok()) return std::move(want.error());
     api::RunOptions run;
@@ -185,7 +188,8 @@ class CaseRunner {
       if (!a.ok() || !b.ok()) return fail(name_text(name) + ": " + (a.ok() ? b : a).error().message);
       return hold(name, *a, *b);
     }
-    if (got.items.size() != want.items.size()) return fail(name_text(name) + ": got " + std::to_string(got.items.size()) + " elements, expected " + std::to_string(want.items.size()));
+    if (got.items.size() != want.items.size())
+      return fail(name_text(name) + ": got " + std::to_string(got.items.size()) + " elements, expected " + std::to_string(want.items.size()));
     for (size_t i = 0; i < got.items.size(); ++i) hold(name + "[" + std::to_string(i) + "]", got.items[i], want.items[i]);
     for (size_t i = 0; i < std::min(got.keys.size(), want.keys.size()); ++i) hold(name + ".keys", HostValue(got.keys[i]), HostValue(want.keys[i]));
   }

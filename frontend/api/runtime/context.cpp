@@ -130,8 +130,10 @@ Result<NamedTensors> Context::run(const NamedTensors& inputs, const NamedTensors
 
 Status Context::run(std::span<const Tensor> inputs, std::span<Tensor> outputs, const RunOptions& options) {
   const Executable::State& s = *impl_->state;
-  if (inputs.size() != s.inputs.size()) return usage("the model has " + std::to_string(s.inputs.size()) + " inputs, " + std::to_string(inputs.size()) + " are given");
-  if (outputs.size() != s.outputs.size()) return usage("the model has " + std::to_string(s.outputs.size()) + " outputs, places for " + std::to_string(outputs.size()) + " are given");
+  if (inputs.size() != s.inputs.size())
+    return usage("the model has " + std::to_string(s.inputs.size()) + " inputs, " + std::to_string(inputs.size()) + " are given");
+  if (outputs.size() != s.outputs.size())
+    return usage("the model has " + std::to_string(s.outputs.size()) + " outputs, places for " + std::to_string(outputs.size()) + " are given");
   for (size_t i = 0; i < inputs.size(); ++i) TRY(set_input(s.inputs[i], inputs[i], impl_->inputs[i]));
   for (size_t i = 0; i < outputs.size(); ++i) TRY(set_output(s.outputs[i], outputs[i], impl_->outputs[i]));
   TRY(impl_->run(options));

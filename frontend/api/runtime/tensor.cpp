@@ -115,7 +115,8 @@ bool Tensor::contiguous() const {
 
 Result<Tensor> Tensor::copy() const {
   if (!defined_) return Tensor();
-  if (strides_.size() != dims_.size()) return usage("a tensor with " + std::to_string(strides_.size()) + " strides for " + std::to_string(dims_.size()) + " dims");
+  if (strides_.size() != dims_.size())
+    return usage("a tensor with " + std::to_string(strides_.size()) + " strides for " + std::to_string(dims_.size()) + " dims");
   TRY_ASSIGN(Tensor out, make(dtype_, dims_));
   if (out.numel() == 0) return out;
   if (dtype_ == DType::str) return copy_elements(*this, static_cast<std::string*>(out.data_)), out;
