@@ -75,9 +75,15 @@ static std::optional<Dim> known_reduction(Reduction r, const std::vector<Dim>& v
 // Axes that only the data know: with keepdims each dim is itself or 1, without them the rank drops by their number.
 static Status infer_unknown_axes(Op& op, InferContext& cx) {
   const Type &x = type_of(op, 0), &axes = type_of(op, 1);
+  const ReduceAttrs& a = op.attr<ReduceAttrs>();
   int rank = x.rank();
-  if (!op.attr<ReduceAttrs>().keepdims) {
-    bool counted = axes.is_ranked() && axes.rank() == 1 && axes.shape[0].is_const() && axes.shape[0].value() > 0;
+  // None at all means every axis, or nothing to do.
+  if (axes.is_ranked() && numel(axes.shape).is(0)) {
+    set_type(op, 0, Type::tensor(x.dtype, a.noop_with_empty_axes ? x.shape : Shape(static_cast<size_t>(a.keepdims ? rank : 0), Dim(1))));
+    return {};
+  }
+  if (!a.keepdims) {
+    bool counted = axes.is_ranked() && axes.rank() == 1 && axes.shape[0].is_const();
     if (!counted) {
       set_type(op, 0, Type::unranked(x.dtype));
       return {};
