@@ -56,7 +56,8 @@ struct Position {
   // Enlarging by a whole number: result o reads floor(o / n).
   std::optional<Dim> whole_factor() const {
     using O = ResizeOptions;
-    bool rounds = a.coordinates == O::Coordinates::half_pixel && (a.nearest == O::Nearest::round_prefer_floor || a.nearest == O::Nearest::round_prefer_ceil);
+    bool rounds = a.coordinates == O::Coordinates::half_pixel &&
+        (a.nearest == O::Nearest::round_prefer_floor || a.nearest == O::Nearest::round_prefer_ceil);
     bool floors = a.coordinates == O::Coordinates::asymmetric && a.nearest == O::Nearest::floor;
     if (!(rounds || floors) || x.scale < 1 || x.scale > 1e6 || x.scale != std::floor(x.scale)) return std::nullopt;
     if (x.in * Dim(static_cast<int64_t>(x.scale)) != x.out) return std::nullopt;
@@ -96,7 +97,8 @@ static Shape resized_dims(const std::vector<Position>& positions) {
   return dims;
 }
 // {sum of weight * x, sum of weights} in `t`, over taps given by one index per resized dim.
-static Result<std::vector<int>> weighted(SpecBuilder& r, const Value* x, const std::vector<Position>& positions, const Index& taps, Index at, DType t) {
+static Result<std::vector<int>> weighted(SpecBuilder& r, const Value* x, const std::vector<Position>& positions, const Index& taps, Index at,
+    DType t) {
   S weight{nullptr, -1};
   for (size_t k = 0; k < positions.size(); ++k) {
     Tap tap = tap_at(positions[k], taps[k]);
@@ -129,7 +131,8 @@ static Result<S> interpolated(SpecBuilder& r, const Op& op, const std::vector<Po
   }
   std::vector<int> sums;
   if (count > kMostUnrolled) {
-    TRY_ASSIGN(sums, r.reduce(SpecBuilder::key_of(op, "taps", idx), extents, two_sums(t), [&](const Index& row) { return weighted(r, x, positions, row, idx, t); }));
+    TRY_ASSIGN(sums, r.reduce(SpecBuilder::key_of(op, "taps", idx), extents, two_sums(t),
+        [&](const Index& row) { return weighted(r, x, positions, row, idx, t); }));
   } else {
     for (int64_t n = 0; n < count; ++n) {
       Index taps;

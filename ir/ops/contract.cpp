@@ -18,7 +18,8 @@ Result<ContractSpec> parse_contract(const std::string& spec) {
       if (!std::isalpha(static_cast<unsigned char>((*s)[k])) || s->find((*s)[k], k + 1) != std::string::npos)
         return invalid("contract has the spec '" + spec + "'");
   for (char l : c.out)
-    if (c.a.find(l) == std::string::npos && c.b.find(l) == std::string::npos) return invalid("contract's result has a letter of its own in '" + spec + "'");
+    if (c.a.find(l) == std::string::npos && c.b.find(l) == std::string::npos)
+        return invalid("contract's result has a letter of its own in '" + spec + "'");
   for (char l : c.a + c.b)
     if (c.out.find(l) == std::string::npos && c.sum.find(l) == std::string::npos) c.sum += l;
   return c;
@@ -27,10 +28,12 @@ Result<ContractSpec> parse_contract(const std::string& spec) {
 static bool is_small(DType t) { return bit_width(t) <= 8; }
 Result<DType> product_type(DType a, DType b, bool has_out_type, DType out_type) {
   bool numbers = (is_float(a) || is_int(a)) && (is_float(b) || is_int(b));
-  bool fits = numbers && (a == b || (is_int(a) == is_int(b) && is_small(a) && is_small(b)) || (is_float(a) && is_small(b)) || (is_float(b) && is_small(a)));
+  bool fits = numbers &&
+      (a == b || (is_int(a) == is_int(b) && is_small(a) && is_small(b)) || (is_float(a) && is_small(b)) || (is_float(b) && is_small(a)));
   if (!fits) return invalid(std::string("no product of ") + dtype_name(a) + " and " + dtype_name(b));
   if (has_out_type) {
-    if (!is_float(out_type) && (!is_int(out_type) || is_float(a) || is_float(b))) return invalid(std::string("no product of type ") + dtype_name(out_type));
+    if (!is_float(out_type) && (!is_int(out_type) || is_float(a) || is_float(b)))
+        return invalid(std::string("no product of type ") + dtype_name(out_type));
     return out_type;
   }
   if (is_int(a) && is_int(b)) return is_small(a) ? DType::i32 : a;
@@ -52,7 +55,8 @@ static Result<Dim> dim_of_letter(char l, const ContractSpec& s, const Shape& a, 
 }
 static Result<Shape> contracted_shape(const ContractSpec& s, const Shape& a, const Shape& b) {
   if (a.size() != s.a.size() || b.size() != s.b.size())
-    return invalid("contract takes ranks " + std::to_string(s.a.size()) + " and " + std::to_string(s.b.size()) + ", got " + std::to_string(a.size()) + " and " + std::to_string(b.size()));
+    return invalid("contract takes ranks " + std::to_string(s.a.size()) + " and " + std::to_string(s.b.size()) + ", got " +
+        std::to_string(a.size()) + " and " + std::to_string(b.size()));
   for (char l : s.sum) TRY(dim_of_letter(l, s, a, b));
   Shape out;
   for (char l : s.out) {
@@ -72,7 +76,8 @@ static std::string letters_outside(const std::string& letters, const std::string
 static Result<Shape> spread_scale(const Shape& scale, const std::string& letters, const std::string& sum) {
   if (scale.empty() || (scale.size() == 1 && scale[0].is(1))) return Shape(letters.size(), Dim(1));
   if (scale.size() == letters.size()) return scale;
-  if (scale.size() != letters_outside(letters, sum).size()) return invalid("a scale of rank " + std::to_string(scale.size()) + " for an operand of rank " + std::to_string(letters.size()));
+  if (scale.size() != letters_outside(letters, sum).size())
+      return invalid("a scale of rank " + std::to_string(scale.size()) + " for an operand of rank " + std::to_string(letters.size()));
   Shape out;
   size_t k = 0;
   for (char l : letters) out.push_back(sum.find(l) == std::string::npos ? scale[k++] : Dim(1));
@@ -103,7 +108,8 @@ static Status infer_contract(Op& op, InferContext&) {
   if (has_operand(op, 2)) {
     TRY(need_tensor(op, 2));
     const Type& bias = type_of(op, 2);
-    if (!is_float(bias.dtype) && !(is_int(bias.dtype) && is_int(t))) return invalid(std::string("a bias of type ") + dtype_name(bias.dtype) + " for a product of type " + dtype_name(t));
+    if (!is_float(bias.dtype) && !(is_int(bias.dtype) && is_int(t)))
+        return invalid(std::string("a bias of type ") + dtype_name(bias.dtype) + " for a product of type " + dtype_name(t));
     TRY_ASSIGN(Shape with_bias, broadcast_shapes({&shape, &bias.shape}));
     if (with_bias.size() != shape.size()) return invalid("contract's bias has more dims than the result");
   }
@@ -121,7 +127,8 @@ static Result<std::vector<double>> scaled_elements(const Tensor& x, const Tensor
   std::vector<int64_t> blocks = static_dims(spread), strides = dense_strides(blocks), index(x.dims.size(), 0);
   std::vector<double> factors = load_all<double>(*scale);
   for (size_t d = 0; d < blocks.size(); ++d)
-    if (blocks[d] < 1 || x.dims[d] % blocks[d] != 0) return invalid("a scale of " + std::to_string(blocks[d]) + " blocks for a dim of " + std::to_string(x.dims[d]));
+    if (blocks[d] < 1 || x.dims[d] % blocks[d] != 0)
+        return invalid("a scale of " + std::to_string(blocks[d]) + " blocks for a dim of " + std::to_string(x.dims[d]));
   for (double& e : v) {
     int64_t at = 0;
     for (size_t d = 0; d < blocks.size(); ++d) at += index[d] / (x.dims[d] / blocks[d]) * strides[d];
@@ -166,7 +173,8 @@ struct LetterWalk {
 }  // namespace
 
 template <class T>
-static Result<std::vector<T>> product(const ContractSpec& s, const Tensor& ta, const Tensor& tb, const Tensor& out, const std::vector<T>& a, const std::vector<T>& b) {
+static Result<std::vector<T>> product(const ContractSpec& s, const Tensor& ta, const Tensor& tb, const Tensor& out, const std::vector<T>& a,
+    const std::vector<T>& b) {
   std::string rows = letters_outside(s.a, s.b + s.sum), columns = letters_outside(s.b, s.a + s.sum), batch = letters_outside(s.out, rows + columns);
   LetterWalk wb(batch, s, ta, tb, out), wm(rows, s, ta, tb, out), wn(columns, s, ta, tb, out), wk(s.sum, s, ta, tb, out);
   std::vector<int64_t> batch_a = wb.offsets(wb.a), batch_b = wb.offsets(wb.b), batch_out = wb.offsets(wb.out);
@@ -175,7 +183,8 @@ static Result<std::vector<T>> product(const ContractSpec& s, const Tensor& ta, c
   int64_t m = wm.count, n = wn.count, k = wk.count;
   // Broadcast dims can make the matrices larger than the operands.
   if (std::max(m, n) > kMaxTensorBytes / 8 / std::max<int64_t>(k, 1)) return resources("contract's operands would take too much memory");
-  std::vector<T> result(static_cast<size_t>(out.numel()), T{0}), left(static_cast<size_t>(m * k)), right(static_cast<size_t>(k * n)), c(static_cast<size_t>(m * n));
+  std::vector<T> result(static_cast<size_t>(out.numel()), T{0}), left(static_cast<size_t>(m * k)), right(static_cast<size_t>(k * n)),
+      c(static_cast<size_t>(m * n));
   if (result.empty() || k == 0) return result;
   for (size_t g = 0; g < batch_out.size(); ++g) {
     if (g == 0 || batch_a[g] != batch_a[g - 1])
@@ -206,7 +215,8 @@ static void add_broadcast(std::vector<T>& y, const std::vector<int64_t>& dims, c
 static Result<std::vector<HostValue>> eval_contract(EvalCall& call) {
   const ContractAttrs& at = call.attr<ContractAttrs>();
   const Tensor &a = call.tensor(0), &b = call.tensor(1);
-  const Tensor *bias = call.has(2) ? &call.tensor(2) : nullptr, *sa = call.has(3) ? &call.tensor(3) : nullptr, *sb = call.has(4) ? &call.tensor(4) : nullptr;
+  auto optional = [&](int i) { return call.has(i) ? &call.tensor(i) : nullptr; };
+  const Tensor *bias = optional(2), *sa = optional(3), *sb = optional(4);
   TRY_ASSIGN(ContractSpec s, parse_contract(at.spec));
   TRY_ASSIGN(DType t, product_type(a.dtype, b.dtype, at.has_out_type, at.out_type));
   TRY_ASSIGN(Shape shape, contracted_shape(s, to_shape(a.dims), to_shape(b.dims)));

@@ -28,7 +28,8 @@ static Status check_groups(const Op& op, int64_t group, const Dim& x_channels, c
   fits = fits || (group >= 1 && (w_in * Dim(group)) == x_channels);
   fits = fits && !(w_out.is_const() && w_out.value() % group != 0);
   if (fits) return {};
-  return invalid(std::string(op_name(op.kind)) + ": " + std::to_string(group) + " groups, " + x_channels.to_string() + " input channels, a kernel for " + w_in.to_string() + " of them and " +
+  return invalid(std::string(op_name(op.kind)) + ": " + std::to_string(group) + " groups, " + x_channels.to_string() +
+      " input channels, a kernel for " + w_in.to_string() + " of them and " +
                  w_out.to_string() + " output channels");
 }
 static Status infer_result(Op& op, const Dim& channels, bool has_out_type, DType out_type, const std::vector<WindowAxis>& axes) {
@@ -54,7 +55,8 @@ static Status infer_conv_transpose(Op& op, InferContext&) {
   TRY_ASSIGN(std::vector<WindowAxis> axes, window_axes_of(op));
   const Shape &x = type_of(op, 0).shape, &w = type_of(op, 1).shape;
   if (a.group < 1 || (x[1].is_const() && (x[1].value() % a.group != 0 || (w[0].is_const() && w[0] != x[1]))))
-    return invalid("conv_transpose: " + std::to_string(a.group) + " groups, " + x[1].to_string() + " input channels, a kernel for " + w[0].to_string());
+    return invalid("conv_transpose: " + std::to_string(a.group) + " groups, " + x[1].to_string() + " input channels, a kernel for " +
+        w[0].to_string());
   return infer_result(op, w[1] * Dim(a.group), a.has_out_type, a.out_type, axes);
 }
 
@@ -70,7 +72,9 @@ struct ConvShape {
   int64_t batch, group, in_channels, out_channels;  // channels of one group
   int64_t in_size = 1, out_size = 1, kernel_size = 1;
   // Positions of a tile, so that its columns stay within about 8 MB.
-  int64_t tile(int64_t depth, int64_t positions) const { return std::clamp<int64_t>((int64_t{1} << 20) / std::max<int64_t>(depth, 1), 1, std::max<int64_t>(positions, 1)); }
+  int64_t tile(int64_t depth, int64_t positions) const {
+    return std::clamp<int64_t>((int64_t{1} << 20) / std::max<int64_t>(depth, 1), 1, std::max<int64_t>(positions, 1));
+  }
 };
 }  // namespace
 
@@ -203,10 +207,12 @@ static Status convolve(EvalCall& call, const ConvShape& s, bool transposed, Tens
   for (int i : {3, 4}) {
     if (!call.has(i)) continue;
     std::vector<double> v = load_all<double>(call.tensor(i));
-    if (v.size() != 1 && v.size() != scale.size()) return invalid("a convolution of " + std::to_string(scale.size()) + " channels has " + std::to_string(v.size()) + " scales");
+    if (v.size() != 1 && v.size() != scale.size())
+        return invalid("a convolution of " + std::to_string(scale.size()) + " channels has " + std::to_string(v.size()) + " scales");
     for (size_t c = 0; c < scale.size(); ++c) scale[c] *= static_cast<T>(v[v.size() == 1 ? 0 : c]);
   }
-  if (!bias.empty() && bias.size() != scale.size()) return invalid("a convolution of " + std::to_string(scale.size()) + " channels has " + std::to_string(bias.size()) + " biases");
+  if (!bias.empty() && bias.size() != scale.size())
+      return invalid("a convolution of " + std::to_string(scale.size()) + " channels has " + std::to_string(bias.size()) + " biases");
   int64_t x_step = s.in_channels * s.in_size, w_step = s.in_channels * s.out_channels * s.kernel_size;
   for (int64_t n = 0; n < s.batch; ++n)
     for (int64_t g = 0; g < s.group; ++g) {
@@ -242,9 +248,11 @@ static Shape spatial_dims(const Tensor& t) { return to_shape({t.dims.begin() + 2
 static Status check_conv_operands(EvalCall& call, int64_t group, bool transposed) {
   const Tensor &x = call.tensor(0), &w = call.tensor(1);
   if (x.rank() < 3 || w.rank() != x.rank()) return invalid("a convolution of ranks " + std::to_string(x.rank()) + " and " + std::to_string(w.rank()));
-  bool fits = group >= 1 && (transposed ? x.dims[1] == w.dims[0] && w.dims[0] % group == 0 : x.dims[1] == w.dims[1] * group && w.dims[0] % group == 0);
+  bool fits = group >= 1 &&
+      (transposed ? x.dims[1] == w.dims[0] && w.dims[0] % group == 0 : x.dims[1] == w.dims[1] * group && w.dims[0] % group == 0);
   if (fits) return {};
-  return invalid("a convolution of " + std::to_string(group) + " groups over [" + shape_text(to_shape(x.dims)) + "] with a kernel [" + shape_text(to_shape(w.dims)) + "]");
+  return invalid("a convolution of " + std::to_string(group) + " groups over [" + shape_text(to_shape(x.dims)) + "] with a kernel [" +
+      shape_text(to_shape(w.dims)) + "]");
 }
 static Result<std::vector<HostValue>> eval_conv(EvalCall& call) {
   const ConvAttrs& a = call.attr<ConvAttrs>();

@@ -59,7 +59,8 @@ static Result<std::vector<HostValue>> eval_deform_conv(EvalCall& call) {
     o.pad[d] = axes[d].pad_begin.value();
   }
   TRY_ASSIGN(Tensor y, Tensor::make(call.tensor(0).dtype, {dims[0][0].value(), dims[1][0].value(), axes[0].out.value(), axes[1].out.value()}));
-  if (y.numel() > 0) host_deform_conv(views[0], views[1], views[2], call.has(3) ? &views[3] : nullptr, call.has(4) ? &views[4] : nullptr, o, view_of(y));
+  if (y.numel() > 0) host_deform_conv(views[0], views[1], views[2], call.has(3) ? &views[3] : nullptr, call.has(4) ? &views[4] : nullptr, o,
+      view_of(y));
   return one(std::move(y));
 }
 OpDef def_deform_conv() {
@@ -91,7 +92,8 @@ static Result<std::vector<HostValue>> eval_det(EvalCall& call) {
   return one(std::move(y));
 }
 OpDef def_det() {
-  return {.onnx = "Det", .family = Family::contraction, .min_operands = 1, .max_operands = 1, .infer = infer_det, .eval = eval_det, .cost = [](const Op& op) {
+  return {.onnx = "Det", .family = Family::contraction, .min_operands = 1, .max_operands = 1, .infer = infer_det, .eval = eval_det,
+      .cost = [](const Op& op) {
             Cost c = moved_bytes(op, 0);
             c.flops = numel(type_of(op, 0).shape) * type_of(op, 0).shape.back();
             return c;
@@ -102,14 +104,16 @@ OpDef def_det() {
 
 Result<Shape> unpooled_dims(const MaxUnpoolAttrs& a, const Shape& x) {
   size_t rank = x.size() < 2 ? 0 : x.size() - 2;
-  bool fits = rank > 0 && a.kernel_shape.size() == rank && (a.strides.empty() || a.strides.size() == rank) && (a.pads.empty() || a.pads.size() == 2 * rank);
+  bool fits = rank > 0 && a.kernel_shape.size() == rank && (a.strides.empty() || a.strides.size() == rank) &&
+      (a.pads.empty() || a.pads.size() == 2 * rank);
   if (!fits) return invalid("max_unpool's attributes do not fit an input of rank " + std::to_string(x.size()));
   Shape out{x[0], x[1]};
   for (size_t d = 0; d < rank; ++d) {
     int64_t stride = a.strides.empty() ? 1 : a.strides[d], pads = 0;
     for (size_t p = d; p < a.pads.size(); p += rank) pads += a.pads[p];
     constexpr int64_t kMost = int64_t{1} << 31;  // keeps the sums exact
-    if (stride < 1 || stride > kMost || a.kernel_shape[d] < 1 || a.kernel_shape[d] > kMost || pads < 0 || pads > kMost) return invalid("max_unpool's attributes are out of range");
+    if (stride < 1 || stride > kMost || a.kernel_shape[d] < 1 || a.kernel_shape[d] > kMost || pads < 0 || pads > kMost)
+        return invalid("max_unpool's attributes are out of range");
     out.push_back((x[d + 2] - 1) * Dim(stride) + Dim(a.kernel_shape[d] - pads));
   }
   return out;
@@ -140,7 +144,8 @@ static Result<std::vector<HostValue>> eval_max_unpool(EvalCall& call) {
   return one(std::move(y));
 }
 OpDef def_max_unpool() {
-  return {.onnx = "MaxUnpool", .family = Family::pool, .min_operands = 2, .max_operands = 3, .attrs = make_attrs<MaxUnpoolAttrs>, .infer = infer_max_unpool,
+  return {.onnx = "MaxUnpool", .family = Family::pool, .min_operands = 2, .max_operands = 3, .attrs = make_attrs<MaxUnpoolAttrs>,
+      .infer = infer_max_unpool,
           .eval = eval_max_unpool, .cost = [](const Op& op) { return moved_bytes(op, 0); }};
 }
 

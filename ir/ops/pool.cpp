@@ -271,10 +271,12 @@ static Result<std::vector<HostValue>> eval_global_lp_pool(EvalCall& call) {
   });
 }
 OpDef def_global_average_pool() {
-  return {.onnx = "GlobalAveragePool", .family = Family::pool, .min_operands = 1, .max_operands = 1, .infer = infer_global_pool, .eval = eval_global_average_pool};
+  return {.onnx = "GlobalAveragePool", .family = Family::pool, .min_operands = 1, .max_operands = 1, .infer = infer_global_pool,
+      .eval = eval_global_average_pool};
 }
 OpDef def_global_max_pool() {
-  return {.onnx = "GlobalMaxPool", .family = Family::pool, .min_operands = 1, .max_operands = 1, .infer = infer_global_pool, .eval = eval_global_max_pool};
+  return {.onnx = "GlobalMaxPool", .family = Family::pool, .min_operands = 1, .max_operands = 1, .infer = infer_global_pool,
+      .eval = eval_global_max_pool};
 }
 OpDef def_global_lp_pool() {
   return {.onnx = "GlobalLpPool", .family = Family::pool, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<GlobalLpPoolAttrs>,

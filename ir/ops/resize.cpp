@@ -18,7 +18,8 @@ Result<ResizeOptions> resize_options(const ResizeAttrs& a, int rank) {
   ResizeOptions o;
   TRY(word_of("mode", a.mode, {"nearest", "linear", "cubic"}, o.mode));
   TRY(word_of("coordinate_transformation_mode", a.coordinate_transformation_mode,
-              {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize", "tf_half_pixel_for_nn"}, o.coordinates));
+              {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize",
+                  "tf_half_pixel_for_nn"}, o.coordinates));
   TRY(word_of("nearest_mode", a.nearest_mode, {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"}, o.nearest));
   TRY(word_of("keep_aspect_ratio_policy", a.keep_aspect_ratio_policy, {"stretch", "not_larger", "not_smaller"}, o.policy));
   TRY_ASSIGN(std::vector<int> axes, axes_in_order(a.axes, rank));
@@ -58,7 +59,8 @@ static Status infer_resize(Op& op, InferContext& cx) {
   TRY(need_tensor(op, 0));
   const Type& x = type_of(op, 0);
   TRY_ASSIGN(ResizeOptions o, resize_options(op.attr<ResizeAttrs>(), x.rank()));
-  if (o.mode != ResizeOptions::Mode::nearest && !is_float(x.dtype) && !is_int(x.dtype)) return invalid(std::string("resize cannot interpolate ") + dtype_name(x.dtype));
+  if (o.mode != ResizeOptions::Mode::nearest && !is_float(x.dtype) && !is_int(x.dtype))
+      return invalid(std::string("resize cannot interpolate ") + dtype_name(x.dtype));
   if (has_operand(op, 3)) TRY(need_int_vector(op, 3));
   auto axes = resize_axes_of(op);
   if (!axes.ok()) {

@@ -43,7 +43,8 @@ static Status infer_grid_sample(Op& op, InferContext&) {
 static Result<std::vector<HostValue>> eval_grid_sample(EvalCall& call) {
   const Tensor &x = call.tensor(0), &grid = call.tensor(1);
   TRY_ASSIGN(GridSampleOptions options, grid_sample_options(call.attr<GridSampleAttrs>()));
-  if (grid.rank() != x.rank() || grid.dims.back() != x.rank() - 2 || grid.dims[0] != x.dims[0]) return invalid("grid_sample's grid does not fit the input");
+  if (grid.rank() != x.rank() || grid.dims.back() != x.rank() - 2 || grid.dims[0] != x.dims[0])
+      return invalid("grid_sample's grid does not fit the input");
   std::vector<int64_t> dims{x.dims[0], x.dims[1]};
   dims.insert(dims.end(), grid.dims.begin() + 1, grid.dims.end() - 1);
   TRY_ASSIGN(Tensor y, Tensor::make(x.dtype, dims));
@@ -69,7 +70,8 @@ static Status infer_affine_grid(Op& op, InferContext& cx) {
   const Type& theta = type_of(op, 0);
   bool ranked = theta.rank() == 3 && theta.shape[1].is_const();
   int64_t spatial = ranked ? theta.shape[1].value() : 0;
-  if (!is_float(theta.dtype) || (spatial != 2 && spatial != 3) || differ(theta.shape[2], Dim(spatial + 1))) return bad_operand(op, 0, "floats [n, 2, 3] or [n, 3, 4]");
+  if (!is_float(theta.dtype) || (spatial != 2 && spatial != 3) || differ(theta.shape[2], Dim(spatial + 1)))
+      return bad_operand(op, 0, "floats [n, 2, 3] or [n, 3, 4]");
   auto length = vector_length(op.operands[1]);
   if (length && *length != spatial + 2) return bad_operand(op, 1, "the size of the picture");
   const std::vector<Dim>* size = known_of(op.operands[1]);
@@ -83,7 +85,8 @@ static Result<std::vector<HostValue>> eval_affine_grid(EvalCall& call) {
   const Tensor& theta = call.tensor(0);
   std::vector<int64_t> size = load_all<int64_t>(call.tensor(1));
   int64_t spatial = theta.dims[1];
-  if (theta.dims[2] != spatial + 1 || static_cast<int64_t>(size.size()) != spatial + 2 || size[0] != theta.dims[0]) return invalid("affine_grid's size does not fit theta");
+  if (theta.dims[2] != spatial + 1 || static_cast<int64_t>(size.size()) != spatial + 2 || size[0] != theta.dims[0])
+      return invalid("affine_grid's size does not fit theta");
   std::vector<int64_t> dims = size, index(static_cast<size_t>(spatial) + 1, 0);
   dims.erase(dims.begin() + 1);
   std::vector<int64_t> positions = dims;
@@ -119,7 +122,8 @@ static Status need_regions(const Op& op, int columns) {
   TRY(need_tensor(op, 1));
   const Type &x = type_of(op, 0), &rois = type_of(op, 1);
   if (x.rank() != 4 || !is_float(x.dtype)) return bad_operand(op, 0, "floats [n, c, h, w]");
-  if (rois.rank() != 2 || !is_float(rois.dtype) || differ(rois.shape[1], Dim(columns))) return bad_operand(op, 1, columns == 4 ? "floats [regions, 4]" : "floats [regions, 5]");
+  if (rois.rank() != 2 || !is_float(rois.dtype) || differ(rois.shape[1], Dim(columns)))
+      return bad_operand(op, 1, columns == 4 ? "floats [regions, 4]" : "floats [regions, 5]");
   return {};
 }
 static Result<RoiAlignOptions> roi_align_options(const RoiAlignAttrs& a) {
@@ -127,7 +131,8 @@ static Result<RoiAlignOptions> roi_align_options(const RoiAlignAttrs& a) {
   if (a.mode != "avg" && a.mode != "max") return invalid("roi_align's mode is " + a.mode);
   if (a.coordinate_transformation_mode != "half_pixel" && a.coordinate_transformation_mode != "output_half_pixel")
     return invalid("roi_align's coordinate_transformation_mode is " + a.coordinate_transformation_mode);
-  if (a.output_height < 1 || a.output_width < 1 || a.sampling_ratio < 0) return invalid("roi_align to " + std::to_string(a.output_height) + " by " + std::to_string(a.output_width));
+  if (a.output_height < 1 || a.output_width < 1 || a.sampling_ratio < 0)
+      return invalid("roi_align to " + std::to_string(a.output_height) + " by " + std::to_string(a.output_width));
   o.largest = a.mode == "max";
   o.half_pixel = a.coordinate_transformation_mode == "half_pixel";
   o.sampling_ratio = a.sampling_ratio;

@@ -7,7 +7,8 @@ namespace weft {
 constexpr int64_t kMostWindow = int64_t{1} << 31;  // keeps products of attributes exact
 
 static Status check_list(const char* name, const std::vector<int64_t>& v, size_t length, int64_t least) {
-  if (!v.empty() && v.size() != length) return invalid(std::string(name) + " has " + std::to_string(v.size()) + " elements, not " + std::to_string(length));
+  if (!v.empty() && v.size() != length)
+      return invalid(std::string(name) + " has " + std::to_string(v.size()) + " elements, not " + std::to_string(length));
   for (int64_t e : v)
     if (e < least || e > kMostWindow) return invalid(std::string(name) + " has an element of " + std::to_string(e));
   return {};
@@ -23,12 +24,14 @@ static Result<std::vector<WindowAxis>> bare_axes(const WindowAttrs& a, const Sha
   TRY(check_list("strides", a.strides, rank, 1));
   TRY(check_list("dilations", a.dilations, rank, 1));
   TRY(check_list("pads", a.pads, 2 * rank, 0));
-  if (a.auto_pad != "NOTSET" && a.auto_pad != "SAME_UPPER" && a.auto_pad != "SAME_LOWER" && a.auto_pad != "VALID") return invalid("auto_pad is " + a.auto_pad);
+  if (a.auto_pad != "NOTSET" && a.auto_pad != "SAME_UPPER" && a.auto_pad != "SAME_LOWER" && a.auto_pad != "VALID")
+      return invalid("auto_pad is " + a.auto_pad);
   std::vector<WindowAxis> axes(rank);
   for (size_t k = 0; k < rank; ++k) {
     bool differ = kernel[k].is_const() && !a.kernel_shape.empty() && !kernel[k].is(a.kernel_shape[k]);
     if (differ) return invalid("kernel_shape says " + std::to_string(a.kernel_shape[k]) + " where the kernel has " + kernel[k].to_string());
-    if (kernel[k].is_const() && (kernel[k].value() < 1 || kernel[k].value() > kMostWindow)) return invalid("a kernel with a dim of " + kernel[k].to_string());
+    if (kernel[k].is_const() && (kernel[k].value() < 1 || kernel[k].value() > kMostWindow))
+        return invalid("a kernel with a dim of " + kernel[k].to_string());
     axes[k].in = spatial[k];
     axes[k].kernel = kernel[k];
     axes[k].stride = at_or(a.strides, k, 1);
@@ -57,7 +60,8 @@ Result<std::vector<WindowAxis>> window_axes(const WindowAttrs& a, const Shape& s
     }
     Dim room = x.in + x.pad_begin + x.pad_end - extent_of(x);
     if (room.is_const() && room.value() < 0 && !x.in.is(0))
-      return invalid("a window of " + extent_of(x).to_string() + " is larger than the padded input of " + (x.in + x.pad_begin + x.pad_end).to_string());
+      return invalid("a window of " + extent_of(x).to_string() + " is larger than the padded input of " +
+          (x.in + x.pad_begin + x.pad_end).to_string());
     x.out = room.is_const() && room.value() < 0 ? Dim(0) : floordiv(room, x.stride) + 1;
     if (!ceil_mode || x.out.is(0)) continue;
     // A last window that would start in the end padding is dropped; only one ever is.
@@ -106,7 +110,8 @@ Result<std::vector<WindowAxis>> window_axes_of(const Op& op) {
   }
   TRY(need_tensor(op, 1));
   const Type& w = type_of(op, 1);
-  if (w.rank() != x.rank()) return invalid(std::string(op_name(op.kind)) + " of ranks " + std::to_string(x.rank()) + " and " + std::to_string(w.rank()));
+  if (w.rank() != x.rank())
+      return invalid(std::string(op_name(op.kind)) + " of ranks " + std::to_string(x.rank()) + " and " + std::to_string(w.rank()));
   switch (op.kind) {
     case OpKind::conv: return window_axes(op.attr<ConvAttrs>(), tail(x), tail(w));
     case OpKind::deform_conv: return window_axes(op.attr<DeformConvAttrs>(), tail(x), tail(w));

@@ -23,7 +23,8 @@ static Result<int64_t> bounded(const HostCall& c, const char* name, int64_t fall
 Status host_call_grid_sample(HostCall& c) {
   TRY(operands(c, 2, 2, 1, 1));
   const TensorView &x = c.inputs[0], &grid = c.inputs[1], &y = c.outputs[0];
-  bool fits = numbers(x) && y.dtype == x.dtype && is_float(grid.dtype) && !is_subbyte(grid.dtype) && x.rank() >= 3 && grid.rank() == x.rank() && y.rank() == x.rank() &&
+  bool fits = numbers(x) && y.dtype == x.dtype && is_float(grid.dtype) && !is_subbyte(grid.dtype) && x.rank() >= 3 && grid.rank() == x.rank() &&
+      y.rank() == x.rank() &&
               grid.dims.back() == x.rank() - 2 && grid.dims[0] == x.dims[0] && y.dims[0] == x.dims[0] && y.dims[1] == x.dims[1];
   for (int d = 2; fits && d < y.rank(); ++d) fits = y.dims[d] == grid.dims[d - 1];
   TRY(expect(fits, "wants grid_sample's shapes and types"));
@@ -104,12 +105,15 @@ Status host_call_deform_conv(HostCall& c) {
     TRY_ASSIGN(o.pad[d], bounded(c, names[d + 2], 0, -kMost, kMost));
     TRY_ASSIGN(o.dilation[d], bounded(c, names[d + 4], 1, 1, kMost));
   }
-  bool fits = all_floats(c) && x.rank() == 4 && w.rank() == 4 && y.rank() == 4 && y.dims[0] == x.dims[0] && y.dims[1] == w.dims[0] && w.dims[0] % o.group == 0 &&
+  bool fits = all_floats(c) && x.rank() == 4 && w.rank() == 4 && y.rank() == 4 && y.dims[0] == x.dims[0] && y.dims[1] == w.dims[0] &&
+      w.dims[0] % o.group == 0 &&
               w.dims[1] == x.dims[1] / o.group && x.dims[1] % o.group == 0 && x.dims[1] % o.offset_group == 0;
   auto field = [&](const TensorView& v, int64_t each) {
-    return v.rank() == 4 && v.dims[0] == x.dims[0] && v.dims[1] == o.offset_group * w.dims[2] * w.dims[3] * each && v.dims[2] == y.dims[2] && v.dims[3] == y.dims[3];
+    return v.rank() == 4 && v.dims[0] == x.dims[0] && v.dims[1] == o.offset_group * w.dims[2] * w.dims[3] * each && v.dims[2] == y.dims[2] &&
+        v.dims[3] == y.dims[3];
   };
-  fits = fits && field(offset, 2) && (mask < 0 || field(c.inputs[mask], 1)) && (bias < 0 || (c.inputs[bias].rank() == 1 && c.inputs[bias].dims[0] == y.dims[1]));
+  fits = fits && field(offset, 2) && (mask < 0 || field(c.inputs[mask], 1)) &&
+      (bias < 0 || (c.inputs[bias].rank() == 1 && c.inputs[bias].dims[0] == y.dims[1]));
   TRY(expect(fits, "wants deform_conv's shapes and types"));
   if (y.numel() > 0) host_deform_conv(x, w, offset, bias < 0 ? nullptr : &c.inputs[bias], mask < 0 ? nullptr : &c.inputs[mask], o, y);
   return {};
@@ -117,7 +121,8 @@ Status host_call_deform_conv(HostCall& c) {
 
 static bool pooled_regions(const HostCall& c, int64_t columns) {
   const TensorView &x = c.inputs[0], &rois = c.inputs[1], &y = c.outputs[0];
-  return is_float(x.dtype) && is_float(rois.dtype) && y.dtype == x.dtype && !is_subbyte(x.dtype) && x.rank() == 4 && y.rank() == 4 && rois.rank() == 2 &&
+  return is_float(x.dtype) && is_float(rois.dtype) && y.dtype == x.dtype && !is_subbyte(x.dtype) && x.rank() == 4 && y.rank() == 4 &&
+      rois.rank() == 2 &&
          rois.dims[1] == columns && y.dims[0] == rois.dims[0] && y.dims[1] == x.dims[1];
 }
 Status host_call_roi_align(HostCall& c) {
@@ -154,7 +159,8 @@ Status host_call_det(HostCall& c) {
 Status host_call_max_unpool(HostCall& c) {
   TRY(operands(c, 2, 2, 1, 1));
   const TensorView &x = c.inputs[0], &indices = c.inputs[1], &y = c.outputs[0];
-  bool fits = numbers(x) && y.dtype == x.dtype && is_int(indices.dtype) && !is_subbyte(indices.dtype) && indices.dims == x.dims && y.rank() == x.rank() && x.rank() >= 2;
+  bool fits = numbers(x) && y.dtype == x.dtype && is_int(indices.dtype) && !is_subbyte(indices.dtype) && indices.dims == x.dims &&
+      y.rank() == x.rank() && x.rank() >= 2;
   TRY(expect(fits, "wants max_unpool's shapes and types"));
   std::vector<int64_t> pooled = {x.dims[0], x.dims[1]};
   for (int d = 2; d < x.rank(); ++d) {

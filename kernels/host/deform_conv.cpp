@@ -17,8 +17,8 @@ static double between(const double* plane, int64_t h, int64_t w, double y, doubl
   return sum;
 }
 
-void host_deform_conv(const TensorView& x, const TensorView& w, const TensorView& offset, const TensorView* bias, const TensorView* mask, const DeformConvOptions& o,
-                      const TensorView& y) {
+void host_deform_conv(const TensorView& x, const TensorView& w, const TensorView& offset, const TensorView* bias, const TensorView* mask,
+                      const DeformConvOptions& o, const TensorView& y) {
   int64_t channels = x.dims[1], height = x.dims[2], width = x.dims[3], out_channels = y.dims[1], oh = y.dims[2], ow = y.dims[3];
   int64_t kh = w.dims[2], kw = w.dims[3], taps = kh * kw, positions = oh * ow, per_group = w.dims[1];
   std::vector<double> vx = dense_doubles(x), vw = dense_doubles(w), vo = dense_doubles(offset), vm, vb;

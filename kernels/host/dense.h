@@ -21,7 +21,9 @@ inline std::vector<double> dense_doubles(const TensorView& v) {
 }
 // Integers are truncated and saturate.
 inline void store_doubles(const std::vector<double>& from, const TensorView& v) {
-  double least = is_float(v.dtype) ? 0 : static_cast<double>(int_min(v.dtype)), most = is_float(v.dtype) ? 0 : std::min(static_cast<double>(int_max(v.dtype)), 0x1.fffffffffffffp62);
+  bool whole = !is_float(v.dtype);
+  double least = whole ? static_cast<double>(int_min(v.dtype)) : 0;
+  double most = whole ? std::min(static_cast<double>(int_max(v.dtype)), 0x1.fffffffffffffp62) : 0;  // the last double below 2^63
   size_t k = 0;
   for (Walk w(v); !w.done(); w.next(), ++k) {
     if (is_float(v.dtype)) store_cell(v, w.offset(), from[k]);

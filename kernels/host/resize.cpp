@@ -46,7 +46,8 @@ static Status apply_policy(const Options& o, std::vector<ResizeAxis>& axes) {
 static Status check_lengths(const Options& o, size_t n, const ResizeRequest& q) {
   if (q.scales.empty() == q.sizes.empty() && n > 0) return invalid("resize takes either scales or sizes");
   if ((q.scales.empty() || q.scales.size() == n) && (q.sizes.empty() || q.sizes.size() == n) && (!o.crops() || q.roi.size() == 2 * n)) return {};
-  return invalid("resize of " + std::to_string(n) + " dims has " + std::to_string(q.scales.size()) + " scales, " + std::to_string(q.sizes.size()) + " sizes and " +
+  return invalid("resize of " + std::to_string(n) + " dims has " + std::to_string(q.scales.size()) + " scales, " + std::to_string(q.sizes.size()) +
+      " sizes and " +
                  std::to_string(q.roi.size()) + " roi elements");
 }
 
@@ -109,7 +110,8 @@ static double source_of(const Options& o, const ResizeAxis& x, double i) {
 }
 static int64_t nearest_of(Options::Nearest mode, double source, int64_t in) {
   using N = Options::Nearest;
-  double r = mode == N::floor ? std::floor(source) : mode == N::ceil ? std::ceil(source) : mode == N::round_prefer_ceil ? std::floor(source + 0.5) : std::ceil(source - 0.5);
+  double r = mode == N::floor ? std::floor(source) : mode == N::ceil ? std::ceil(source) :
+             mode == N::round_prefer_ceil ? std::floor(source + 0.5) : std::ceil(source - 0.5);
   return static_cast<int64_t>(std::clamp(r, 0.0, static_cast<double>(in - 1)));
 }
 // The kernel of linear or cubic interpolation at distance d.
@@ -161,7 +163,8 @@ static AxisTaps axis_taps(const Options& o, const ResizeAxis& x) {
 
 // --- all dims -------------------------------------------------------------------------------------------------------
 
-static std::vector<double> resize_along(const std::vector<double>& x, std::vector<int64_t>& dims, const ResizeAxis& axis, const AxisTaps& t, double extrapolation) {
+static std::vector<double> resize_along(const std::vector<double>& x, std::vector<int64_t>& dims, const ResizeAxis& axis, const AxisTaps& t,
+    double extrapolation) {
   int64_t outer = 1, inner = 1, in = dims[axis.axis], out = axis.out.value();
   for (int d = 0; d < axis.axis; ++d) outer *= dims[d];
   for (size_t d = axis.axis + 1; d < dims.size(); ++d) inner *= dims[d];
@@ -207,7 +210,8 @@ Status host_resize(const TensorView& x, const Options& o, std::vector<ResizeAxis
   // Shrinking first: nothing in between is larger than both x and y.
   std::stable_sort(axes.begin(), axes.end(), [](const ResizeAxis& p, const ResizeAxis& r) { return p.scale < r.scale; });
   for (const ResizeAxis& axis : axes) {
-    if (resize_taps(o, axis.scale).count > (int64_t{1} << 31) / axis.out.value()) return resources("resize by " + std::to_string(axis.scale) + " takes too many elements per result");
+    if (resize_taps(o, axis.scale).count > (int64_t{1} << 31) / axis.out.value())
+        return resources("resize by " + std::to_string(axis.scale) + " takes too many elements per result");
     v = resize_along(v, now, axis, axis_taps(o, axis), o.extrapolation_value);
   }
   if (!is_float(x.dtype))

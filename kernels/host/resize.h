@@ -11,7 +11,9 @@ namespace weft {
 
 struct ResizeOptions {
   enum class Mode : uint8_t { nearest, linear, cubic };
-  enum class Coordinates : uint8_t { half_pixel, half_pixel_symmetric, pytorch_half_pixel, align_corners, asymmetric, tf_crop_and_resize, tf_half_pixel_for_nn };
+  enum class Coordinates : uint8_t {
+    half_pixel, half_pixel_symmetric, pytorch_half_pixel, align_corners, asymmetric, tf_crop_and_resize, tf_half_pixel_for_nn
+  };
   enum class Nearest : uint8_t { round_prefer_floor, round_prefer_ceil, floor, ceil };
   enum class Policy : uint8_t { stretch, not_larger, not_smaller };
   Mode mode = Mode::nearest;

@@ -29,7 +29,7 @@ std::vector<Point> points(const Bins& b, int64_t length) {
   std::vector<Point> out;
   for (int64_t p = 0; p < b.count; ++p)
     for (int64_t s = 0; s < b.samples; ++s)
-      out.push_back(point_at(b.begin + static_cast<double>(p) * b.size + (static_cast<double>(s) + 0.5) * b.size / static_cast<double>(b.samples), length));
+      out.push_back(point_at(b.begin + (static_cast<double>(p) + (static_cast<double>(s) + 0.5) / static_cast<double>(b.samples)) * b.size, length));
   return out;
 }
 
@@ -37,7 +37,8 @@ Result<Bins> bins(double from, double to, int64_t count, const RoiAlignOptions& 
   double shift = o.half_pixel ? 0.5 : 0, begin = from * o.spatial_scale - shift, extent = to * o.spatial_scale - shift - begin;
   if (!o.half_pixel) extent = std::max(extent, 1.0);
   double size = extent / static_cast<double>(count), samples = o.sampling_ratio > 0 ? static_cast<double>(o.sampling_ratio) : std::ceil(size);
-  if (!(std::fabs(begin) < 1e15) || !(samples <= static_cast<double>(kMostSamples) / static_cast<double>(count))) return resources("a region of interest is too large");
+  if (!(std::fabs(begin) < 1e15) || !(samples <= static_cast<double>(kMostSamples) / static_cast<double>(count)))
+      return resources("a region of interest is too large");
   return Bins{begin, size, count, std::max<int64_t>(static_cast<int64_t>(samples), 0)};
 }
 
@@ -78,8 +79,8 @@ Status host_roi_align(const TensorView& x, const TensorView& rois, const TensorV
     for (int64_t c = 0; c < channels; ++c)
       for (int64_t i = 0; i < ph; ++i)
         for (int64_t j = 0; j < pw; ++j)
-          out.push_back(bin_value(from.data() + (at * channels + c) * height * width, width, ys.data() + i * down.samples, down.samples, xs.data() + j * across.samples,
-                                  across.samples, options.largest));
+          out.push_back(bin_value(from.data() + (at * channels + c) * height * width, width, ys.data() + i * down.samples, down.samples,
+                                  xs.data() + j * across.samples, across.samples, options.largest));
   }
   store_doubles(out, y);
   return {};

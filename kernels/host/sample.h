@@ -24,8 +24,8 @@ struct DeformConvOptions {
 };
 // x [n, c, h, w], w [m, c / group, kh, kw], offset [n, offset_group * kh * kw * 2, oh, ow], bias [m] or null, mask
 // [n, offset_group * kh * kw, oh, ow] or null, y [n, m, oh, ow].
-void host_deform_conv(const TensorView& x, const TensorView& w, const TensorView& offset, const TensorView* bias, const TensorView* mask, const DeformConvOptions& options,
-                      const TensorView& y);
+void host_deform_conv(const TensorView& x, const TensorView& w, const TensorView& offset, const TensorView* bias, const TensorView* mask,
+                      const DeformConvOptions& options, const TensorView& y);
 
 struct RoiAlignOptions {
   bool largest = false;      // the largest sample of a bin instead of their mean

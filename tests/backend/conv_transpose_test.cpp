@@ -21,7 +21,8 @@ TEST(ConvTranspose, Geometry) {
     TestGraph g;
     g.bind("h", 5);
     Value* x = g.input(DType::f32, {2, 4, a.output_shape.empty() ? Dim::symbol("h") : Dim(5), 4});
-    Value* y = g.op(OpKind::conv_transpose, {x, g.constant(random_tensor(DType::f32, {4, 3, 3, 2}, 5)), g.constant(random_tensor(DType::f32, {3 * a.group}, 6))}, a);
+    Value* y = g.op(OpKind::conv_transpose,
+        {x, g.constant(random_tensor(DType::f32, {4, 3, 3, 2}, 5)), g.constant(random_tensor(DType::f32, {3 * a.group}, 6))}, a);
     g.check({y}, Bound::range(16));
   }
 }
@@ -35,7 +36,8 @@ TEST(ConvTranspose, RanksScalesAndIntegers) {
   Value* z = g.op(OpKind::conv_transpose, {g.input(DType::f32, {1, 2, 2, 3, 2}), g.input(DType::f32, {2, 1, 2, 2, 3})}, volume);
   ConvTransposeAttrs scaled;
   scaled.has_out_type = true;
-  Value* s = g.op(OpKind::conv_transpose, {g.input(DType::u8, {1, 2, 6}), g.input(DType::i8, {2, 2, 3}), g.input(DType::f32, {2}), g.input(DType::f32, {}), g.input(DType::f32, {2})}, scaled);
+  Value* s = g.op(OpKind::conv_transpose, {g.input(DType::u8, {1, 2, 6}), g.input(DType::i8, {2, 2, 3}), g.input(DType::f32, {2}),
+      g.input(DType::f32, {}), g.input(DType::f32, {2})}, scaled);
   g.check({y, z, s}, Bound::range(16));
 }
 

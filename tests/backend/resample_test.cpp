@@ -8,7 +8,8 @@
 namespace weft::backend_test {
 namespace {
 
-const char* const kCoordinates[] = {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_half_pixel_for_nn"};
+const char* const kCoordinates[] = {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric",
+    "tf_half_pixel_for_nn"};
 
 Tensor scales(const std::vector<double>& v) { return tensor_of_values<double>(DType::f32, {static_cast<int64_t>(v.size())}, v); }
 void check_resize(ResizeAttrs a, DType t, const std::vector<double>& by, const Bound& bound) {
@@ -65,7 +66,8 @@ TEST(Resize, SymbolicSizesAndRoi) {
     a.coordinate_transformation_mode = "tf_crop_and_resize";
     a.extrapolation_value = 3;
     a.axes = {1};
-    Value* z = crop.op(OpKind::resize, {crop.input(DType::f32, {2, 6}), crop.constant(scales({0.4, 1.3})), nullptr, crop.constant(tensor_of_values<int64_t>(DType::i64, {1}, {5}))}, a);
+    Value* z = crop.op(OpKind::resize, {crop.input(DType::f32, {2, 6}), crop.constant(scales({0.4, 1.3})), nullptr,
+        crop.constant(tensor_of_values<int64_t>(DType::i64, {1}, {5}))}, a);
     crop.check({z}, Bound::range(8));
   }
 }
@@ -87,7 +89,8 @@ TEST(Resize, ScalesRoiAndPolicyAtRunTime) {
   Value* v = g.op(OpKind::resize, {x, nullptr, nullptr, g.input(tensor_of_values<int64_t>(DType::i64, {3}, {2, 3, 8}))}, plain);
   g.check({y, z, w, v}, Bound::range(8));
   TestGraph bad;
-  EXPECT_EQ(bad.failure({bad.op(OpKind::resize, {bad.input(DType::f32, {2, 3}), nullptr, bad.input(scales({1, -1}))}, plain)}).code, Code::kInvalidModel);
+  EXPECT_EQ(bad.failure({bad.op(OpKind::resize, {bad.input(DType::f32, {2, 3}), nullptr, bad.input(scales({1, -1}))}, plain)}).code,
+      Code::kInvalidModel);
 }
 
 TEST(AffineGrid, PlaneAndVolume) {
@@ -96,7 +99,8 @@ TEST(AffineGrid, PlaneAndVolume) {
     AffineGridAttrs a;
     a.align_corners = corners;
     Value* y = g.op(OpKind::affine_grid, {g.input(DType::f32, {2, 2, 3}), g.constant(tensor_of_values<int64_t>(DType::i64, {4}, {2, 1, 4, 5}))}, a);
-    Value* z = g.op(OpKind::affine_grid, {g.input(DType::f16, {1, 3, 4}), g.constant(tensor_of_values<int64_t>(DType::i64, {5}, {1, 1, 2, 1, 3}))}, a);
+    Value* z = g.op(OpKind::affine_grid, {g.input(DType::f16, {1, 3, 4}), g.constant(tensor_of_values<int64_t>(DType::i64, {5}, {1, 1, 2, 1, 3}))},
+        a);
     Value* open = g.op(OpKind::affine_grid, {g.input(DType::f32, {1, 2, 3}), g.input(tensor_of_values<int64_t>(DType::i64, {4}, {1, 1, 3, 2}))}, a);
     g.check({y, z, open}, Bound::range(4));
   }
@@ -138,13 +142,15 @@ TEST(Regions, AlignAndPool) {
       a.output_height = 2;
       a.output_width = 3;
       a.spatial_scale = 0.9;
-      Value* y = g.op(OpKind::roi_align, {g.input(DType::f32, {2, 3, 8, 7}), g.input(boxes), g.input(tensor_of_values<int64_t>(DType::i64, {2}, {1, 0}))}, a);
+      Value* y = g.op(OpKind::roi_align,
+          {g.input(DType::f32, {2, 3, 8, 7}), g.input(boxes), g.input(tensor_of_values<int64_t>(DType::i64, {2}, {1, 0}))}, a);
       g.check({y}, Bound::range(4));
     }
   TestGraph g;
   MaxRoiPoolAttrs a;
   a.pooled_shape = {2, 2};
-  Value* y = g.op(OpKind::max_roi_pool, {g.input(DType::f32, {1, 2, 6, 6}), g.input(tensor_of_values<double>(DType::f32, {1, 5}, {0, 1, 0, 4, 5}))}, a);
+  Value* y = g.op(OpKind::max_roi_pool, {g.input(DType::f32, {1, 2, 6, 6}), g.input(tensor_of_values<double>(DType::f32, {1, 5}, {0, 1, 0, 4, 5}))},
+      a);
   g.check({y});
 }
 
@@ -153,7 +159,8 @@ TEST(HostOps, DeformConvDetUnpool) {
   DeformConvAttrs a;
   a.pads = {1, 1, 1, 1};
   a.offset_group = 2;
-  Value* y = g.op(OpKind::deform_conv, {g.input(DType::f32, {1, 4, 5, 5}), g.input(DType::f32, {2, 4, 3, 3}), g.input(DType::f32, {1, 36, 5, 5}), nullptr, g.input(DType::f32, {1, 18, 5, 5})}, a);
+  Value* y = g.op(OpKind::deform_conv, {g.input(DType::f32, {1, 4, 5, 5}), g.input(DType::f32, {2, 4, 3, 3}), g.input(DType::f32, {1, 36, 5, 5}),
+      nullptr, g.input(DType::f32, {1, 18, 5, 5})}, a);
   Value* d = g.op(OpKind::det, {g.input(DType::f32, {2, 3, 3})});
   MaxUnpoolAttrs u;
   u.kernel_shape = {2};

@@ -85,7 +85,8 @@ TEST(InferContract, TypesShapesAndErrors) {
   EXPECT_EQ(text_of(n.op(OpKind::contract, {n.input("u8[2,3]"), n.input("i8[3,2]")}, spec("mk,kn->mn"))), "i32[2,2]");
   EXPECT_EQ(text_of(n.op(OpKind::contract, {n.input("bf16[2,3]"), n.input("i8[3,2]")}, spec("mk,kn->mn"))), "bf16[2,2]");
   Value *x = n.input("f32[2,3]"), *y = n.input("f32[4,2]");
-  for (const char* bad : {"mk,kn->mn", "mm,kn->mn", "mk,kn->mx", "mk,kn", "m,kn->mn", "m1,kn->m"}) EXPECT_FALSE(n.try_op(OpKind::contract, {x, y}, spec(bad)).ok()) << bad;
+  for (const char* bad : {"mk,kn->mn", "mm,kn->mn", "mk,kn->mx", "mk,kn", "m,kn->mn", "m1,kn->m"})
+    EXPECT_FALSE(n.try_op(OpKind::contract, {x, y}, spec(bad)).ok()) << bad;
   EXPECT_FALSE(n.try_op(OpKind::contract, {n.input("f32[2,3]"), n.input("f16[3,2]")}, spec("mk,kn->mn")).ok());
   EXPECT_FALSE(n.try_op(OpKind::contract, {x, n.input("f32[3,2]"), n.input("f32[3]")}, spec("mk,kn->mn")).ok());
 }

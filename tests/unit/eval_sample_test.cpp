@@ -65,7 +65,8 @@ TEST(EvalResize, SizesPoliciesRoiAndIntegers) {
   auto r = run_op(OpKind::resize, {f32({2, 4}, {1, 2, 3, 4, 5, 6, 7, 8}), Operand(), Operand(), fixed(i64({2}, {6, 6}))}, a);
   EXPECT_EQ(result_of(r).dims, (Ints{3, 6}));
   a.keep_aspect_ratio_policy = "not_smaller";
-  EXPECT_EQ(result_of(run_op(OpKind::resize, {f32({2, 4}, {1, 2, 3, 4, 5, 6, 7, 8}), Operand(), Operand(), i64({2}, {6, 6})}, a)).dims, (Ints{6, 12}));
+  EXPECT_EQ(result_of(run_op(OpKind::resize, {f32({2, 4}, {1, 2, 3, 4, 5, 6, 7, 8}), Operand(), Operand(), i64({2}, {6, 6})}, a)).dims,
+      (Ints{6, 12}));
   ResizeAttrs crop = mode("linear", "tf_crop_and_resize");
   crop.extrapolation_value = 9;
   auto cropped = run_op(OpKind::resize, {f32({4}, {0, 1, 2, 3}), fixed(f32({2}, {0.5, 1.5})), Operand(), fixed(i64({1}, {3}))}, crop);
