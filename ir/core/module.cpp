@@ -46,6 +46,9 @@ Graph::~Graph() {
       if (v) v->uses.clear();
     op->operands.clear();
   }
+  // Lowering lets ops read inputs of a graph of its own, which goes before them.
+  for (auto& in : inputs)
+    for (const Use& u : in->uses) u.op->operands[u.index] = nullptr;
 }
 Value* Graph::add_input(Type type, std::string name) {
   auto v = std::make_unique<Value>();
