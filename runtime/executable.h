@@ -11,6 +11,7 @@
 
 #include "ir/base/tensor_view.h"
 #include "ir/plan/plan.h"
+#include "runtime/cache/disk_cache.h"
 #include "runtime/cpu/object_loader.h"
 
 namespace weft {
@@ -26,6 +27,13 @@ struct ConstantBytes {
   std::shared_ptr<const void> owner;
 };
 
+// Where prepared tensors are kept between processes (see executor/prepared_cache.h). A disabled cache keeps nothing.
+struct PreparedKeeping {
+  DiskCache cache;
+  std::string generator;                     // identity of what made the kernels: another one's tensors are not taken
+  std::function<void(const Error&)> failed;  // nothing could be kept; all works without. May be empty
+};
+
 struct ExecutableParts {
   Plan plan;
   std::vector<std::shared_ptr<const LoadedObject>> objects;  // PlanKernel::object indexes these
@@ -33,6 +41,7 @@ struct ExecutableParts {
   std::shared_ptr<ThreadPool> pool;                          // null: the calling thread alone
   SymbolValues symbols;                                      // known before any input: rank.tp, …
   std::vector<KernelFn> builtin;                             // by kernel: functions to use instead of objects (tests)
+  PreparedKeeping prepared;
 };
 
 // One profiled launch, host call, copy or fill.
@@ -47,6 +56,11 @@ class ContextImpl;
 // Verifies the plan, resolves kernels, runs the prepare region.
 Result<std::shared_ptr<const ExecutableImpl>> make_executable(ExecutableParts parts);
 const Plan& plan_of(const ExecutableImpl& e);
+// Bytes of prepared tensors: computed at load, and found on disk.
+struct PreparedBytes {
+  int64_t computed = 0, found = 0;
+};
+PreparedBytes prepared_bytes(const ExecutableImpl& e);
 
 struct RunOptions {
   std::vector<ProfileEvent>* profile = nullptr;  // appended to when set

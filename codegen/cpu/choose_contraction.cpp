@@ -31,25 +31,43 @@ double pack_cost(const KernelSpec& sp, const ContractionShape& h, int lanes) {
   return unit->is(1) ? 2.5 : unit->is(2) ? 5.0 : 1.5 * lanes;
 }
 
-// Predicted cycles under a role and a register tile.
-double predict(const KernelSpec& sp, const ContractionShape& h, int lanes, int64_t mr, int64_t nv) {
-  double m = size_of(h.extent_m(sp)), k = size_of(h.extent_k(sp)), q = size_of(h.line(sp, sp.axes[h.v_axes[0]].extent));
-  double nr = static_cast<double>(nv * lanes), tiles_m = std::ceil(m / static_cast<double>(mr)), tiles_q = std::ceil(q / nr);
-  // Per k and tile: mr*nv FMAs at two a cycle against mr broadcasts and nv loads at two a cycle.
-  double rows = m / tiles_m;
-  double step = std::max(rows * static_cast<double>(nv), rows + static_cast<double>(nv)) / 2.0;
-  step = std::max(step, 4.0);  // the latency of an accumulator's chain
-  double cost = tiles_m * tiles_q * (k * step + 20);
-  if (!prepared(sp.operands[h.v], h.v_axes)) cost += tiles_q * static_cast<double>(nv) * k * pack_cost(sp, h, lanes);
-  if (!h.s_direct && !prepared(sp.operands[h.s], h.m_axes)) cost += m * k * 1.5;
+// What the cost of a tile depends on, besides the tile.
+struct Work {
+  double m, k, q, batch;      // extents
+  bool v_packed, s_packed;    // packed by the kernel itself
+  double pack, stores;        // cycles for a vector of V; for the other operands of the whole block
+};
+Work work_of(const KernelSpec& sp, const ContractionShape& h, int lanes) {
+  Work w;
+  w.m = size_of(h.extent_m(sp));
+  w.k = size_of(h.extent_k(sp));
+  w.q = size_of(h.line(sp, sp.axes[h.v_axes[0]].extent));
+  w.batch = batch_count(sp, h);
+  w.v_packed = !prepared(sp.operands[h.v], h.v_axes);
+  w.s_packed = !h.s_direct && !prepared(sp.operands[h.s], h.m_axes);
+  w.pack = pack_cost(sp, h, lanes);
+  w.stores = 0;
   for (const SpecOperand& o : sp.operands) {
     int number = static_cast<int>(&o - sp.operands.data());
     if (number == h.s || number == h.v) continue;
     auto c = o.linear().coefficient(sp.axes[h.v_axes.back()].name);
     bool unit = c && (c->is(1) || (c->is(0) && !o.write));
-    cost += m * q * (unit ? 3.0 / lanes : 1.5);
+    w.stores += w.m * w.q * (unit ? 3.0 / lanes : 1.5);
   }
-  return cost * batch_count(sp, h);
+  return w;
+}
+
+// Predicted cycles under a register tile.
+double predict(const Work& w, int lanes, int64_t mr, int64_t nv) {
+  double nr = static_cast<double>(nv * lanes), tiles_m = std::ceil(w.m / static_cast<double>(mr)), tiles_q = std::ceil(w.q / nr);
+  // Per k and tile: mr*nv FMAs at two a cycle against mr broadcasts and nv loads at two a cycle.
+  double rows = w.m / tiles_m;
+  double step = std::max(rows * static_cast<double>(nv), rows + static_cast<double>(nv)) / 2.0;
+  step = std::max(step, 4.0);  // the latency of an accumulator's chain
+  double cost = tiles_m * tiles_q * (w.k * step + 20) + w.stores;
+  if (w.v_packed) cost += tiles_q * static_cast<double>(nv) * w.k * w.pack;
+  if (w.s_packed) cost += w.m * w.k * 1.5;
+  return cost * w.batch;
 }
 
 Tile best_tile(const KernelSpec& sp, const Target& target, int lanes) {
@@ -58,11 +76,12 @@ Tile best_tile(const KernelSpec& sp, const Target& target, int lanes) {
     for (bool lines : {false, true}) {
       auto h = contraction_shape(sp, swap, lines);
       if (!h) continue;
+      Work w = work_of(sp, *h, lanes);
       for (int64_t nv = 1; nv <= 4; ++nv)
         for (int64_t mr = 1; mr <= 16; ++mr) {
           if (mr * nv + nv + 1 > target.vector_registers) continue;
           if (mr > estimate(h->extent_m(sp)) && mr > 1) continue;
-          double c = predict(sp, *h, lanes, mr, nv);
+          double c = predict(w, lanes, mr, nv);
           if (c < best.cost) best = {c, mr, nv, swap, lines};
         }
     }
@@ -70,18 +89,14 @@ Tile best_tile(const KernelSpec& sp, const Target& target, int lanes) {
 }
 
 // Extra cycles of splitting a kernel into blocks of rows and of the line: what each block packs or reads again.
-double split_cost(const KernelSpec& sp, const ContractionShape& h, const Target& target, int lanes, int64_t bytes, int64_t m_blocks, int64_t n_blocks) {
+double split_cost(const Work& w, const Target& target, int lanes, int64_t bytes, int64_t m_blocks, int64_t n_blocks) {
   constexpr double kBytesPerCycle = 8;  // out of the last cache
-  double m = size_of(h.extent_m(sp)), k = size_of(h.extent_k(sp)), q = size_of(h.line(sp, sp.axes[h.v_axes[0]].extent));
-  double mb = static_cast<double>(m_blocks), nb = static_cast<double>(n_blocks), b = static_cast<double>(bytes);
-  double cost = 0;
-  if (prepared(sp.operands[h.v], h.v_axes)) {
-    if (k * q * b > static_cast<double>(target.l2_bytes) / 2) cost += mb * k * q * b / kBytesPerCycle;
-  } else {
-    cost += mb * q * k * pack_cost(sp, h, lanes) / lanes;
-  }
-  if (!h.s_direct && !prepared(sp.operands[h.s], h.m_axes)) cost += nb * m * k * 1.5;
-  else if (k * m * b > static_cast<double>(target.l2_bytes) / 2) cost += nb * k * m * b / kBytesPerCycle;
+  double mb = static_cast<double>(m_blocks), nb = static_cast<double>(n_blocks), half_l2 = static_cast<double>(target.l2_bytes) / 2;
+  double cost = 0, v_bytes = w.k * w.q * static_cast<double>(bytes), s_bytes = w.k * w.m * static_cast<double>(bytes);
+  if (w.v_packed) cost += mb * w.q * w.k * w.pack / lanes;
+  else if (v_bytes > half_l2) cost += mb * v_bytes / kBytesPerCycle;
+  if (w.s_packed) cost += nb * w.m * w.k * 1.5;
+  else if (s_bytes > half_l2) cost += nb * s_bytes / kBytesPerCycle;
   return cost;
 }
 
@@ -95,12 +110,13 @@ void choose_blocks(KernelSpec& sp, const ContractionShape& h, const Target& targ
   int64_t want = static_cast<int64_t>(std::ceil(std::max(1.0, std::min(kTasks / batch, m * static_cast<double>(line) * k / kGrain))));
   int64_t m_tiles = std::max<int64_t>(1, (estimate(h.extent_m(sp)) + c.mr - 1) / c.mr), panels = (line + c.nr - 1) / c.nr;
   int64_t steps = h.v_axes.size() == 1 ? panels : outer, unit = h.v_axes.size() == 1 ? c.nr : 1, width = std::max<int64_t>(1, line / outer);
+  Work w = work_of(sp, h, lanes);
   double best = 1e300;
   for (int64_t n = 1; n <= std::min<int64_t>(steps, 64); ++n) {
     int64_t nc = (steps + n - 1) / n * unit;
     int64_t room = std::max<int64_t>(1, target.l2_bytes / 3 / (nc * width * bytes) / c.mr);
     int64_t blocks = std::max((m_tiles + room - 1) / room, std::min(m_tiles, (want + n - 1) / n));
-    double cost = split_cost(sp, h, target, lanes, bytes, blocks, n);
+    double cost = split_cost(w, target, lanes, bytes, blocks, n);
     if (blocks * n < want) cost += 1e12;
     if (cost >= best) continue;
     best = cost;

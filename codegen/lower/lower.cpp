@@ -350,6 +350,20 @@ static void place_arena(Plan& p) {
   p.arena_bytes = layout.bytes;
 }
 
+// Prepared tensors that only other ones are made of (a folded weight that every reader has in another layout) are let go.
+static void release_prepared(Plan& p) {
+  std::vector<char> read(p.buffers.size(), 0);
+  int number = 0;
+  for_each_command(p.main, [&](const Command& c, int) { for_each_access(c, [&](int t, Access) { read[p.tensors[t].buffer] = 1; }); }, number);
+  for (const PlanPort& q : p.outputs) read[p.tensors[q.tensor].buffer] = 1;
+  for (size_t i = 0; i < p.buffers.size(); ++i) {
+    PlanBuffer& b = p.buffers[i];
+    if (b.storage != Storage::prepared || read[i]) continue;
+    b.storage = Storage::arena;
+    b.prepare = true;
+  }
+}
+
 static Status lower_prepare(Lowering& l) {
   find_live(*l.m.prepare, l);
   l.preparing = true;
@@ -395,6 +409,7 @@ Result<Lowered> lower_module(Module& m, const Target& target) {
   }
   p.symbols = m.symbols;
   free_dynamic(p);
+  release_prepared(p);
   place_arena(p);
   return std::move(l.out);
 }

@@ -33,6 +33,18 @@ static std::vector<Dim> generalise(KernelSpec& s) {
   return values;
 }
 
+// Moves the last command to right behind the one that wrote this tensor, which need not be kept for long then.
+static void place_behind_writer(const Plan& p, std::vector<Command>& commands, int tensor) {
+  size_t at = commands.size() - 1;
+  auto writes = [&](const Command& c) {
+    bool found = false;
+    for_each_access(c, [&](int t, Access a) { found = found || (a != Access::read && p.tensors[t].buffer == p.tensors[tensor].buffer); });
+    return found || !c.regions.empty();
+  };
+  while (at > 0 && !writes(commands[at - 1])) --at;
+  std::rotate(commands.begin() + static_cast<long>(at), commands.end() - 1, commands.end());
+}
+
 Status Lowering::prepare_factors(KernelSpec& spec, std::vector<int>& ids) {
   for (int factor : contraction_factors(spec)) {
     Shape dims;
@@ -53,6 +65,7 @@ Status Lowering::prepare_factors(KernelSpec& spec, std::vector<int>& ids) {
       Status s = launch(std::move(*copy), {source, t}, dims);
       commands = saved;
       TRY(s);
+      place_behind_writer(plan(), plan().prepare.commands, source);
     }
     bool shared = std::count_if(spec.operands.begin(), spec.operands.end(), [&](const SpecOperand& x) { return x.ptr == o.ptr; }) > 1;
     if (shared) {

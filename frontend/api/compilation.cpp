@@ -165,6 +165,16 @@ Status Compilation::lower() {
   });
 }
 
+// A disabled one, with one warning, where the folder cannot be used.
+DiskCache Compilation::cache(const std::string& section) {
+  if (!options_.use_cache) return {};
+  Result<std::string> folder = options_.cache_dir.empty() ? default_cache_folder() : options_.cache_dir;
+  Result<DiskCache> cache = folder.ok() ? DiskCache::open(*folder, section) : Result<DiskCache>(folder.error());
+  if (cache.ok()) return std::move(*cache);
+  if (!std::exchange(cache_warned_, true)) reporter_.log(api::LogLevel::warning, "kernels and weights are not kept: " + cache.error().message);
+  return {};
+}
+
 Result<api::Executable> Compilation::build() {
   TRY_ASSIGN(Target t, target());
   if (!runs_here(t)) {
@@ -173,14 +183,7 @@ Result<api::Executable> Compilation::build() {
   }
   int threads = options_.threads > 0 ? options_.threads : usable_cores();
   auto kernels = timed("kernels", [&]() -> Result<KernelBuild> {
-    KernelBuildOptions o{t, threads, {}, module_->name};
-    if (options_.use_cache) {
-      Result<std::string> folder = options_.cache_dir.empty() ? default_cache_folder() : options_.cache_dir;
-      Result<DiskCache> cache = folder.ok() ? DiskCache::open(*folder, "kernels") : Result<DiskCache>(folder.error());
-      if (cache.ok()) o.cache = std::move(*cache);
-      else reporter_.log(api::LogLevel::warning, "kernels are not kept: " + cache.error().message);
-    }
-    return build_kernels(lowered_, o, reporter_);
+    return build_kernels(lowered_, {t, threads, cache("kernels"), module_->name}, reporter_);
   });
   if (!kernels.ok()) return std::move(kernels.error());
   stats_.kernels = static_cast<int>(lowered_.specs.size());
@@ -198,9 +201,14 @@ Result<api::Executable> Compilation::build() {
     parts.plan = std::move(lowered_.plan);
     parts.objects = std::move(kernels->objects);
     TRY_ASSIGN(parts.pool, ThreadPool::create(threads));
+    parts.prepared.cache = cache("weights");
+    parts.prepared.generator = std::move(kernels->generator);
+    parts.prepared.failed = [this](const Error& e) { reporter_.log(api::LogLevel::warning, "weights are not kept: " + e.message); };
     return make_executable(std::move(parts));
   });
   if (!exe.ok()) return std::move(exe.error());
+  stats_.prepared_bytes = prepared_bytes(**exe).computed;
+  stats_.prepared_cached_bytes = prepared_bytes(**exe).found;
   stats_.total_ms = reporter_.elapsed_s() * 1e3;
   return api::make_public(std::move(*exe), std::move(module_->metadata), std::move(stats_), threads);
 }

@@ -7,6 +7,7 @@
 
 #include "codegen/lower/lower.h"
 #include "frontend/api/reporter.h"
+#include "runtime/cache/disk_cache.h"
 #include "ir/core/module.h"
 #include "passes/pass_manager.h"
 #include "weft/compile.h"
@@ -50,12 +51,14 @@ class Compilation {
   template <class F>
   auto timed(const char* stage, F&& work);
   Status check_cancelled();
+  DiskCache cache(const std::string& section);
 
   api::CompileOptions options_;
   Reporter reporter_;
   std::unique_ptr<Module> module_;
   bool from_onnx_ = false;
   Lowered lowered_;
+  bool cache_warned_ = false;
   api::CompileStats stats_;
 };
 

@@ -17,7 +17,7 @@ class KernelBuilder {
   KernelBuilder(Lowered& lowered, const KernelBuildOptions& options, Reporter& reporter) : lowered_(lowered), options_(options), reporter_(reporter) {
     build_.objects.resize(lowered.specs.size());
     // Without its file there is nothing to compare with, and a miss will say so.
-    if (auto id = cpu_compiler_id(); id.ok()) generator_ = id->hex();
+    if (auto id = cpu_compiler_id(); id.ok()) build_.generator = id->hex();
     else options_.cache = DiskCache();
   }
 
@@ -51,7 +51,7 @@ class KernelBuilder {
 
   Status one(size_t i) {
     const KernelSpec& spec = lowered_.specs[i];
-    const std::string key = kernel_cache_key(spec, options_.target) + "generator " + generator_ + "\n";
+    const std::string key = kernel_cache_key(spec, options_.target) + "generator " + build_.generator + "\n";
     if (cached(i, key)) return {};
     TRY_ASSIGN(KernelCompiler * compiler, cpu_compiler());
     auto code = compiler->compile(spec, options_.target, lowered_.plan.kernels[i].name, options_.cache.enabled());
@@ -112,7 +112,6 @@ class KernelBuilder {
   Lowered& lowered_;
   KernelBuildOptions options_;
   Reporter& reporter_;
-  std::string generator_ = "none";
   std::atomic<size_t> next_{0};
   std::atomic<int64_t> done_{0};
   std::atomic<bool> failed_{false}, warned_{false};

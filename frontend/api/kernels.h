@@ -16,6 +16,7 @@ struct KernelBuild {
   std::vector<std::shared_ptr<const LoadedObject>> objects;  // parallel to Lowered::specs
   int compiled = 0, cached = 0;
   int64_t code_bytes = 0;
+  std::string generator;    // identity of the code generator
 };
 
 struct KernelBuildOptions {

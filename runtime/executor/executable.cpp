@@ -6,6 +6,7 @@
 
 #include "ir/base/text.h"
 #include "runtime/executor/executable_impl.h"
+#include "runtime/executor/prepared_cache.h"
 
 namespace weft {
 
@@ -20,9 +21,11 @@ class Maker {
       return invalid("the plan has " + std::to_string(exe_.plan.constants.size()) + " constants, but bytes of " +
                      std::to_string(exe_.constants.size()) + " are given");
     exe_.fixed.resize(exe_.plan.buffers.size());
+    std::vector<char> used = used_by(exe_.code.main), prepares = used_by(exe_.code.prepare);
     for (size_t i = 0; i < exe_.plan.buffers.size(); ++i) {
       const PlanBuffer& b = exe_.plan.buffers[i];
       if (b.storage != Storage::constant && b.storage != Storage::prepared) continue;
+      if (!used[i] && !prepares[i]) continue;
       Status s = b.storage == Storage::constant ? constant(static_cast<int>(i)) : prepared(static_cast<int>(i));
       if (s.ok()) continue;
       return s.error().at_tensor(b.name), s;
@@ -33,6 +36,15 @@ class Maker {
   }
 
  private:
+  // By buffer: whether the program, or a caller who reads its outputs, accesses it.
+  std::vector<char> used_by(const Program& program) const {
+    std::vector<char> used(exe_.plan.buffers.size(), 0);
+    for (int t : program.tensors) used[exe_.code.tensors[t].buffer] = 1;
+    if (&program == &exe_.code.main)
+      for (const PlanPort& q : exe_.plan.outputs) used[exe_.code.tensors[q.tensor].buffer] = 1;
+    return used;
+  }
+
   Result<int64_t> bytes_of(int buffer) {
     int64_t bytes = 0;
     const PlanBuffer& b = exe_.plan.buffers[buffer];
@@ -105,9 +117,7 @@ class Maker {
 
   // Constants that only the prepare region read.
   void release_unused() {
-    std::vector<char> used(exe_.plan.buffers.size(), 0), used_constants(exe_.constants.size(), 0);
-    for (int t : exe_.code.main.tensors) used[exe_.code.tensors[t].buffer] = 1;
-    for (const PlanPort& q : exe_.plan.outputs) used[exe_.code.tensors[q.tensor].buffer] = 1;
+    std::vector<char> used = used_by(exe_.code.main), used_constants(exe_.constants.size(), 0);
     for (size_t i = 0; i < used.size(); ++i) {
       const PlanBuffer& b = exe_.plan.buffers[i];
       if (b.storage != Storage::constant) continue;
@@ -126,6 +136,8 @@ class Maker {
 Result<std::shared_ptr<const ExecutableImpl>> make_executable(ExecutableParts parts) {
   TRY(verify_plan(parts.plan));
   auto exe = std::make_shared<ExecutableImpl>();
+  PreparedCache kept;
+  exe->prepared.found = kept.fetch(parts);
   // The code points into the plan, which must not move any more.
   exe->plan = std::move(parts.plan);
   TRY_ASSIGN(exe->code, compile_plan(exe->plan, parts));
@@ -133,9 +145,14 @@ Result<std::shared_ptr<const ExecutableImpl>> make_executable(ExecutableParts pa
   exe->constants = std::move(parts.constants);
   exe->pool = std::move(parts.pool);
   TRY(Maker(*exe).run());
+  for (size_t i = 0; i < exe->plan.buffers.size(); ++i)
+    if (exe->plan.buffers[i].storage == Storage::prepared) exe->prepared.computed += exe->fixed[i].bytes;
+  Status s = kept.store(*exe);
+  if (!s.ok() && parts.prepared.failed) parts.prepared.failed(s.error());
   return std::shared_ptr<const ExecutableImpl>(std::move(exe));
 }
 
 const Plan& plan_of(const ExecutableImpl& e) { return e.plan; }
+PreparedBytes prepared_bytes(const ExecutableImpl& e) { return e.prepared; }
 
 }  // namespace weft

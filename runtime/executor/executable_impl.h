@@ -24,6 +24,7 @@ class ExecutableImpl {
     Block block;  // when it is ours
   };
   std::vector<Fixed> fixed;
+  PreparedBytes prepared;
 };
 
 }  // namespace weft

@@ -92,6 +92,48 @@ TEST(Compile, KernelsComeFromTheCacheTheSecondTime) {
   EXPECT_EQ(compiled(layer_text(), o).stats().kernels_cached, 0);
 }
 
+// y = x * w, w large enough for its layout to be kept on disk.
+Executable wide_layer(const CompileOptions& options, float last) {
+  std::string values;
+  for (int i = 0; i < 128 * 256 - 1; ++i) values += std::to_string(i % 7 - 3) + ".0, ";
+  const std::string text = "weft.module 1 \"wide\"\nconst @w : f32[128,256] = [" + values + std::to_string(last) + "]\n" +
+                           "graph @main(%x: f32[8,128]) -> (y = %y) {\n  %w = constant @w : f32[128,256]\n" +
+                           "  %y = contract(%x, %w) {spec=\"mk,kn->mn\"} : f32[8,256]\n}\n";
+  return compiled(text, options);
+}
+
+std::vector<float> of_ones(const Executable& exe) {
+  Context c = exe.context();
+  auto x = Tensor::of(std::vector<float>(8 * 128, 1), {8, 128});
+  auto out = c.run({{"x", *x}});
+  EXPECT_TRUE(out.ok()) << out.error().to_string();
+  return out.ok() ? floats((*out)["y"]) : std::vector<float>();
+}
+
+TEST(Compile, PreparedWeightsComeFromTheCacheTheSecondTime) {
+  CompileOptions o{.cache_dir = testing::TempDir() + "weft-api-weights"};
+  std::filesystem::remove_all(o.cache_dir);
+  Executable first = wide_layer(o, 2), second = wide_layer(o, 2), other = wide_layer(o, 9);
+  EXPECT_GT(first.stats().prepared_bytes, 128 * 256 * 4 - 1);
+  EXPECT_EQ(first.stats().prepared_cached_bytes, 0);
+  EXPECT_EQ(second.stats().prepared_bytes, 0);
+  EXPECT_EQ(second.stats().prepared_cached_bytes, first.stats().prepared_bytes);
+  EXPECT_EQ(other.stats().prepared_cached_bytes, 0);  // other contents
+  EXPECT_EQ(of_ones(first), of_ones(second));
+  EXPECT_EQ(of_ones(first).back() + 7, of_ones(other).back());
+  // A changed byte is a miss, not other numbers.
+  for (const auto& file : std::filesystem::directory_iterator(o.cache_dir + "/weights")) {
+    std::fstream f(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+    f.seekp(-3, std::ios::end);
+    f.put('!');
+  }
+  Executable again = wide_layer(o, 2);
+  EXPECT_EQ(again.stats().prepared_cached_bytes, 0);
+  EXPECT_EQ(of_ones(first), of_ones(again));
+  o.use_cache = false;
+  EXPECT_EQ(wide_layer(o, 2).stats().prepared_cached_bytes, 0);
+}
+
 TEST(Compile, LowerLevelsComputeTheSame) {
   for (int level : {0, 1, 2, 3}) expect_layer(compiled(layer_text(), {.opt_level = level}));
   expect_layer(compiled(layer_text(), {.target = "cpu:x86-64-v2"}));

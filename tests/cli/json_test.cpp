@@ -123,17 +123,17 @@ TEST_F(JsonOf, Opt) {
 
 TEST_F(JsonOf, Cache) {
   const std::string at = " --cache-dir " + folder + "/cache";
-  EXPECT_EQ(run_json("weft cache --json" + at)["entries"], 0);
+  EXPECT_EQ(run_json("weft cache --json" + at)["kernels"]["entries"], 0);
   EXPECT_EQ(shell("weft run " + model + at).code, 0);
   json j = run_json("weft cache --json" + at);
   EXPECT_EQ(j["schema"], "weft.cache/1");
-  expect_numbers(j, {"entries", "bytes", "limit_bytes"});
-  EXPECT_GT(j["entries"], 0);
+  for (const char* section : {"kernels", "weights"}) expect_numbers(j[section], {"entries", "bytes", "limit_bytes"});
+  EXPECT_GT(j["kernels"]["entries"], 0);
   json list = run_json("weft cache list --json" + at);
-  ASSERT_EQ(list["entries"].size(), j["entries"]);
+  ASSERT_EQ(list["entries"].size(), j["kernels"]["entries"].get<size_t>() + j["weights"]["entries"].get<size_t>());
   json show = run_json("weft cache show " + list["entries"][0]["entry"].get<std::string>() + " --json" + at);
   EXPECT_FALSE(show["parts"].empty());
-  EXPECT_EQ(run_json("weft cache clear --json" + at)["removed_entries"], j["entries"]);
+  EXPECT_EQ(run_json("weft cache clear --json" + at)["kernels"]["removed_entries"], j["kernels"]["entries"]);
 }
 
 TEST_F(JsonOf, Doctor) {

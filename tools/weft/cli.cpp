@@ -94,6 +94,8 @@ Json to_json(const api::CompileStats& s) {
   j["commands"] = s.commands;
   j["code_bytes"] = s.code_bytes;
   j["constant_bytes"] = s.constant_bytes;
+  j["prepared_bytes"] = s.prepared_bytes;
+  j["prepared_cached_bytes"] = s.prepared_cached_bytes;
   j["arena_bytes"] = s.arena_bytes;
   j["max_live_bytes"] = s.max_live_bytes;
   j["notes"] = s.notes;

@@ -1,4 +1,4 @@
-// weft cache: where compiled kernels are kept, how much there is, and who used what.
+// weft cache: where compiled kernels and prepared weights are kept, how much there is, and who used what.
 #include <ctime>
 
 #include "ir/base/text.h"
@@ -38,41 +38,56 @@ std::string when(int64_t seconds) {
 
 std::string first_line(std::string_view s) { return std::string(s.substr(0, s.find('\n'))); }
 
-Status list(Cli& cli, const DiskCache& cache) {
-  TRY_ASSIGN(std::vector<CacheEntryInfo> entries, cache.list());
+// What the cache holds, each in a folder of its own.
+constexpr const char* kSections[] = {"kernels", "weights"};
+
+struct Section {
+  std::string name;
+  DiskCache cache;
+};
+
+Status list(Cli& cli, const std::vector<Section>& sections, const std::string& folder) {
   Json rows = Json::array();
   std::vector<std::vector<std::string>> cells;
-  for (const CacheEntryInfo& e : entries) {
-    auto entry = cache.read(e.hash);
-    std::string user, title;
-    if (entry.ok() && *entry) {
-      user = first_line((*entry)->text("used-by"));
-      title = first_line((*entry)->text("spec"));
+  for (const Section& s : sections) {
+    TRY_ASSIGN(std::vector<CacheEntryInfo> entries, s.cache.list());
+    for (const CacheEntryInfo& e : entries) {
+      auto entry = s.cache.read(e.hash);
+      std::string user, title;
+      if (entry.ok() && *entry) {
+        user = first_line((*entry)->text("used-by"));
+        title = first_line((*entry)->text("spec"));
+      }
+      Json j;
+      j["section"] = s.name;
+      j["entry"] = e.hash.hex();
+      j["bytes"] = e.bytes;
+      j["last_use_s"] = e.last_use_s;
+      j["what"] = title;
+      j["used_by"] = user;
+      rows.push_back(j);
+      cells.push_back({s.name, e.hash.hex(), human_bytes(static_cast<double>(e.bytes)), when(e.last_use_s), shorten(title, 40), shorten(user, 40)});
     }
-    Json j;
-    j["entry"] = e.hash.hex();
-    j["bytes"] = e.bytes;
-    j["last_use_s"] = e.last_use_s;
-    j["what"] = title;
-    j["used_by"] = user;
-    rows.push_back(j);
-    cells.push_back({e.hash.hex(), human_bytes(static_cast<double>(e.bytes)), when(e.last_use_s), shorten(title, 40), shorten(user, 40)});
   }
   if (cli.json()) {
     Json j;
-    j["folder"] = cache.folder();
+    j["folder"] = folder;
     j["entries"] = rows;
     return cli.emit(j);
   }
-  print(table({"entry", "size", "last used", "what", "used by"}, cells, {3, 4}));
+  print(table({"section", "entry", "size", "last used", "what", "used by"}, cells, {4, 5}));
   return {};
 }
 
-Status show(Cli& cli, const DiskCache& cache, const CacheArgs& a) {
+Status show(Cli& cli, const std::vector<Section>& sections, const std::string& folder, const CacheArgs& a) {
   Hash hash;
   if (!Hash::from_hex(a.entry, &hash)) return usage("`weft cache show` takes an entry's 32 hex digits, as `weft cache list` prints them");
-  TRY_ASSIGN(std::optional<CacheEntry> entry, cache.read(hash));
-  if (!entry) return usage("there is no entry " + a.entry + " in " + cache.folder());
+  std::optional<CacheEntry> entry;
+  for (const Section& s : sections)
+    if (!entry) {
+      TRY_ASSIGN(entry, s.cache.read(hash));
+    }
+  if (!entry) return usage("there is no entry " + a.entry + " in " + folder);
   if (!a.blob.empty()) {
     bool found = false;
     for (const CacheBlob& b : entry->blobs()) found = found || b.name == a.blob;
@@ -102,33 +117,38 @@ Status show(Cli& cli, const DiskCache& cache, const CacheArgs& a) {
 Status run_cache(Cli& cli, const CacheArgs& a) {
   Result<std::string> folder = a.folder.empty() ? default_cache_folder() : a.folder;
   if (!folder.ok()) return std::move(folder.error());
-  TRY_ASSIGN(DiskCache cache, DiskCache::open(*folder, "kernels"));
-  if (a.action == "list") return list(cli, cache);
-  if (a.action == "show") return show(cli, cache, a);
-  CacheStats gone;
-  if (a.action == "prune") {
-    int64_t limit = cache.limit_bytes();
-    if (!a.limit.empty()) {
+  std::vector<Section> sections;
+  for (const char* name : kSections) {
+    TRY_ASSIGN(DiskCache cache, DiskCache::open(*folder, name));
+    sections.push_back({name, std::move(cache)});
+  }
+  if (a.action == "list") return list(cli, sections, *folder);
+  if (a.action == "show") return show(cli, sections, *folder, a);
+  Json json;
+  json["folder"] = *folder;
+  std::string text = *folder + "\n";
+  for (const Section& s : sections) {
+    CacheStats gone;
+    int64_t limit = a.action == "clear" ? 0 : s.cache.limit_bytes();
+    if (a.action == "prune" && !a.limit.empty()) {
       TRY_ASSIGN(limit, parse_bytes(a.limit));
     }
-    TRY_ASSIGN(gone, cache.prune(limit));
-  } else if (a.action == "clear") {
-    TRY_ASSIGN(gone, cache.clear());
-  }
-  TRY_ASSIGN(CacheStats stats, cache.stat());
-  if (cli.json()) {
-    Json j;
-    j["folder"] = cache.folder();
+    if (a.action != "stat") {
+      TRY_ASSIGN(gone, s.cache.prune(limit));
+    }
+    TRY_ASSIGN(CacheStats stats, s.cache.stat());
+    Json& j = json[s.name];
     j["entries"] = stats.entries;
     j["bytes"] = stats.bytes;
-    j["limit_bytes"] = cache.limit_bytes();
+    j["limit_bytes"] = s.cache.limit_bytes();
     j["removed_entries"] = gone.entries;
     j["removed_bytes"] = gone.bytes;
-    return cli.emit(j);
+    text += s.name + ": " + std::to_string(stats.entries) + " entries, " + human_bytes(static_cast<double>(stats.bytes)) + " of at most " +
+            human_bytes(static_cast<double>(s.cache.limit_bytes())) + "\n";
+    if (a.action != "stat") text += "  removed " + std::to_string(gone.entries) + " entries, " + human_bytes(static_cast<double>(gone.bytes)) + "\n";
   }
-  print(cache.folder() + ": " + std::to_string(stats.entries) + " kernels, " + human_bytes(static_cast<double>(stats.bytes)) + " of at most " +
-        human_bytes(static_cast<double>(cache.limit_bytes())) + "\n");
-  if (a.action != "stat") print("removed " + std::to_string(gone.entries) + " kernels, " + human_bytes(static_cast<double>(gone.bytes)) + "\n");
+  if (cli.json()) return cli.emit(json);
+  print(text);
   return {};
 }
 
@@ -137,12 +157,12 @@ Status run_cache(Cli& cli, const CacheArgs& a) {
 void add_cache(Cli& cli) {
   auto a = std::make_shared<CacheArgs>();
   a->action = "stat";
-  Verb& v = add_verb(cli, "cache", "Show or shrink the cache of compiled kernels", [&cli, a] { return run_cache(cli, *a); });
+  Verb& v = add_verb(cli, "cache", "Show or shrink the cache of compiled kernels and prepared weights", [&cli, a] { return run_cache(cli, *a); });
   v.positional_choice("action", a->action, {"stat", "list", "show", "prune", "clear"},
                       "stat: how much there is; list: entries, last used first; show ENTRY: one of them; prune: down to --limit; clear");
   v.positional("entry", a->entry, "show: an entry's hex digits", false);
-  v.text("--part", a->blob, "show: print this part of the entry (spec, listing, used-by, object)");
-  v.text("--limit", a->limit, "prune: bytes that may remain, such as 500M; default: the cache's limit");
+  v.text("--part", a->blob, "show: print this part of the entry (a kernel has spec, listing, used-by, object)");
+  v.text("--limit", a->limit, "prune: bytes that may remain of kernels, and of weights, such as 500M; default: their limits");
   v.text("--cache-dir", a->folder, "default: $WEFT_CACHE_DIR, else ~/.cache/weft");
 }
 

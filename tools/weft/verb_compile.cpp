@@ -73,7 +73,8 @@ std::string stats_text(const api::CompileStats& s) {
   text += "kernels    " + std::to_string(s.kernels) + ": " + std::to_string(s.kernels_compiled) + " compiled, " + std::to_string(s.kernels_cached) +
           " from the cache, " + bytes(s.code_bytes) + " of code\n";
   text += "commands   " + std::to_string(s.commands) + "\n";
-  text += "constants  " + bytes(s.constant_bytes) + "\n";
+  text += "constants  " + bytes(s.constant_bytes) + "; laid out anew " + bytes(s.prepared_bytes) + ", from the cache " +
+          bytes(s.prepared_cached_bytes) + "\n";
   text += "arena      " + bytes(s.arena_bytes) + "; most bytes alive at once " + bytes(s.max_live_bytes) + ratio + "\n";
   return text;
 }

@@ -51,6 +51,7 @@ struct CompileStats {
   int kernels = 0, kernels_compiled = 0, kernels_cached = 0;
   int commands = 0;                // of the host program
   int64_t code_bytes = 0, constant_bytes = 0;
+  int64_t prepared_bytes = 0, prepared_cached_bytes = 0;  // of weights laid out anew; found in the cache
   // Of the dims' optimum or lower bound where they are not fixed. The arena's size, and the least that any placement of
   // the same buffers could need.
   int64_t arena_bytes = 0, max_live_bytes = 0;
