@@ -30,7 +30,7 @@ std::vector<Stage> pipeline_of(int opt_level) {
   out.push_back(cleanup(rounds));
   if (opt_level >= 2) {
     // From simple ops to the ones they spell, before anything takes their parts elsewhere.
-    out.push_back({{"raise-norm", "raise-gelu", "raise-activations", "raise-softmax", "eliminate-dead"}, 3});
+    out.push_back({{"raise-norm", "raise-gelu", "raise-activations", "raise-softmax", "raise-rotary", "eliminate-dead"}, 3});
     // Transposes and scales are part of the products in which attention is looked for.
     out.push_back({{"fold-contract"}, 3});
     out.push_back({{"raise-attention", "canonicalize-views", "canonicalize-transposes", "raise-grouped-heads"}, 2});

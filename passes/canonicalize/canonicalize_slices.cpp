@@ -4,14 +4,9 @@
 #include <algorithm>
 
 #include "ir/ops/move.h"
-#include "passes/rewrite/rewrite.h"
+#include "passes/rewrite/pieces.h"
 
 namespace weft {
-
-static int concat_axis(const Op& op) {
-  auto a = normalize_axis(op.attr<ConcatAttrs>().axis, op.result()->type.rank());
-  return a.ok() ? *a : -1;
-}
 
 static bool join_concats(Op& op) {
   int axis = concat_axis(op);
@@ -34,43 +29,12 @@ static bool join_concats(Op& op) {
   return y && replace_op(op, y);
 }
 
-// A run of elements of `source` along one axis.
-struct Piece {
-  Value* source = nullptr;
-  Dim start = 0, length = 0;
-};
-// v as a piece along `axis` that has all of the other dims.
-static std::optional<Piece> piece_of(Value* v, int axis) {
-  if (Op* s = def_of(v, OpKind::slice)) {
-    auto ranges = slice_ranges(*s, s->graph->module->symbols);
-    if (!ranges.ok()) return std::nullopt;
-    for (int d = 0; d < static_cast<int>(ranges->size()); ++d) {
-      const SliceRange& r = (*ranges)[d];
-      if (r.step != 1 || (d != axis && (!r.start.is(0) || !(r.length == s->operands[0]->type.shape[d])))) return std::nullopt;
-    }
-    return Piece{s->operands[0], (*ranges)[axis].start, (*ranges)[axis].length};
-  }
-  Op* s = def_of(v, OpKind::split);
-  if (!s || !s->operands[0]->type.is_ranked()) return std::nullopt;
-  auto along = normalize_axis(s->attr<SplitAttrs>().axis, s->operands[0]->type.rank());
-  if (!along.ok() || *along != axis) return std::nullopt;
-  Dim start = 0;
-  for (int i = 0; i < v->index; ++i) start += s->result(i)->type.shape[axis];
-  return Piece{s->operands[0], start, v->type.shape[axis]};
-}
-
-static Value* slice_along(Builder& b, const Piece& p, int axis) {
-  if (!p.start.is_const() || !p.length.is_const()) return nullptr;
-  int64_t from = p.start.value();
-  return try_build(b, OpKind::slice, {p.source, b.ints({from}), b.ints({from + p.length.value()}), b.ints({axis})});
-}
-
 static bool undo_split(Op& op) {
   int axis = concat_axis(op);
   std::optional<Piece> all;
   for (Value* v : op.operands) {
     auto p = piece_of(v, axis);
-    if (!p || (all && (p->source != all->source || !(p->start == all->start + all->length)))) return false;
+    if (!p || p->step != 1 || (all && (p->source != all->source || !(p->start == all->start + all->length)))) return false;
     if (all) all->length += p->length;
     else all = p;
   }
@@ -98,9 +62,9 @@ static bool slice_of_piece(Op& op) {
   int axis = cut_axis(op);
   if (axis < 0) return false;
   auto outer = piece_of(op.result(), axis), inner = piece_of(op.operands[0], axis);
-  if (!outer || !inner) return false;
+  if (!outer || !inner || inner->step != 1) return false;
   Builder b = build_before(op, {op.operands[0]->def});
-  Value* y = slice_along(b, {inner->source, inner->start + outer->start, outer->length}, axis);
+  Value* y = slice_along(b, {inner->source, inner->start + outer->start, outer->length, 1}, axis);
   return y && replace_op(op, y);
 }
 
@@ -116,7 +80,7 @@ static bool slice_of_concat(Op& op) {
     if (known_ge(want->start, at, symbols) && known_le(want->start + want->length, end, symbols)) {
       if (want->length == v->type.shape[axis]) return replace_op(op, v);
       Builder b = build_before(op);
-      Value* y = slice_along(b, {v, want->start - at, want->length}, axis);
+      Value* y = slice_along(b, {v, want->start - at, want->length, 1}, axis);
       return y && replace_op(op, y);
     }
     at = end;
