@@ -24,7 +24,8 @@ extern "C" KernelCompiler* weft_make_cpu_compiler();
 
 // Picks the template and its parameters for a spec (order of axes included): pure, analytic, no timing. Records
 // runners-up in the spec.
-void choose_cpu(KernelSpec& spec, const Target& target);
+// `like`: constant factors get the same form as under that configuration, so that variants of a kernel share them.
+void choose_cpu(KernelSpec& spec, const Target& target, const SpecConfig* like = nullptr);
 // Scratch bytes that each thread needs, over params.
 Dim scratch_cpu(const KernelSpec& spec);
 

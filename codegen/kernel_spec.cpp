@@ -1,6 +1,7 @@
 #include "codegen/kernel_spec.h"
 
 #include <algorithm>
+#include <set>
 
 #include "ir/base/check.h"
 #include "ir/base/text.h"
@@ -13,6 +14,13 @@ Dim SpecOperand::linear() const {
   return d;
 }
 
+int64_t KernelSpec::estimate(const Dim& d) const {
+  constexpr int64_t kTypicalDim = 64;
+  if (d.is_const()) return d.value();
+  SymbolValues v = typical;
+  for (const std::string& s : d.symbols()) v.emplace(s, kTypicalDim);
+  return std::max<int64_t>(1, d.eval(v).value_or(kTypicalDim));
+}
 int KernelSpec::axis(const std::string& name) const {
   for (size_t k = 0; k < axes.size(); ++k)
     if (axes[k].name == name) return static_cast<int>(k);
@@ -40,6 +48,7 @@ static std::string spec_text(const KernelSpec& s, bool names) {
   std::string t = "weft.kernel 1";
   if (names) t += " " + quote(s.title);
   t += "\nparams [" + join(s.params, ",") + "] ptrs " + std::to_string(s.num_ptrs) + "\n";
+  for (auto& [name, value] : s.typical) t += "typical " + name + " " + std::to_string(value) + "\n";
   for (const SpecAxis& a : s.axes) t += "axis " + a.name + " " + a.extent.to_string() + (a.row ? " row" : " parallel") + "\n";
   for (const SpecOperand& o : s.operands) {
     t += std::string("operand ") + (o.write ? "write" : "read") + (names ? " " + name_text(o.name) : std::string(" o")) + " ptr " + std::to_string(o.ptr) + " : " + dtype_name(o.dtype) +
@@ -246,7 +255,10 @@ struct SpecParser {
     if (n < 0 || n > 4096) return lx.fail("bad pointer count before");
     s.num_ptrs = static_cast<int>(n);
     while (lx.peek().kind != Token::end) {
-      if (lx.accept("axis")) {
+      if (lx.accept("typical")) {
+        TRY_ASSIGN(std::string name, lx.identifier());
+        TRY_ASSIGN(s.typical[name], lx.integer());
+      } else if (lx.accept("axis")) {
         SpecAxis a;
         TRY_ASSIGN(a.name, lx.identifier());
         TRY_ASSIGN(a.extent, parse_dim(lx));
@@ -400,6 +412,53 @@ void collapse_axes(KernelSpec& s) {
     inner.extent = outer.extent * inner.extent;
     s.axes.erase(s.axes.begin() + static_cast<long>(k - 1));
   }
+}
+
+// The stage that stores to operand w; -1: there is none, or more than one.
+static int storing_stage(const KernelSpec& s, int w) {
+  int found = -1;
+  for (size_t k = 0; k < s.stages.size(); ++k)
+    if (std::count(s.stages[k].stores.begin(), s.stages[k].stores.end(), w) > 0) {
+      if (found >= 0) return -1;
+      found = static_cast<int>(k);
+    }
+  return found;
+}
+static int last_loading_stage(const KernelSpec& s, int o) {
+  for (size_t k = s.stages.size(); k-- > 0;)
+    for (const StageInput& in : s.stages[k].inputs)
+      if (in.kind == StageInput::Kind::load && in.operand == o) return static_cast<int>(k);
+  return -1;
+}
+static bool loaded_by_sum(const KernelSpec& s, int o) {
+  for (const StageInput& in : s.stages[0].inputs)
+    if (in.kind == StageInput::Kind::load && in.operand == o) return s.stages[0].kind == SpecStage::Kind::reduce;
+  return false;
+}
+
+std::vector<std::pair<int, int>> in_place_pairs(const KernelSpec& s) {
+  std::vector<std::pair<int, int>> out;
+  auto of_ptr = [&](int ptr) { return std::count_if(s.operands.begin(), s.operands.end(), [&](const SpecOperand& o) { return o.ptr == ptr; }); };
+  for (size_t w = 0; w < s.operands.size(); ++w) {
+    const SpecOperand& to = s.operands[w];
+    int stores = to.write && of_ptr(to.ptr) == 1 ? storing_stage(s, static_cast<int>(w)) : -1;
+    if (stores < 0) continue;
+    Dim place = to.linear();
+    if (place.to_string().find('$') != std::string::npos) continue;  // by a value that is read
+    std::set<int> fits, unfit;
+    for (size_t r = 0; r < s.operands.size(); ++r) {
+      const SpecOperand& from = s.operands[r];
+      if (r == w) continue;
+      // A blocked sum reads its factors again after other results are stored.
+      bool factor = s.config.name != "loops" && loaded_by_sum(s, static_cast<int>(r));
+      bool same = !from.write && !from.tile && !factor && byte_size(from.dtype) == byte_size(to.dtype) && from.linear() == place;
+      bool before = last_loading_stage(s, static_cast<int>(r)) <= stores;
+      (same && before ? fits : unfit).insert(from.ptr);
+    }
+    for (int ptr : fits)
+      if (!unfit.count(ptr)) out.emplace_back(ptr, to.ptr);
+  }
+  return out;
 }
 
 }  // namespace weft

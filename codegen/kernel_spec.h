@@ -89,6 +89,7 @@ struct SpecConfig {
 struct KernelSpec {
   std::string title;               // for people; not part of the key
   std::vector<std::string> params; // symbols, in the order of the kernel's dims array
+  SymbolValues typical;            // of params whose usual size is known: what configurations are priced with
   std::vector<SpecAxis> axes;      // outermost first
   std::vector<SpecOperand> operands;
   std::vector<SpecStage> stages;
@@ -98,6 +99,7 @@ struct KernelSpec {
   std::vector<std::string> runners_up;  // other configurations and their predicted cost, for the dump
 
   int axis(const std::string& name) const;  // -1: none
+  int64_t estimate(const Dim& d) const;     // a size to plan with: params take their typical size, or a middling one
 };
 
 std::string print_spec(const KernelSpec& s);
@@ -114,6 +116,10 @@ Dim simplify_index(const Dim& d, const std::vector<SpecAxis>& axes);
 void split_axes(KernelSpec& s);
 // Merges neighbouring axes that every operand walks as one; drops axes of extent 1.
 void collapse_axes(KernelSpec& s);
+
+// (read pointer, written pointer) pairs that may be the same memory: what is read lies where the result goes, element by
+// element, and is not read any more once that is written. Backends must not assume them apart.
+std::vector<std::pair<int, int>> in_place_pairs(const KernelSpec& s);
 
 // One compiled kernel.
 struct KernelCode {

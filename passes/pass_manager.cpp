@@ -198,6 +198,7 @@ class Pipeline {
     Result<bool> r = pass.run(m_, cx_);
     if (!r.ok()) return r.error().prefix("pass " + pass.name + ": ");
     remove_dead_ops(m_);
+    if (m_.concrete_layouts) m_.complete_layouts();  // of what the pass made
     double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
     Census now = take_census(m_);
     bool changed = *r || now.ops != old.ops;  // what a pass built in vain is gone again

@@ -49,6 +49,8 @@ std::vector<Stage> pipeline_of(int opt_level) {
   // Last: what lies inside a region is out of reach for rewrites.
   out.push_back({{"explicit-padding", "eliminate-common"}, 1});
   out.push_back({{"fuse"}, 1});
+  // What lies in memory is known now: the results of regions.
+  out.push_back({{"assign-layouts"}, 1});
   // Kernels are known now, and nothing looks at neighbours any more.
   if (opt_level >= 2) out.push_back({{"order-memory"}, 1});
   return out;

@@ -6,19 +6,11 @@
 
 namespace weft {
 
-int64_t estimate(const Dim& d) {
-  constexpr int64_t kTypicalDim = 64;
-  if (d.is_const()) return d.value();
-  SymbolValues v;
-  for (const std::string& s : d.symbols()) v[s] = kTypicalDim;
-  return std::max<int64_t>(1, d.eval(v).value_or(kTypicalDim));
-}
-
 namespace {
 
 // Relative cost of one vector of accesses along an axis: how far memory order suits it.
 double vector_cost(const KernelSpec& s, const SpecAxis& a, int lanes) {
-  int64_t n = estimate(a.extent);
+  int64_t n = s.estimate(a.extent);
   double cost = 0;
   for (const SpecOperand& o : s.operands) {
     Dim lin = o.linear();
@@ -48,10 +40,10 @@ void choose_vector_axis(KernelSpec& s, const Target& target) {
   double best = 1e30;
   int pick = -1;
   for (size_t k = 0; k < s.axes.size(); ++k) {
-    if (estimate(s.axes[k].extent) < 2) continue;
+    if (s.estimate(s.axes[k].extent) < 2) continue;
     double c = vector_cost(s, s.axes[k], lanes);
     // Reducing along the vector needs a horizontal step at the end of each row.
-    if (s.axes[k].row) c *= 1.0 + 8.0 / static_cast<double>(std::max<int64_t>(1, estimate(s.axes[k].extent)));
+    if (s.axes[k].row) c *= 1.0 + 8.0 / static_cast<double>(std::max<int64_t>(1, s.estimate(s.axes[k].extent)));
     s.runners_up.push_back("vec " + s.axes[k].name + " predicted " + std::to_string(c));
     if (c <= best) {
       best = c;
@@ -72,11 +64,11 @@ void choose_vector_axis(KernelSpec& s, const Target& target) {
 void choose_tasks(KernelSpec& s) {
   constexpr double kGrain = 8192, kMostTasks = 256;  // elements of work that pay for handing out a task
   double work = 1;
-  for (const SpecAxis& a : s.axes) work *= static_cast<double>(estimate(a.extent));
+  for (const SpecAxis& a : s.axes) work *= static_cast<double>(s.estimate(a.extent));
   double tasks = 1;
   for (const SpecAxis& a : s.axes) {
     if (a.row) continue;
-    double n = static_cast<double>(estimate(a.extent)), each = work / tasks;
+    double n = static_cast<double>(s.estimate(a.extent)), each = work / tasks;
     if (each <= kGrain || tasks >= kMostTasks) break;
     if (each / n >= kGrain && tasks * n <= 4 * kMostTasks && a.name != s.config.vec_axis) {
       ++s.config.task_axes;
@@ -107,8 +99,8 @@ Dim loop_tasks(const KernelSpec& s) {
 
 }  // namespace
 
-void choose_cpu(KernelSpec& spec, const Target& target) {
-  if (choose_contraction(spec, target)) return;
+void choose_cpu(KernelSpec& spec, const Target& target, const SpecConfig* like) {
+  if ((!like || like->name == "contraction") && choose_contraction(spec, target, like)) return;
   choose_vector_axis(spec, target);
   bool rows = std::any_of(spec.axes.begin(), spec.axes.end(), [](const SpecAxis& a) { return a.row; });
   spec.config.unroll = rows ? 4 : 1;

@@ -15,14 +15,16 @@ struct Tile {
   bool swap = false, lines = false;
 };
 
-double size_of(const Dim& d) { return static_cast<double>(estimate(d)); }
+double size_of(const KernelSpec& sp, const Dim& d) { return static_cast<double>(sp.estimate(d)); }
 
 double batch_count(const KernelSpec& sp, const ContractionShape& h) {
   double n = 1;
-  for (int a : h.batch) n *= size_of(sp.axes[a].extent);
+  for (int a : h.batch) n *= size_of(sp, sp.axes[a].extent);
   return n;
 }
 bool prepared(const SpecOperand& o, const std::vector<int>& line) { return o.tile || (o.constant && line.size() == 1); }
+bool s_prepared(const KernelSpec& sp, const ContractionShape& h) { return h.s_plain && prepared(sp.operands[h.s], h.m_axes); }
+bool v_prepared(const KernelSpec& sp, const ContractionShape& h) { return h.v_plain && prepared(sp.operands[h.v], h.v_axes); }
 
 // Cycles for one vector of V elements to be packed.
 double pack_cost(const KernelSpec& sp, const ContractionShape& h, int lanes) {
@@ -39,13 +41,13 @@ struct Work {
 };
 Work work_of(const KernelSpec& sp, const ContractionShape& h, int lanes) {
   Work w;
-  w.m = size_of(h.extent_m(sp));
-  w.k = size_of(h.extent_k(sp));
-  w.q = size_of(h.line(sp, sp.axes[h.v_axes[0]].extent));
+  w.m = size_of(sp, h.extent_m(sp));
+  w.k = size_of(sp, h.extent_k(sp));
+  w.q = size_of(sp, h.line(sp, sp.axes[h.v_axes[0]].extent));
   w.batch = batch_count(sp, h);
-  w.v_packed = !prepared(sp.operands[h.v], h.v_axes);
-  w.s_packed = !h.s_direct && !prepared(sp.operands[h.s], h.m_axes);
-  w.pack = pack_cost(sp, h, lanes);
+  w.v_packed = !v_prepared(sp, h);
+  w.s_packed = !h.s_direct && !s_prepared(sp, h);
+  w.pack = pack_cost(sp, h, lanes) + (h.v_plain ? 0 : 4);
   w.stores = 0;
   for (const SpecOperand& o : sp.operands) {
     int number = static_cast<int>(&o - sp.operands.data());
@@ -70,17 +72,19 @@ double predict(const Work& w, int lanes, int64_t mr, int64_t nv) {
   return cost * w.batch;
 }
 
-Tile best_tile(const KernelSpec& sp, const Target& target, int lanes) {
+Tile best_tile(const KernelSpec& sp, const Target& target, int lanes, const SpecConfig* like) {
   Tile best;
   for (bool swap : {false, true})
     for (bool lines : {false, true}) {
       auto h = contraction_shape(sp, swap, lines);
-      if (!h) continue;
+      if (!h || (like && (swap != like->swap || lines != like->lines))) continue;
+      bool same_mr = like && s_prepared(sp, *h), same_nr = like && v_prepared(sp, *h);
       Work w = work_of(sp, *h, lanes);
       for (int64_t nv = 1; nv <= 4; ++nv)
         for (int64_t mr = 1; mr <= 16; ++mr) {
           if (mr * nv + nv + 1 > target.vector_registers) continue;
-          if (mr > estimate(h->extent_m(sp)) && mr > 1) continue;
+          if (same_mr ? mr != like->mr : mr > sp.estimate(h->extent_m(sp)) && mr > 1) continue;
+          if (same_nr && nv * lanes != like->nr) continue;
           double c = predict(w, lanes, mr, nv);
           if (c < best.cost) best = {c, mr, nv, swap, lines};
         }
@@ -105,10 +109,10 @@ double split_cost(const Work& w, const Target& target, int lanes, int64_t bytes,
 void choose_blocks(KernelSpec& sp, const ContractionShape& h, const Target& target, int lanes, int64_t bytes) {
   constexpr double kTasks = 8, kGrain = 200e3;  // wanted tasks; least multiply-adds of one
   SpecConfig& c = sp.config;
-  double m = size_of(h.extent_m(sp)), k = size_of(h.extent_k(sp)), batch = batch_count(sp, h);
-  int64_t outer = estimate(sp.axes[h.v_axes[0]].extent), line = std::max<int64_t>(1, estimate(h.line(sp, sp.axes[h.v_axes[0]].extent)));
+  double m = size_of(sp, h.extent_m(sp)), k = size_of(sp, h.extent_k(sp)), batch = batch_count(sp, h);
+  int64_t outer = sp.estimate(sp.axes[h.v_axes[0]].extent), line = std::max<int64_t>(1, sp.estimate(h.line(sp, sp.axes[h.v_axes[0]].extent)));
   int64_t want = static_cast<int64_t>(std::ceil(std::max(1.0, std::min(kTasks / batch, m * static_cast<double>(line) * k / kGrain))));
-  int64_t m_tiles = std::max<int64_t>(1, (estimate(h.extent_m(sp)) + c.mr - 1) / c.mr), panels = (line + c.nr - 1) / c.nr;
+  int64_t m_tiles = std::max<int64_t>(1, (sp.estimate(h.extent_m(sp)) + c.mr - 1) / c.mr), panels = (line + c.nr - 1) / c.nr;
   int64_t steps = h.v_axes.size() == 1 ? panels : outer, unit = h.v_axes.size() == 1 ? c.nr : 1, width = std::max<int64_t>(1, line / outer);
   Work w = work_of(sp, h, lanes);
   double best = 1e300;
@@ -123,7 +127,7 @@ void choose_blocks(KernelSpec& sp, const ContractionShape& h, const Target& targ
     c.nc = nc;
     c.mc = (m_tiles + blocks - 1) / blocks * c.mr;
   }
-  int64_t inner = std::max<int64_t>(1, estimate(h.inner_k(sp))), k_steps = estimate(sp.axes[h.k_axes[0]].extent);
+  int64_t inner = std::max<int64_t>(1, sp.estimate(h.inner_k(sp))), k_steps = sp.estimate(sp.axes[h.k_axes[0]].extent);
   int64_t block = std::max<int64_t>(1, target.l1_bytes / 2 / (c.nr * bytes) / inner);
   if (k_steps > 2 * block) {
     int64_t blocks = (k_steps + block - 1) / block;
@@ -133,17 +137,18 @@ void choose_blocks(KernelSpec& sp, const ContractionShape& h, const Target& targ
 
 }  // namespace
 
-bool choose_contraction(KernelSpec& sp, const Target& target) {
+bool choose_contraction(KernelSpec& sp, const Target& target, const SpecConfig* like) {
   if (sp.stages.empty() || sp.stages[0].body.outputs.empty()) return false;
   int64_t bytes = std::max(1, byte_size(sp.stages[0].body.type(sp.stages[0].body.outputs[0])));
   int lanes = static_cast<int>(target.vector_bytes / bytes);
-  Tile best = best_tile(sp, target, lanes);
+  Tile best = best_tile(sp, target, lanes, like);
   if (best.mr == 0) return false;
   ContractionShape h = *contraction_shape(sp, best.swap, best.lines);
-  double k = size_of(h.extent_k(sp)), m = size_of(h.extent_m(sp)), q = size_of(h.line(sp, sp.axes[h.v_axes[0]].extent));
+  double k = size_of(sp, h.extent_k(sp)), m = size_of(sp, h.extent_m(sp)), q = size_of(sp, h.line(sp, sp.axes[h.v_axes[0]].extent));
   // Few rows: every element of V is used a few times only, and packing it costs more than it saves.
-  bool packs = !prepared(sp.operands[h.v], h.v_axes);
-  if ((packs && m < 4) || k < 4 || m * q * k * batch_count(sp, h) < 4096) return false;
+  bool packs = !v_prepared(sp, h);
+  bool settled = like && (!packs || s_prepared(sp, h));  // forms of constants
+  if (!settled && ((packs && m < 4) || k < 4 || m * q * k * batch_count(sp, h) < 4096)) return false;
   SpecConfig& c = sp.config;
   c.name = "contraction";
   c.swap = best.swap;

@@ -1,6 +1,7 @@
 #include "codegen/cpu/contraction_shape.h"
 
 #include <algorithm>
+#include <set>
 
 namespace weft {
 
@@ -23,21 +24,58 @@ Dim ContractionShape::line(const KernelSpec& sp, const Dim& outer) const {
   if (v_axes.size() == 1) return outer;
   return (outer - Dim(1)) * pitch + sp.axes[v_axes[1]].extent;
 }
-// body = mul(cast*(load x), cast*(load y)), combine = add, init 0, all in one type; the factors' operands.
-static bool factors(const SpecStage& st, int* x, int* y) {
+namespace {
+struct Factor {
+  int arg = -1;        // of the product
+  int operand = -1;    // the one that walks all axes that any of its loads walks
+  std::vector<int> loads;
+  bool plain = true;
+};
+}  // namespace
+
+static bool collect(const SpecStage& st, int inst, Factor* f) {
+  const ScalarInst& x = st.body.insts[inst];
+  if (x.prim == Prim::constant) return true;
+  if (x.prim != Prim::input) {
+    f->plain = f->plain && x.prim == Prim::cast;
+    return std::all_of(std::begin(x.args), std::end(x.args), [&](int arg) { return arg < 0 || collect(st, arg, f); });
+  }
+  if (st.inputs[x.index].kind != StageInput::Kind::load) return false;
+  f->loads.push_back(st.inputs[x.index].operand);
+  return true;
+}
+static std::set<std::string> axes_of(const KernelSpec& sp, int operand) {
+  std::set<std::string> out;
+  for (std::string& name : sp.operands[operand].linear().symbols())
+    if (sp.axis(name) >= 0 || name[0] == '$') out.insert(std::move(name));
+  return out;
+}
+static bool find_operand(const KernelSpec& sp, Factor* f) {
+  size_t most = 0;
+  std::set<std::string> all;
+  for (int o : f->loads) {
+    std::set<std::string> axes = axes_of(sp, o);
+    all.insert(axes.begin(), axes.end());
+    if (f->operand >= 0 && axes.size() <= most) continue;
+    f->operand = o;
+    most = axes.size();
+  }
+  return f->operand >= 0 && all.size() == most;
+}
+
+// body = mul(x, y), combine = add, init 0, all in one type; x and y are computed from loads.
+static bool factors(const KernelSpec& sp, Factor out[2]) {
+  const SpecStage& st = sp.stages[0];
   if (st.kind != SpecStage::Kind::reduce || st.body.outputs.size() != 1 || st.init[0] != 0) return false;
   const ScalarInst& c = st.combine.insts[st.combine.outputs[0]];
   if (c.prim != Prim::add || st.combine.insts.size() != 3) return false;
   const ScalarInst& mul = st.body.insts[st.body.outputs[0]];
   if (mul.prim != Prim::mul) return false;
-  int* out[2] = {x, y};
   for (int k = 0; k < 2; ++k) {
-    const ScalarInst* i = &st.body.insts[mul.args[k]];
-    while (i->prim == Prim::cast) i = &st.body.insts[i->args[0]];
-    if (i->prim != Prim::input || st.inputs[i->index].kind != StageInput::Kind::load) return false;
-    *out[k] = st.inputs[i->index].operand;
+    out[k].arg = mul.args[k];
+    if (!collect(st, mul.args[k], &out[k]) || !find_operand(sp, &out[k])) return false;
   }
-  return *x != *y;
+  return out[0].operand != out[1].operand;
 }
 
 // Whether the address walks these axes (outer first) as one line; *stride: its step.
@@ -77,8 +115,8 @@ static void choose_line(const KernelSpec& sp, const Dim& lv, const std::vector<i
     int outer = only_v[only_v.size() - 2], inner = only_v.back();
     Dim co = *lv.coefficient(sp.axes[outer].name), ci = *lv.coefficient(sp.axes[inner].name), n = sp.axes[inner].extent;
     Dim pitch = floordiv(co, ci);
-    r->by_address = ci.is(1) && pitch * ci == co && estimate(pitch) >= estimate(n) &&
-                    static_cast<double>(estimate(pitch)) <= 1.35 * static_cast<double>(estimate(n));
+    r->by_address = ci.is(1) && pitch * ci == co && sp.estimate(pitch) >= sp.estimate(n) &&
+                    static_cast<double>(sp.estimate(pitch)) <= 1.35 * static_cast<double>(sp.estimate(n));
     r->pitch = r->by_address ? pitch : n;
     r->v_axes = {outer, inner};
   }
@@ -87,25 +125,47 @@ static void choose_line(const KernelSpec& sp, const Dim& lv, const std::vector<i
   std::sort(r->batch.begin(), r->batch.end());
 }
 
+// The loads beside V's own are read once per step of K: they do not walk the line.
+static bool beside_line(const KernelSpec& sp, const Factor& v, const std::vector<int>& v_axes) {
+  for (int o : v.loads) {
+    if (o == v.operand) continue;
+    std::set<std::string> axes = axes_of(sp, o);
+    for (int a : v_axes)
+      if (axes.count(sp.axes[a].name)) return false;
+  }
+  return true;
+}
+
 std::optional<ContractionShape> contraction_shape(const KernelSpec& sp, bool swap, bool lines) {
   if (sp.stages.size() < 2) return std::nullopt;
   ContractionShape r;
-  if (!factors(sp.stages[0], &r.s, &r.v)) return std::nullopt;
-  if (swap) std::swap(r.s, r.v);
+  Factor f[2];
+  if (!factors(sp, f)) return std::nullopt;
+  const Factor &fs = f[swap ? 1 : 0], &fv = f[swap ? 0 : 1];
+  r.s = fs.operand;
+  r.v = fv.operand;
+  r.s_arg = fs.arg;
+  r.v_arg = fv.arg;
+  r.s_plain = fs.plain;
+  r.v_plain = fv.plain;
   for (size_t k = 1; k < sp.stages.size(); ++k)
     if (sp.stages[k].kind != SpecStage::Kind::map_row) return std::nullopt;
-  const SpecOperand &s = sp.operands[r.s], &v = sp.operands[r.v];
-  if (!s.guards.empty() || !v.guards.empty()) return std::nullopt;
-  Dim ls = s.linear(), lv = v.linear();
-  for (const Dim* d : {&ls, &lv})
-    for (const std::string& name : d->symbols())
-      if (name[0] == '$') return std::nullopt;
+  for (const Factor* x : {&fs, &fv})
+    for (int o : x->loads) {
+      if (!sp.operands[o].guards.empty()) return std::nullopt;
+      for (const std::string& name : sp.operands[o].linear().symbols())
+        if (name[0] == '$') return std::nullopt;
+    }
+  const SpecOperand& s = sp.operands[r.s];
+  Dim ls = s.linear(), lv = sp.operands[r.v].linear();
   std::vector<int> only_v;
   if (!split_axes(sp, ls, lv, &r, &only_v)) return std::nullopt;
   choose_line(sp, lv, only_v, lines, &r);
+  if (!beside_line(sp, fv, r.v_axes)) return std::nullopt;
   // S in place: one K line and one M line, with constant strides that fit an instruction's displacement.
   bool line = one_line(sp, ls, r.m_axes, &r.s_m_stride) && one_line(sp, ls, r.k_axes, &r.s_k_stride);
-  r.s_direct = line && r.s_m_stride.is_const() && r.s_k_stride.is_const() && (s.dtype == DType::f32 || s.dtype == DType::f64) && !s.tile;
+  bool whole = s.dtype == DType::f32 || s.dtype == DType::f64;
+  r.s_direct = line && r.s_plain && r.s_m_stride.is_const() && r.s_k_stride.is_const() && whole && !s.tile;
   return r;
 }
 
@@ -141,7 +201,7 @@ std::optional<KernelSpec> prepare_factor(const KernelSpec& sp, int factor, Shape
   if (!h || !from.constant || from.tile) return std::nullopt;
   bool is_s = h->s == factor;
   const std::vector<int>& line_axes = is_s ? h->m_axes : h->v_axes;
-  if (line_axes.size() != 1) return std::nullopt;
+  if (line_axes.size() != 1 || !(is_s ? h->s_plain : h->v_plain)) return std::nullopt;
   const SpecAxis& line = sp.axes[line_axes[0]];
   int64_t tile = factor_tile(sp, factor);
   KernelSpec out;

@@ -15,6 +15,9 @@ namespace weft {
 
 struct ContractionShape {
   int s = -1, v = -1;           // operands
+  int s_arg = -1, v_arg = -1;   // the values of the body that are multiplied
+  // A factor is its operand's elements, perhaps cast; else ops come between, which run as the factor is packed.
+  bool s_plain = true, v_plain = true;
   std::vector<int> batch;       // axis numbers
   std::vector<int> m_axes;      // outer first; none: S has no axis of its own
   std::vector<int> v_axes;      // one or two, outer first
@@ -36,8 +39,8 @@ struct ContractionShape {
 // nullopt when the spec is not of this form. swap exchanges the factors' roles; lines makes the inner V axis the line.
 std::optional<ContractionShape> contraction_shape(const KernelSpec& spec, bool swap, bool lines);
 
-// Fills config and tasks when the template suits the spec.
-bool choose_contraction(KernelSpec& spec, const Target& target);
+// Fills config and tasks when the template suits the spec. `like`: see choose_cpu.
+bool choose_contraction(KernelSpec& spec, const Target& target, const SpecConfig* like);
 
 // A factor whose elements never change is laid out once, as the template walks it: a spec that copies operand `factor` of
 // a spec whose config is chosen to its prepared form (SpecOperand::tile), or nullopt when the factor is not constant or its
@@ -47,9 +50,6 @@ std::optional<KernelSpec> prepare_factor(const KernelSpec& spec, int factor, Sha
 std::vector<int> contraction_factors(const KernelSpec& spec);
 // How many elements of the factor's line lie together under the chosen config.
 int64_t factor_tile(const KernelSpec& spec, int factor);
-
-// A size to plan with where a dim is symbolic.
-int64_t estimate(const Dim& d);
 
 // Byte offsets of the template's scratch areas, over params: the C block, the V panel, the packed S block.
 struct ContractionScratch {

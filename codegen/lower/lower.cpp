@@ -121,11 +121,7 @@ Status Lowering::call(const std::string& name, const std::vector<int>& inputs, c
   return {};
 }
 
-Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector<Dim>& dims) {
-  split_axes(spec);
-  collapse_axes(spec);
-  mark_constant(spec, ids);
-  choose_cpu(spec, target);
+Status Lowering::launch_chosen(KernelSpec spec, std::vector<int> ids, const std::vector<Dim>& dims) {
   TRY(prepare_factors(spec, ids));
   Dim scratch = scratch_cpu(spec);
   auto back = [&](const Dim& d) {
@@ -139,6 +135,7 @@ Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector
   scratch = back(scratch);
   std::vector<bool> reads(ids.size()), writes(ids.size());
   for (const SpecOperand& o : spec.operands) (o.write ? writes : reads)[o.ptr] = true;
+  for (auto [read, written] : in_place_pairs(spec)) in_place.emplace_back(ids[read], ids[written]);
   Hash h = spec_hash(spec, target);
   auto [it, fresh] = kernels.emplace(h, static_cast<int>(plan().kernels.size()));
   if (fresh) {
@@ -315,7 +312,7 @@ Status Lowering::op(Op& op) {
 }
 
 Status Lowering::graph(Graph& g) {
-  plan_concats(*this, g);
+  plan_places(*this, g);
   for (auto& o : g.ops) {
     if (!live.count(o.get())) continue;
     Status s = op(*o);
@@ -335,8 +332,27 @@ Status Lowering::graph(Graph& g) {
 
 // --- the whole module -----------------------------------------------------------------------------------------------
 
-static void place_arena(Plan& p) {
+// A result takes the memory of an operand that ends with the launch, where the kernel may write over what it reads.
+static void share_memory(Plan& p, const std::vector<std::pair<int, int>>& pairs) {
+  auto whole = [&](int t) {
+    const PlanTensor& x = p.tensors[t];
+    const PlanBuffer& b = p.buffers[x.buffer];
+    return b.storage == Storage::arena && !b.prepare && b.first >= 0 && x.offset.is(0) && plan_bytes(x.dims, x.dtype) == b.bytes;
+  };
+  for (auto [read, written] : pairs) {
+    int from = p.tensors[read].buffer, to = p.tensors[written].buffer;
+    PlanBuffer &a = p.buffers[from], &b = p.buffers[to];
+    if (from == to || !whole(read) || !whole(written) || a.last != b.first || a.bytes != b.bytes) continue;
+    for (PlanTensor& t : p.tensors)
+      if (t.buffer == to) t.buffer = from;
+    a.last = b.last;
+    b.first = b.last = -1;
+  }
+}
+
+static void place_arena(Plan& p, const std::vector<std::pair<int, int>>& in_place) {
   assign_lifetimes(p);
+  share_memory(p, in_place);
   std::vector<ArenaRequest> requests;
   std::vector<PlanBuffer*> buffers;
   for (PlanBuffer& b : p.buffers) {
@@ -408,9 +424,10 @@ Result<Lowered> lower_module(Module& m, const Target& target) {
     return e;
   }
   p.symbols = m.symbols;
+  p.main.commands.insert(p.main.commands.begin(), std::make_move_iterator(l.at_start.begin()), std::make_move_iterator(l.at_start.end()));
   free_dynamic(p);
   release_prepared(p);
-  place_arena(p);
+  place_arena(p, l.in_place);
   return std::move(l.out);
 }
 

@@ -30,6 +30,9 @@ struct Lowering {
   std::set<std::string> early;                 // those of them that inputs bind
   std::map<const Value*, std::vector<Dim>> contents_read;
   std::map<const Value*, int> placed;          // parts of concats: their tensor inside the result
+  std::vector<std::pair<int, int>> in_place;   // (tensor read, tensor written) by a launch that may use one memory for both
+  std::map<std::string, Dim> sizes;            // products of input dims that variants are selected by, set at the start
+  std::vector<Command> at_start;
   std::set<int> unallocated;                   // buffers whose `alloc` is still to come
   std::vector<Command>* commands = nullptr;    // where commands go now
   std::vector<std::string> nodes;              // provenance of what is being lowered
@@ -69,8 +72,10 @@ struct Lowering {
   // --- kernels
   // Builds one kernel that computes `outputs` (their tensors are made unless they exist) from `inputs`.
   Status kernel(const std::string& title, const std::vector<const Value*>& inputs, const std::vector<const Value*>& outputs);
-  // Chooses, deduplicates and launches a spec. tensors: per pointer; dims: per param.
+  // Chooses, deduplicates and launches a spec: one kernel, or variants for parts of the ranges of dims (variants.cpp).
+  // tensors: per pointer; dims: per param.
   Status launch(KernelSpec spec, std::vector<int> tensor_ids, const std::vector<Dim>& dims);
+  Status launch_chosen(KernelSpec spec, std::vector<int> tensor_ids, const std::vector<Dim>& dims);
   // Constant factors of a contraction become tensors of the prepare region (prepare_factors.cpp).
   void mark_constant(KernelSpec& spec, const std::vector<int>& tensor_ids) const;
   Status prepare_factors(KernelSpec& spec, std::vector<int>& tensor_ids);
@@ -91,8 +96,9 @@ struct Lowering {
 bool is_shape_operand(const Op& op, int index);
 // What needs to run for the values that g's outputs and the needed symbols depend on.
 void find_live(Graph& g, Lowering& l);
-// Gives the parts of concats their places in the results, so that what computes a part writes it there.
-void plan_concats(Lowering& l, Graph& g);
+// Gives the parts of concats their places in the results, and the operands of views those of their results, so that what
+// computes them writes them there.
+void plan_places(Lowering& l, Graph& g);
 // Whether the op runs as a host call, which wants dense results.
 bool runs_on_host(const Op& op);
 // How elements lie inside a plan: a sub-byte type's as one byte each.

@@ -39,6 +39,14 @@ int Lowering::temp(const std::string& name, DType t, const Shape& dims) {
 }
 int Lowering::new_tensor(const Value* v, Storage storage) {
   int id = temp(v->name, v->type.dtype, v->type.shape);
+  if (const Layout& l = v->type.layout; l.kind == Layout::Kind::strided && !l.is_row_major()) {
+    PlanTensor& t = plan().tensors[id];
+    Dim stride(1);
+    for (size_t k = l.perm.size(); k-- > 0;) {
+      t.strides[l.perm[k]] = stride;
+      stride *= t.dims[l.perm[k]];
+    }
+  }
   PlanBuffer& b = plan().buffers[plan().tensors[id].buffer];
   if (storage != Storage::arena) {
     b.storage = storage;

@@ -1,6 +1,8 @@
 // Views: ops whose results are the operand's bytes under other dims and strides. No command is made unless the result must
 // lie elsewhere (an output's memory, a part of a concat): then it is one strided copy. A concat copies the parts that were
 // not computed in their place.
+#include <cmath>
+
 #include "codegen/lower/data_dims.h"
 #include "codegen/lower/lowering.h"
 #include "codegen/lower/rules.h"
@@ -128,24 +130,122 @@ static Result<std::vector<int>> part_places(Lowering& l, const Op& op, int resul
   return out;
 }
 
-void plan_concats(Lowering& l, Graph& g) {
+// What computes `v` may be told where to write it.
+static bool is_made_here(const Lowering& l, const Graph& g, const Value* v) {
+  return v->def && v->graph == &g && !constant_of(v) && !known_of(v) && !l.tensors.count(v) && op_def(*v->def).family != Family::control &&
+         !runs_on_host(*v->def) && v->def->kind != OpKind::prepared;
+}
+
+static void place_parts(Lowering& l, Graph& g, Op& op) {
+  Value* r = op.result();
+  if (op.num_operands() < 2 || known_of(r) || !r->type.is_ranked()) return;
+  bool sized = !l.late(numel(r->type.shape)) && r->type.dtype != DType::str;
+  for (const Value* part : op.operands) sized = sized && part->type.is_ranked() && !l.late(numel(part->type.shape));
+  if (!sized) return;
+  int result = l.tensors.count(r) ? l.tensors[r] : l.new_tensor(r);
+  auto places = part_places(l, op, result);
+  if (!places.ok()) return;
+  for (int i = 0; i < op.num_operands(); ++i)
+    if (const Value* part = op.operands[i]; is_made_here(l, g, part)) l.tensors[part] = l.placed[part] = (*places)[i];
+}
+
+// The operand of a view whose result has its place already (an output, a part of a concat): it goes there, too.
+static void place_operand(Lowering& l, Graph& g, Op& op) {
+  const Value *x = op.operands[0], *r = op.result();
+  auto there = l.tensors.find(r);
+  if (there == l.tensors.end() || !x || !x->type.is_ranked() || x->type.dtype != r->type.dtype || is_subbyte(x->type.dtype)) return;
+  if (x->uses.size() != 1 || x->is_output() || !is_made_here(l, g, x) || l.late(numel(x->type.shape))) return;
+  Placement p = l.placement(there->second);
+  std::vector<Dim> strides(x->type.shape.size());
+  if (op.kind == OpKind::transpose) {
+    auto perm = transpose_perm(op);
+    if (!perm.ok()) return;
+    for (size_t i = 0; i < perm->size(); ++i) strides[(*perm)[i]] = p.strides[i];
+  } else if (l.dense(there->second)) {
+    strides = dense_strides(x->type.shape);
+  } else if (!reshape_strides(p.dims, p.strides, x->type.shape, &strides)) {
+    return;
+  }
+  l.placed[x] = l.alias(x, there->second, x->type.shape, std::move(strides), Dim(0));
+}
+
+// --- padding --------------------------------------------------------------------------------------------------------
+
+namespace {
+struct Border {
+  std::vector<PadWidth> widths;
+  double value = 0;
+};
+}  // namespace
+
+// A constant padding that only adds, by one number; nullopt for another one.
+static std::optional<Border> added_border(const Op& op) {
+  if (op.kind != OpKind::pad || op.attr<PadAttrs>().mode != "constant") return std::nullopt;
+  auto widths = pad_widths(op);
+  auto number = op.operand(2) ? const_floats(op.operand(2), 1) : std::optional<std::vector<double>>(std::vector<double>{0.0});
+  if (!widths.ok() || !number || number->size() != 1 || !(is_float(op.result()->type.dtype) || std::abs((*number)[0]) < 0x1p53)) return std::nullopt;
+  for (const PadWidth& w : *widths)
+    if (!w.before.is_const() || !w.after.is_const() || w.before.value() < 0 || w.after.value() < 0) return std::nullopt;
+  return Border{std::move(*widths), (*number)[0]};
+}
+
+// The operand of a padding goes where it lies in the result, so that only the border is left to fill.
+static void place_padded(Lowering& l, Graph& g, Op& op) {
+  const Value *x = op.operands[0], *r = op.result();
+  auto border = added_border(op);
+  if (!border || !x->type.is_ranked() || is_subbyte(x->type.dtype) || x->uses.size() != 1 || x->is_output() || !is_made_here(l, g, x)) return;
+  if (l.late(numel(r->type.shape)) || known_of(r)) return;
+  int result = l.tensors.count(r) ? l.tensors[r] : l.new_tensor(r);
+  Placement p = l.placement(result);
+  Dim at(0);
+  for (size_t k = 0; k < p.strides.size(); ++k) at += border->widths[k].before * p.strides[k];
+  l.placed[x] = l.alias(x, result, x->type.shape, p.strides, at * Dim(byte_size(p.dtype)));
+}
+
+static Result<bool> fill_border(Lowering& l, Op& op) {
+  const Value* x = op.operands[0];
+  auto border = added_border(op);
+  auto made = l.placed.find(x);
+  if (!border || made == l.placed.end()) return false;
+  int result = l.result(op.result());
+  if (l.plan().tensors[made->second].buffer != l.plan().tensors[result].buffer) return false;
+  Placement p = l.placement(result);
+  // Along each dim both ends, as far as earlier dims have not filled them.
+  Shape dims = p.dims;
+  Dim from(0);
+  for (size_t k = 0; k < dims.size(); ++k) {
+    const PadWidth& w = border->widths[k];
+    auto fill = [&](const Dim& start, const Dim& n) {
+      if (n.is(0)) return;
+      Shape part = dims;
+      part[k] = n;
+      int t = l.alias(nullptr, result, part, p.strides, (from + start * p.strides[k]) * Dim(byte_size(p.dtype)));
+      Command& c = l.command(CommandKind::fill);
+      c.tensors = {t};
+      c.scalar = border->value;
+    };
+    fill(Dim(0), w.before);
+    fill(w.before + x->type.shape[k], w.after);
+    from += w.before * p.strides[k];
+    dims[k] = x->type.shape[k];
+  }
+  return true;
+}
+
+void plan_places(Lowering& l, Graph& g) {
   for (auto it = g.ops.rbegin(); it != g.ops.rend(); ++it) {
     Op& op = **it;
-    Value* r = op.result();
-    if (op.kind != OpKind::concat || op.num_operands() < 2 || !l.live.count(&op) || !l.needed.count(r) || known_of(r) || !r->type.is_ranked()) continue;
-    bool sized = !l.late(numel(r->type.shape)) && r->type.dtype != DType::str;
-    for (const Value* part : op.operands) sized = sized && part->type.is_ranked() && !l.late(numel(part->type.shape));
-    if (!sized) continue;
-    int result = l.tensors.count(r) ? l.tensors[r] : l.new_tensor(r);
-    auto places = part_places(l, op, result);
-    if (!places.ok()) continue;
-    for (int i = 0; i < op.num_operands(); ++i) {
-      const Value* part = op.operands[i];
-      bool made_here = part->def && part->graph == &g && !constant_of(part) && !known_of(part) && !l.tensors.count(part) &&
-                       op_def(*part->def).family != Family::control && !runs_on_host(*part->def) && part->def->kind != OpKind::prepared;
-      if (made_here) l.tensors[part] = l.placed[part] = (*places)[i];
-    }
+    if (!l.live.count(&op) || op.operands.empty() || !l.needed.count(op.result())) continue;
+    if (op.kind == OpKind::concat) place_parts(l, g, op);
+    else if (op.kind == OpKind::pad) place_padded(l, g, op);
+    else if (op.kind == OpKind::transpose || has_trait(op, kViewLike)) place_operand(l, g, op);
   }
+}
+
+// Whether v was computed where `place` is.
+static bool lies_there(const Lowering& l, const Value* v, int from, int place) {
+  const PlanTensor &a = l.out.plan.tensors[from], &b = l.out.plan.tensors[place];
+  return l.placed.count(v) && a.buffer == b.buffer && a.offset == b.offset;
 }
 
 static Status lower_concat(Lowering& l, Op& op) {
@@ -155,7 +255,7 @@ static Status lower_concat(Lowering& l, Op& op) {
     const Value* part = op.operands[i];
     TRY_ASSIGN(int from, l.tensor(part));
     const PlanTensor &a = l.plan().tensors[from], &b = l.plan().tensors[places[i]];
-    if (l.placed.count(part) && a.buffer == b.buffer && a.offset == b.offset) continue;
+    if (lies_there(l, part, from, places[i])) continue;
     if (a.buffer == b.buffer) {
       // A part that is there already, at another place.
       int apart = l.temp(a.name, a.dtype, a.dims);
@@ -177,7 +277,13 @@ static bool is_idle_dropout(const Op& op) {
 // --- all ------------------------------------------------------------------------------------------------------------
 
 Result<bool> Lowering::view(Op& op) {
-  bool same_order = has_trait(op, kViewLike) || op.kind == OpKind::identity || op.kind == OpKind::reorder || is_idle_dropout(op);
+  if (op.kind == OpKind::pad) return fill_border(*this, op);
+  if (op.kind == OpKind::reorder) {
+    TRY_ASSIGN(int from, tensor(op.operands[0]));
+    copy(from, result(op.result()));
+    return true;
+  }
+  bool same_order = has_trait(op, kViewLike) || op.kind == OpKind::identity || is_idle_dropout(op);
   bool viewed = same_order || op.kind == OpKind::transpose || op.kind == OpKind::slice || op.kind == OpKind::split || op.kind == OpKind::expand;
   if (op.kind == OpKind::concat) {
     TRY(lower_concat(*this, op));
@@ -185,6 +291,7 @@ Result<bool> Lowering::view(Op& op) {
   }
   if (!viewed || op.operands.empty() || !op.operands[0] || op.operands[0]->type.dtype != op.result()->type.dtype) return false;
   TRY_ASSIGN(int source, tensor(op.operands[0]));
+  if (auto r = tensors.find(op.result()); op.kind != OpKind::split && r != tensors.end() && lies_there(*this, op.operands[0], source, r->second)) return true;
   std::vector<View> views;
   if (op.kind == OpKind::split) {
     TRY_ASSIGN(views, split_views(*this, op, source));

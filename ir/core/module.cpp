@@ -169,6 +169,22 @@ std::unique_ptr<Graph> clone_graph(const Graph& from, Module* module, Op* parent
   return g;
 }
 
+static void complete_graph_layouts(Graph& g) {
+  auto complete = [](Value& v) {
+    if (v.type.is_ranked() && v.type.layout.is_any()) v.type.layout = Layout::row_major(v.type.rank());
+  };
+  for (auto& v : g.inputs) complete(*v);
+  for (auto& op : g.ops) {
+    for (auto& r : op->results) complete(*r);
+    if (op->kind == OpKind::fused) continue;
+    for (auto& sub : op->graphs) complete_graph_layouts(*sub);
+  }
+}
+void Module::complete_layouts() {
+  if (prepare) complete_graph_layouts(*prepare);
+  for (auto& g : graphs) complete_graph_layouts(*g);
+}
+
 std::unique_ptr<Module> Module::clone() const {
   auto m = std::make_unique<Module>();
   m->name = name;
@@ -177,6 +193,7 @@ std::unique_ptr<Module> Module::clone() const {
   m->states = states;
   m->constants = constants;
   m->metadata = metadata;
+  m->concrete_layouts = concrete_layouts;
   for (auto& g : graphs) m->graphs.push_back(clone_graph(*g, m.get(), nullptr));
   if (prepare) m->prepare = clone_graph(*prepare, m.get(), nullptr);
   return m;

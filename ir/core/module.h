@@ -108,11 +108,14 @@ struct Module {
   std::vector<State> states;
   ConstantPool constants;
   std::map<std::string, std::string> metadata;  // ONNX metadata_props and producer facts
+  bool concrete_layouts = false;                // since the layout pass: every tensor in memory has a concrete layout
 
   Graph* main() const { return graphs.empty() ? nullptr : graphs.front().get(); }
   Graph* graph(const std::string& name) const;
   Graph* add_graph(std::string name);
   Graph* ensure_prepare();
+  // Values that lie in memory and have no layout yet become row-major; inside fused regions nothing lies in memory.
+  void complete_layouts();
   // A new symbol `prefix<k>` that no other symbol equals.
   Dim fresh_symbol(const std::string& prefix = "u", SymbolInfo info = {});
   std::unique_ptr<Module> clone() const;

@@ -147,15 +147,19 @@ class GraphVerifier {
     return {};
   }
 
-  // An elementwise op keeps its operands' layout; `reorder` gives the one that it names.
+  // Every kernel reads any order of dims; an elementwise op keeps a blocked or packed layout, and `reorder` gives the one
+  // that it names.
   Status layouts(const Op& op) {
+    auto by_strides = [](const Layout& l) { return l.is_any() || l.kind == Layout::Kind::strided; };
+    bool in_region = op.graph && op.graph->parent && op.graph->parent->kind == OpKind::fused;
     for (auto& r : op.results) {
       const Type& t = r->type;
       if (!t.is_ranked()) continue;
-      if (o_.concrete_layouts && t.layout.is_any() && r->place == Place::device) return at(op, "value " + value_name(r.get()) + " has no concrete layout");
-      if (t.layout.is_any() || op_def(op).family != Family::pointwise) continue;
+      if (m_.concrete_layouts && t.layout.is_any() && !in_region) return at(op, "value " + value_name(r.get()) + " has no concrete layout");
+      if (op_def(op).family != Family::pointwise) continue;
       for (const Value* v : op.operands) {
-        if (!v || !v->type.is_ranked() || v->type.shape != t.shape || v->type.layout.is_any() || v->type.layout == t.layout) continue;
+        if (!v || !v->type.is_ranked() || v->type.shape != t.shape || v->type.layout == t.layout) continue;
+        if (by_strides(v->type.layout) && by_strides(t.layout)) continue;
         return at(op, "operand " + value_name(v) + " has layout " + v->type.layout.to_string() + ", result " + value_name(r.get()) + " has " + t.layout.to_string() +
                           ": only reorder changes a layout");
       }

@@ -8,15 +8,14 @@ namespace weft {
 struct VerifyOptions {
   // Infer every type again, in a copy, and hold it against the type that each value has.
   bool types = true;
-  // After the layout pass: every value that lives on the device has a concrete layout.
-  bool concrete_layouts = false;
   // Receives what is odd but not wrong, one line each: ops without provenance.
   std::vector<std::string>* warnings = nullptr;
 };
 
 // Structure: every operand is defined before, in the same graph (bodies are isolated); use lists agree with operands;
 // operand counts; names of the interface; constants, states, meshes and shardings refer to what exists; symbols are
-// declared; only `reorder` changes a layout once it is concrete. Then types. Error kInvalidModel naming op and value.
+// declared; after the layout pass every tensor in memory has a concrete layout, and only `reorder` makes another of a blocked
+// or packed one. Then types. Error kInvalidModel naming op and value.
 Status verify_module(const Module& m, const VerifyOptions& options = {});
 
 // Infers all types again and compares them with those that stood there, which stay (layouts always do; only values of

@@ -35,6 +35,7 @@ class ModuleParser {
     TRY(header());
     while (lx_.peek().kind != Token::end) TRY(declaration());
     if (m_->graphs.empty()) return lx_.fail("the module has no graph, before");
+    if (m_->concrete_layouts) m_->complete_layouts();
     const Op* where = nullptr;
     Status typed = infer_and_compare(*m_, &where);
     if (!typed.ok()) return where && offsets_.count(where) ? fail_at(text_, offsets_.at(where), std::move(typed.error())) : std::move(typed.error());
@@ -56,11 +57,12 @@ class ModuleParser {
     if (lx_.accept("symbol")) return symbol();
     if (lx_.accept("mesh")) return mesh();
     if (lx_.accept("metadata")) return metadata();
+    if (lx_.accept("layouts")) return layouts();
     if (lx_.accept("const")) return constant();
     if (lx_.accept("state")) return state();
     if (lx_.at("prepare")) return top_graph(true);
     if (lx_.at("graph")) return top_graph(false);
-    return lx_.fail("expected symbol, mesh, metadata, const, state, prepare or graph");
+    return lx_.fail("expected symbol, mesh, metadata, layouts, const, state, prepare or graph");
   }
   Status symbol() {
     TRY_ASSIGN(std::string name, lx_.identifier());
@@ -96,6 +98,11 @@ class ModuleParser {
     TRY_ASSIGN(std::string key, lx_.quoted());
     TRY(lx_.expect("="));
     TRY_ASSIGN(m_->metadata[key], lx_.quoted());
+    return {};
+  }
+  Status layouts() {
+    TRY(lx_.expect("concrete"));
+    m_->concrete_layouts = true;
     return {};
   }
   Status constant() {

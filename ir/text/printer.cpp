@@ -85,6 +85,7 @@ class ModulePrinter {
     symbols();
     for (const Mesh& mesh : m_.meshes) out_ += mesh.to_string() + "\n";
     for (auto& [k, v] : m_.metadata) out_ += "metadata " + quote(k) + " = " + quote(v) + "\n";
+    if (m_.concrete_layouts) out_ += "layouts concrete\n";
     for (int id : used_constants(m_)) constant(id);
     for (const State& s : m_.states) state(s);
     if (m_.prepare) graph("prepare", *m_.prepare);
@@ -118,7 +119,9 @@ class ModulePrinter {
   }
 
   std::string value_type(const Value& v) const {
-    std::string s = v.type.to_string();
+    Type type = v.type;
+    if (m_.concrete_layouts && type.layout.is_row_major()) type.layout = {};  // where all are concrete, this goes without saying
+    std::string s = type.to_string();
     if (v.place == Place::host) s += " host";
     if (!v.sharding.empty()) s += " " + v.sharding.to_string();
     return s;

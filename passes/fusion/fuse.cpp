@@ -3,11 +3,13 @@
 // A region is a chain or tree of elementwise ops around at most one anchor: a contraction, convolution, pool or reduction
 // with elementwise ops on its result; softmax or a normalisation with ones on both sides; a reduction or a padding with
 // ones on its operand. Only the region's last op is read from outside, so nothing is computed twice and no cycle arises.
-// An op is never moved where its elements would be computed more often than before.
+// An op is never moved where its elements would be computed more often than before, but for cheap ones before a
+// convolution, which run as it packs its operand (once per block of channels), when no kernel before takes them.
 #include <algorithm>
 
 #include "ir/base/check.h"
 #include "ir/core/builder.h"
+#include "ir/ops/conv.h"
 #include "ir/ops/norm.h"
 #include "ir/ops/structure.h"
 #include "passes/pass_manager.h"
@@ -42,6 +44,31 @@ Role role_of(const Op& op) {
     case OpKind::pad: return Role::sink;
     default: return Role::none;
   }
+}
+
+// A few operations per element, no function.
+bool is_cheap(const Op& op) {
+  switch (op.kind) {
+    case OpKind::add: case OpKind::sub: case OpKind::mul: case OpKind::relu: case OpKind::max: case OpKind::min: case OpKind::clip:
+    case OpKind::neg: case OpKind::cast: case OpKind::leaky_relu: case OpKind::batch_normalization: return true;
+    default: return false;
+  }
+}
+// A convolution that reads each element of its operand for many results, and none beside it.
+bool packs_operand(const Op& op) {
+  if (op.kind != OpKind::conv) return false;
+  const auto& a = op.attr<ConvAttrs>();
+  bool padded = a.auto_pad != "NOTSET" || std::any_of(a.pads.begin(), a.pads.end(), [](int64_t p) { return p != 0; });
+  return a.group == 1 && !padded;
+}
+// Whether the chain of elementwise ops that ends with this one begins behind an anchor, whose kernel takes it.
+bool follows_anchor(const Op& op) {
+  for (const Value* v : op.operands) {
+    if (!v || !v->def || v->uses.size() != 1 || v->is_output()) continue;
+    Role role = role_of(*v->def);
+    if (role == Role::source || role == Role::row || (role == Role::pointwise && follows_anchor(*v->def))) return true;
+  }
+  return false;
 }
 
 struct Region {
@@ -101,7 +128,7 @@ class Fuser {
 
   void set_anchor(Region& r, Op& op, Role role) {
     r.anchor = &op;
-    bool takes_operand = role == Role::row || role == Role::sink;
+    bool takes_operand = role == Role::row || role == Role::sink || packs_operand(op);
     r.before = takes_operand ? op.operands[0]->type.shape : Shape{};
   }
 
@@ -115,7 +142,11 @@ class Fuser {
       before += u.op == r.anchor || r.feeders.count(u.op);
     }
     if (before > 0) {
-      bool takes = role_of(*r.anchor) != Role::source;
+      Role anchor = role_of(*r.anchor);
+      bool takes = anchor == Role::row;
+      // What the kernel before can take lets it write into the padded tensor itself.
+      if (anchor == Role::sink) takes = !follows_anchor(op);
+      if (anchor == Role::source) takes = packs_operand(*r.anchor) && is_cheap(op) && !follows_anchor(op);
       if (!takes || before != v->uses.size() || role != Role::pointwise || v->type.shape != r.before) return false;
       r.feeders.insert(&op);
       return true;

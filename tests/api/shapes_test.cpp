@@ -49,6 +49,32 @@ TEST(Shapes, Ranges) {
   }
 }
 
+TEST(Shapes, PartsOfARangeHaveTheirOwnKernels) {
+  std::string values;
+  for (int i = 0; i < 64 * 96; ++i) values += (i ? ", " : "") + std::to_string(i % 11 - 5) + ".0";
+  const std::string text = "weft.module 1 \"wide\"\nconst @w : f32[64,96] = [" + values + "]\n" +
+                           "graph @main(%x: f32[batch,seq,64]) -> (y = %y) {\n  %w = constant @w : f32[64,96]\n" +
+                           "  %y = contract(%x, %w) {spec=\"bmk,kn->bmn\"} : f32[batch,seq,96]\n}\n";
+  Executable exe = compiled(text, {.shapes = {"x=1..8@1x1..512@1x64"}});
+  EXPECT_NE(exe.plan_text().find("select"), std::string::npos) << exe.plan_text();
+  EXPECT_GT(exe.stats().kernels, 2);
+  Context c = exe.context();
+  for (auto [batch, seq] : {std::pair<int64_t, int64_t>{1, 1}, {1, 7}, {8, 1}, {3, 33}, {1, 512}, {8, 512}}) {
+    std::vector<float> x(static_cast<size_t>(batch * seq * 64));
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 13) - 6;
+    auto out = c.run({{"x", Tensor::view(x.data(), {batch, seq, 64})}});
+    ASSERT_TRUE(out.ok()) << out.error().to_string();
+    std::vector<float> y = floats((*out)["y"]);
+    ASSERT_EQ(y.size(), static_cast<size_t>(batch * seq * 96));
+    for (int64_t r = 0; r < batch * seq; ++r)
+      for (int64_t n = 0; n < 96; ++n) {
+        float sum = 0;  // of small integers: exact
+        for (int64_t k = 0; k < 64; ++k) sum += x[static_cast<size_t>(r * 64 + k)] * static_cast<float>((k * 96 + n) % 11 - 5);
+        ASSERT_EQ(y[static_cast<size_t>(r * 96 + n)], sum) << batch << "x" << seq << " at " << r << "," << n;
+      }
+  }
+}
+
 TEST(Shapes, MistakesAreErrors) {
   for (const char* shapes : {"x", "y=1x3", "x=1x3x3", "x=1x4", "x=5..2x3", "x=1..8x3@9", "x=ax3", "x=1x", "x=-1x3"}) {
     auto r = compile(bytes_of(layer_text()), {.shapes = {shapes}});

@@ -44,10 +44,38 @@ struct Contraction {
   Val minimum(Val a, Val b) { return e.b.CreateSelect(e.b.CreateICmpSLT(a, b), a, b); }
   llvm::Align align() const { return llvm::Align(static_cast<uint64_t>(bytes)); }
 
-  // A factor's element with the casts that the body applies to it.
-  Val factor(const SpecOperand& o, const SymbolEnv& where, const std::string& vs, int n) {
-    Val v = e.load(o, where, vs, n);
-    return o.dtype == acc || (is_float(o.dtype) && acc == DType::f32) ? v : e.cast(v, o.dtype, acc, true);
+  // What is multiplied on one side, at a point. `line`: an extra guard on V's own elements.
+  Val factor(bool v_side, const SymbolEnv& where, const std::string& vs, int n, const SpecGuard* line = nullptr) {
+    int own = v_side ? h.v : h.s;
+    auto read = [&](int operand) {
+      if (operand != own || !line) return e.load(s.operands[operand], where, vs, n);
+      SpecOperand o = s.operands[operand];
+      o.guards.push_back(*line);
+      return e.load(o, where, vs, n);
+    };
+    if (v_side ? h.v_plain : h.s_plain) {
+      DType t = s.operands[own].dtype;
+      Val v = read(own);
+      return t == acc || (is_float(t) && acc == DType::f32) ? v : e.cast(v, t, acc, true);
+    }
+    std::vector<Val> values(s.stages[0].body.insts.size());
+    compute(v_side ? h.v_arg : h.s_arg, values, n, read);
+    return values[v_side ? h.v_arg : h.s_arg];
+  }
+  // A value of the sum's body and what it is made of; of the other factor nothing is loaded.
+  void compute(int inst, std::vector<Val>& values, int n, const std::function<Val(int)>& read) {
+    const ScalarProgram& body = s.stages[0].body;
+    const ScalarInst& x = body.insts[inst];
+    if (values[inst]) return;
+    if (x.prim == Prim::input) {
+      values[inst] = read(s.stages[0].inputs[x.index].operand);
+    } else if (x.prim == Prim::constant) {
+      values[inst] = e.constant(x.type, x);
+    } else {
+      for (int arg : x.args)
+        if (arg >= 0) compute(arg, values, n, read);
+      values[inst] = e.prim(body, x, values, n);
+    }
   }
 
   // Loops over the block of K; f gets k within it.
@@ -80,27 +108,17 @@ struct Contraction {
     auto body = [&](bool masked) {
       SymbolEnv where = env;
       where[name(h.v_axes[0])] = o0;
-      std::vector<Val> q(nv), masks(nv);
-      for (int j = 0; j < nv; ++j) {
-        q[j] = e.b.CreateAdd(e.splat(add(q0, static_cast<int64_t>(j) * lanes), lanes), e.lane_ids(lanes));
-        masks[j] = masked ? e.b.CreateICmpSLT(q[j], e.splat(line, lanes)) : nullptr;
-      }
+      std::vector<Val> q(nv);
+      for (int j = 0; j < nv; ++j) q[j] = e.b.CreateAdd(e.splat(add(q0, static_cast<int64_t>(j) * lanes), lanes), e.lane_ids(lanes));
       k_loops(0, where, nullptr, [&](SymbolEnv& in, Val k) {
         Val row = at(panel, mul(k, e.i64(s.config.nr)));
         for (int j = 0; j < nv; ++j) {
-          SpecOperand o = s.operands[h.v];
-          if (masked) {
-            // The mask as a guard on q: a masked load touches nothing beyond the line.
-            SpecGuard g;
-            g.expr = Dim::symbol("q.line");
-            g.lo = Dim(0);
-            g.hi = Dim::symbol("q.end");
-            o.guards.push_back(g);
-            in["q.line"] = q[j];
-            in["q.end"] = line;
-          }
+          // The mask as a guard on q: a masked load touches nothing beyond the line.
+          SpecGuard within{Dim::symbol("q.line"), Dim(0), Dim::symbol("q.end")};
+          in["q.line"] = q[j];
+          in["q.end"] = line;
           place_q(in, q[j]);
-          Val v = factor(o, in, name(h.v_axes.back()), lanes);
+          Val v = factor(true, in, name(h.v_axes.back()), lanes, masked ? &within : nullptr);
           e.b.CreateAlignedStore(e.splat(v, lanes), at(row, e.i64(static_cast<int64_t>(j) * lanes)), llvm::Align(static_cast<uint64_t>(e.target.vector_bytes)));
         }
       });
@@ -155,7 +173,7 @@ struct Contraction {
       SymbolEnv where = env;
       place_m(where, m);
       k_loops(0, where, nullptr, [&](SymbolEnv& in, Val k) {
-        e.b.CreateAlignedStore(factor(s.operands[h.s], in, "", 1), at(s_block, add(base, mul(k, e.i64(mr)))), align());
+        e.b.CreateAlignedStore(factor(false, in, "", 1), at(s_block, add(base, mul(k, e.i64(mr)))), align());
       });
     });
   }

@@ -31,6 +31,7 @@ Emitter::Emitter(const KernelSpec& s, const Target& t, const std::string& symbol
   read_only.assign(static_cast<size_t>(spec.num_ptrs), reduces);
   for (const SpecOperand& o : spec.operands)
     if (o.write) read_only[o.ptr] = false;
+  for (auto [read, written] : in_place_pairs(spec)) read_only[static_cast<size_t>(read)] = false;
 }
 
 llvm::Type* Emitter::element_type(DType t) {
