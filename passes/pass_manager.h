@@ -22,6 +22,8 @@ struct PassContext {
   int opt_level = 2;
   // Constants up to this size may be computed by a pass; larger ones move to the prepare graph.
   int64_t fold_bytes = 1 << 16;
+  // What becomes a state: IN=OUT of an input and an output, or "auto" for all pairs that are found.
+  std::vector<std::string> states;
   const std::atomic<bool>* cancel = nullptr;
   std::function<void(const std::string& pass, int done, int total)> progress;
   std::vector<std::string> notes;  // for the user

@@ -23,9 +23,10 @@ static Stage cleanup(int rounds) {
 }
 
 std::vector<Stage> pipeline_of(int opt_level) {
-  if (opt_level <= 0) return {};
+  // At every level: what the user asked for. First, while outputs look as they were exported.
+  std::vector<Stage> out = {{{"raise-states"}, 1}};
+  if (opt_level <= 0) return out;
   int rounds = opt_level == 1 ? 2 : 5;
-  std::vector<Stage> out;
   // Everything later looks at single uses, equal operands and canonical forms.
   out.push_back(cleanup(rounds));
   if (opt_level >= 2) {

@@ -2,10 +2,13 @@
 //
 // A state takes the place of an input and an output. Its value before the run lies in the state's buffer; its next value is
 // computed like an output and stored there as the last thing a run does, so that everything has read the old one. A state
-// that grows has capacity strides, and only what is new is stored.
+// that grows has capacity strides, and only what is new is stored. Where its next value is a concat behind the old one, the
+// new rows are computed in their place, behind the old ones, and who reads the next value reads the state's buffer.
 #include "codegen/lower/ports.h"
 
 #include <algorithm>
+
+#include "ir/ops/move.h"
 
 namespace weft {
 
@@ -94,11 +97,24 @@ Status bind_inputs(Lowering& l, Graph& g) {
   return {};
 }
 
+// The next value of a state that grows, where it is the state with something behind it.
+static bool grows_in_place(const Graph& g, const State& s, const Value& next) {
+  if (s.kind != State::Kind::append || !next.def || next.def->kind != OpKind::concat || next.def->graph != &g) return false;
+  const Value* old = next.def->operands[0];
+  auto axis = normalize_axis(next.def->attr<ConcatAttrs>().axis, next.type.rank());
+  return axis.ok() && *axis == s.axis && old->is_input() && old->name == s.input;
+}
+
 void declare_outputs(Lowering& l, Graph& g) {
   int number = 0;
   for (size_t k = 0; k < g.outputs.size(); ++k) {
-    if (state_of(l, g, output_name(g, k), &State::output)) continue;
     Value* v = g.outputs[k];
+    if (const State* s = state_of(l, g, output_name(g, k), &State::output)) {
+      if (!grows_in_place(g, *s, *v) || l.tensors.count(v)) continue;
+      const int old = l.tensors.at(v->def->operands[0]);
+      l.alias(v, old, v->type.shape, l.plan().tensors[old].strides, Dim(0));
+      continue;
+    }
     int source = number++;
     if (!v->type.is_ranked() || v->is_input() || constant_of(v) || known_of(v) || is_subbyte(v->type.dtype) || l.tensors.count(v)) continue;
     l.tensors[v] = port_tensor(l, v, Storage::output, source);
@@ -138,7 +154,11 @@ static Status store_states(Lowering& l, Graph& g) {
     auto& states = l.plan().states;
     auto port = std::find_if(states.begin(), states.end(), [&](const PlanPort& p) { return p.name == s->name; });
     TRY_ASSIGN(int t, l.tensor(g.outputs[k]));
-    // What lies in a state's buffer is saved before any state changes.
+    // What lies in a state's buffer is saved before any state changes, unless it is there as that state's next value.
+    if (grows_in_place(g, *s, *g.outputs[k]) && l.plan().tensors[t].buffer == l.plan().tensors[port->tensor].buffer) {
+      port->paired = t;
+      continue;
+    }
     if (l.plan().buffers[l.plan().tensors[t].buffer].storage == Storage::state) {
       int saved = l.temp(s->name, g.outputs[k]->type.dtype, g.outputs[k]->type.shape);
       l.allocate(saved);

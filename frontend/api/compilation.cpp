@@ -147,6 +147,7 @@ Status Compilation::optimise(const PipelineOptions& pipeline, std::vector<PassRu
   return timed("passes", [&]() -> Status {
     PassContext cx;
     TRY_ASSIGN(cx.target, target());
+    cx.states = options_.states;
     cx.cancel = options_.cancel;
     cx.progress = [&](const std::string& pass, int done, int total) { reporter_.progress("passes", pass, done, total); };
     TRY(run_pipeline(*module_, cx, pipeline, runs));

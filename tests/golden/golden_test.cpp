@@ -1,6 +1,7 @@
 // Passes on texts. A case is a file tests/golden/cases/**.wir:
 //
 //   // passes: canonicalize-views, eliminate-dead          or  level: 2  (all passes of a level)
+//   // states: past=present, auto                          (what --state would say; may be left out)
 //   // what the case is about
 //   weft.module 1 "…"
 //   …
@@ -75,6 +76,7 @@ TEST_P(Golden, Case) {
   ASSERT_TRUE(m.ok()) << m.error().to_string();
   PassContext cx;
   cx.target = *parse_target("cpu:x86-64-v3");
+  cx.states = header_words(input, "states");
   Status s = run_pipeline(**m, cx, options_of(input));
   ASSERT_TRUE(s.ok()) << s.error().to_string();
 

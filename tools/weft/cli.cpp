@@ -44,6 +44,7 @@ void add_model_options(Verb& v, Cli& cli) {
 void add_compile_options(Verb& v, Cli& cli) {
   api::CompileOptions& o = cli.common.compile;
   add_model_options(v, cli);
+  v.list("--state", o.states, "IN=OUT: the context keeps this input, and puts the output in its place; auto: all such pairs that are found");
   v.number("-O", o.opt_level, 0, 3, "optimisation level");
   v.list("--disable-pass", o.disabled_passes, "a pass to leave out; see `weft opt --list-passes`");
   v.text("--dump-ir", o.dump_ir, "write the module after each pass that changed it into this folder");

@@ -34,6 +34,10 @@ struct CompileOptions {
   // "x=1..32x3x224x224@8": dims of input x. A number fixes a dim, a range bounds it, `@` names the value to optimise for,
   // `?` leaves it open.
   std::vector<std::string> shapes;
+  // "past=present": an input and an output that each context keeps from run to run, in place of the caller; see
+  // Executable::states. "auto": all pairs of which the output is the input with something behind it, or with some rows
+  // replaced. States start empty, or as zeros where their dims are fixed.
+  std::vector<std::string> states;
   // 0: only what lowering needs; 1, 2, 3: more and more passes.
   int opt_level = 2;
   std::vector<std::string> disabled_passes;
