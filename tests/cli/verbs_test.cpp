@@ -160,5 +160,30 @@ TEST(Help, OfEachVerbSaysWhatItsOptionsTake) {
         << u.verb << ": " << u.text;
 }
 
+// Rows seen so far, and their sum.
+TEST_F(Verbs, StatesAreKeptFromRunToRun) {
+  std::ofstream(folder + "/history.wir") << R"(weft.module 1 "history"
+symbol past = 0..100
+const @axes : i64[1] = [0]
+graph @main(%x: f32[1,2], %seen: f32[past,2], %count: f32[]) -> (all = %all, sum = %sum, counted = %counted) {
+  %axes = constant @axes : i64[1]
+  %all = concat(%seen, %x) {axis=0} loc("Concat_0")
+  %sum = reduce_sum(%all, %axes) {keepdims=false} loc("Sum_1")
+  %one = reduce_max(%x) {keepdims=false} loc("Max_2")
+  %counted = add(%count, %one) loc("Add_3")
+}
+)";
+  const std::string states = "history.wir --state auto --state count=counted --input 'x=[[1,2]]'";
+  Outcome run = weft("run " + states + " --repeat 3");
+  EXPECT_NE(run.out.find("[3, 6]"), std::string::npos) << run.out << run.err;
+  EXPECT_EQ(run.out.find("all"), std::string::npos) << run.out;
+  EXPECT_EQ(weft("verify " + states).code, 0);
+  EXPECT_EQ(weft("bench " + states + " --iterations 250").code, 0);  // the state is full after 100
+  EXPECT_EQ(weft("run history.wir --state auto --target eval").code, 2);
+  EXPECT_EQ(weft("run history.wir --state seen").code, 2);
+  Outcome told = weft("compile history.wir --stats");
+  EXPECT_NE((told.out + told.err).find("--state auto"), std::string::npos) << told.out << told.err;
+}
+
 }  // namespace
 }  // namespace weft::cli_test

@@ -13,6 +13,7 @@ Result<Runner> make_runner(const api::CompileOptions& options, const std::string
   TRY(c.apply_shapes());
   r.hints = input_hints(c.module());
   if (is_eval(options)) {
+    if (!options.states.empty()) return usage("--state: the evaluator keeps no states; its inputs and outputs stay what they are");
     TRY_ASSIGN(r.inputs, describe_inputs(c.module()));
     r.outputs = describe_outputs(c.module());
     r.target = "eval";

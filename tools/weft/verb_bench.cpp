@@ -47,7 +47,13 @@ class Worker {
     for (const api::PortInfo& p : r.inputs) tensors_.push_back(in.tensors[p.name]);
   }
   Status run(const api::RunOptions& options) {
-    if (context_) return context_->run(tensors_, outputs_, options);
+    if (context_) {
+      Status s = context_->run(tensors_, outputs_, options);
+      // States that grow are full some day.
+      if (s.ok() || s.error().code != Code::kResources || runner_.exe->states().empty()) return s;
+      TRY(context_->reset_states());
+      return context_->run(tensors_, outputs_, options);
+    }
     TRY(evaluate_module(*runner_.module, inputs_.tensors, options.cancel));
     return {};
   }

@@ -94,8 +94,8 @@ Status compile_model(Cli& cli, const CompileArgs& a) {
   Compilation c(compile_options(cli));
   TRY(c.load_file(a.model));
   TRY(c.apply_shapes());
-  for (const std::string& note : c.stats().notes) cli.log.info(note);
   TRY(c.optimise());
+  for (const std::string& note : c.stats().notes) cli.log.info(note);
   std::vector<std::string> files;
   const bool texts = !a.emit.empty() || !a.output.empty();
   if (a.emit == "wir" && !a.stats && !cli.json()) return write_texts(c, a, files);  // what cannot be lowered prints too

@@ -120,6 +120,7 @@ Status run_opt(Cli& cli, const OptArgs& a) {
   std::vector<PassRun> runs;
   TRY(c.optimise(o, &runs));
   cli.log.end_progress();
+  for (const std::string& note : c.stats().notes) cli.log.info(note);
   if (!a.output.empty()) TRY(save_module(c.module(), a.output));
   else if (!cli.json()) print(print_module(c.module()));
   if (!cli.common.quiet) std::fputs(statistics(runs).c_str(), stderr);

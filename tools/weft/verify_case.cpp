@@ -4,11 +4,13 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <map>
 
 #include "frontend/api/compilation.h"
 #include "frontend/api/reference.h"
 #include "frontend/onnx/tensor_io.h"
 #include "ir/base/text.h"
+#include "ir/core/shapes.h"
 #include "ir/ops/random.h"
 #include "tools/weft/runner.h"
 #include "tools/weft/tensors.h"
@@ -67,6 +69,7 @@ class CaseRunner {
 
   Status compile() {
     TRY(compilation_.optimise());
+    states_ = compilation_.module().states;
     TRY(compilation_.lower());
     built_ = true;
     TRY_ASSIGN(api::Executable exe, compilation_.build());
@@ -79,6 +82,7 @@ class CaseRunner {
   Status recorded() {
     TRY(load());
     if (!is_eval(options_.compile)) TRY(compile());
+    if (!states_.empty()) return skip("recorded inputs are bound by the caller, those of states are not; leave --state out");
     std::vector<std::string> sets;
     for (const auto& entry : fs::directory_iterator(case_.folder))
       if (entry.path().filename().string().rfind("test_data_set_", 0) == 0) sets.push_back(entry.path().string());
@@ -137,22 +141,86 @@ class CaseRunner {
     TRY(load());
     if (random_) return skip("the model draws random numbers, which differ from run to run");
     InputHints hints = input_hints(compilation_.module());
-    TRY_ASSIGN(std::vector<api::PortInfo> ports, describe_inputs(compilation_.module()));
+    std::unique_ptr<Module> module = compilation_.module().clone();
+    TRY_ASSIGN(std::vector<api::PortInfo> ports, describe_inputs(*module));
     Result<Inputs> in = make_inputs(ports, options_.inputs, hints);
     if (!in.ok()) return skip(in.error().message + (in.error().hint.empty() ? "" : "; " + in.error().hint));
-    std::unique_ptr<Module> module = compilation_.module().clone();
     TRY(compile());
-    auto want = evaluate_module(*module, in->tensors, options_.compile.cancel);
+    if (!states_.empty()) return steps(*module, hints);
+    TRY(step(*module, in->tensors, in->tensors));
+    return {};
+  }
+
+  // Both run: the evaluator's outputs, or nothing where the case cannot be judged. `bound`: without the values of states.
+  Result<std::optional<api::NamedTensors>> step(const Module& module, const api::NamedTensors& all, const api::NamedTensors& bound) {
+    auto want = evaluate_module(module, all, options_.compile.cancel);
     // Only a user knows which values make sense; random ones may be indices out of range.
     if (!want.ok() && want.error().code == Code::kInvalidModel)
-      return skip("the generated inputs are no valid ones: " + want.error().message + "; give others with --shapes, --range or --input");
-    if (!want.ok() && want.error().code == Code::kUnsupported) return skip("the evaluator: " + want.error().message);
+      return unjudged("the generated inputs are no valid ones: " + want.error().message + "; give others with --shapes, --range or --input");
+    if (!want.ok() && want.error().code == Code::kUnsupported) return unjudged("the evaluator: " + want.error().message);
     if (!want.ok()) return std::move(want.error());
     api::RunOptions run;
     run.cancel = options_.compile.cancel;
-    TRY_ASSIGN(api::NamedTensors got, context_->run(in->tensors, {}, run));
+    TRY_ASSIGN(api::NamedTensors got, context_->run(bound, {}, run));
     for (const api::NamedTensor& t : got) hold(t.name, t.tensor, (*want)[t.name]);
+    return std::optional(std::move(*want));
+  }
+  std::optional<api::NamedTensors> unjudged(const std::string& why) {
+    (void)skip(why);
+    return std::nullopt;
+  }
+
+  // Steps of a model with states, from empty ones on.
+  Status steps(const Module& module, const InputHints& hints) {
+    constexpr int kSteps = 4;
+    std::map<std::string, api::Tensor> held;  // by state
+    for (int k = 0; k < kSteps && result_.status == CaseStatus::passed; ++k) {
+      SymbolValues lengths;
+      for (const State& s : states_)
+        if (s.kind == State::Kind::append) lengths[s.length.symbol_name()] = k == 0 ? 0 : held[s.name].dims()[s.axis];
+      std::unique_ptr<Module> now = module.clone();
+      TRY(bind_symbols(*now, lengths));
+      TRY_ASSIGN(std::vector<api::PortInfo> ports, describe_inputs(*now));
+      std::erase_if(ports, [&](const api::PortInfo& p) {
+        return std::any_of(states_.begin(), states_.end(), [&](const State& s) { return s.input == p.name; });
+      });
+      InputOptions values = options_.inputs;
+      values.seed += k;
+      TRY_ASSIGN(Inputs in, make_inputs(ports, values, hints));
+      api::NamedTensors all = in.tensors;
+      for (const State& s : states_) {
+        if (k == 0) {
+          TRY_ASSIGN(held[s.name], empty_state(*now, s, in.tensors));
+        }
+        all.add(s.input, held[s.name]);
+      }
+      TRY_ASSIGN(std::optional<api::NamedTensors> want, step(*now, all, in.tensors));
+      if (!want) return {};
+      for (const State& s : states_) {
+        held[s.name] = (*want)[s.output];
+        TRY_ASSIGN(api::Tensor got, context_->state(s.name));
+        hold(s.output, got, held[s.name]);
+      }
+    }
     return {};
+  }
+  // Its dims follow from those of the other inputs.
+  static Result<api::Tensor> empty_state(const Module& m, const State& s, const api::NamedTensors& others) {
+    SymbolValues symbols;
+    const Value* state = nullptr;
+    for (auto& in : m.main()->inputs) {
+      if (in->name == s.input) state = in.get();
+      const api::Tensor* t = others.find(in->name);
+      for (size_t d = 0; t && d < in->type.shape.size(); ++d)
+        if (in->type.shape[d].is_symbol()) symbols[in->type.shape[d].symbol_name()] = t->dims()[d];
+    }
+    api::Tensor::Dims dims;
+    for (const Dim& d : state->type.shape) {
+      auto n = d.eval(symbols);
+      if (!n) return usage("dim " + d.to_string() + " of state " + name_text(s.name) + " follows from no input; fix it with --shapes");
+      dims.push_back(*n);
+    }
+    return api::Tensor::make(state->type.dtype, dims);
   }
 
   // --- comparison
@@ -198,6 +266,7 @@ class CaseRunner {
   const VerifyOptions& options_;
   Compilation compilation_;
   std::vector<Port> inputs_, outputs_;
+  std::vector<State> states_;
   std::optional<api::Context> context_;
   bool built_ = false, random_ = false;
   CaseResult result_;

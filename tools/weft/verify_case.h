@@ -3,6 +3,8 @@
 //   recorded   a folder in ONNX's backend-test layout: model.onnx, test_data_set_k/{input,output}_i.pb; every data set counts
 //   generated  a model file: what was compiled against the reference evaluator, both on generated inputs
 //
+// Where the model keeps states (--state), several steps are run, and the evaluator gets its own outputs as the next inputs.
+//
 // `unsupported` comes only from an Error of that code before any kernel is built (or from the evaluator); what produced
 // numbers is passed or failed. `skipped` is what nothing can be held against: inputs that cannot be generated, outputs that
 // are random.
