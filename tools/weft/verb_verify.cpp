@@ -74,22 +74,35 @@ Result<std::vector<VerifyCase>> collect(const VerifyArgs& a) {
 
 // --- running them -----------------------------------------------------------------------------------------------------
 
+// A result as it crosses from one process to another: numbers, then texts with their lengths before them.
 std::string encode(const CaseResult& r) {
-  std::string s(sizeof(double) * 3 + 1, '\0');
   const double numbers[3] = {r.max_abs, r.max_rel, r.ms};
-  s[0] = static_cast<char>(r.status);
-  std::memcpy(s.data() + 1, numbers, sizeof numbers);
-  return s + r.reason;
+  std::string s(1, static_cast<char>(r.status));
+  s.append(reinterpret_cast<const char*>(numbers), sizeof numbers);
+  auto add = [&](const std::string& text) { s += std::to_string(text.size()) + ":" + text; };
+  add(r.reason);
+  if (!r.first_wrong) return s;
+  for (const std::string* text : {&r.first_wrong->kind, &r.first_wrong->name, &r.first_wrong->difference}) add(*text);
+  for (const std::string& node : r.first_wrong->nodes) add(node);
+  return s;
 }
 
 CaseResult decode(const std::string& s) {
   double numbers[3];
   std::memcpy(numbers, s.data() + 1, sizeof numbers);
-  return {static_cast<CaseStatus>(s[0]), s.substr(1 + sizeof numbers), numbers[0], numbers[1], numbers[2]};
+  std::vector<std::string> texts;
+  for (size_t at = 1 + sizeof numbers; at < s.size();) {
+    size_t colon = s.find(':', at), size = std::stoul(s.substr(at, colon - at));
+    texts.push_back(s.substr(colon + 1, size));
+    at = colon + 1 + size;
+  }
+  CaseResult r{static_cast<CaseStatus>(s[0]), texts.at(0), numbers[0], numbers[1], numbers[2], {}};
+  if (texts.size() > 3) r.first_wrong = FirstWrong{texts[1], texts[2], {texts.begin() + 4, texts.end()}, texts[3]};
+  return r;
 }
 
 Result<std::vector<CaseResult>> run_cases(Cli& cli, const VerifyArgs& a, const std::vector<VerifyCase>& cases) {
-  std::vector<CaseResult> results(cases.size(), CaseResult{CaseStatus::cancelled, "", 0, 0, 0});
+  std::vector<CaseResult> results(cases.size(), CaseResult{CaseStatus::cancelled, "", 0, 0, 0, {}});
   VerifyOptions options = a.options;
   options.compile = compile_options(cli);
   if (cases.size() == 1) {
@@ -111,7 +124,7 @@ Result<std::vector<CaseResult>> run_cases(Cli& cli, const VerifyArgs& a, const s
       static_cast<int>(cases.size()), jobs, [&](int i) { return encode(run_case(cases[i], options)); },
       [&](int i, std::string s) { tell(i, decode(s)); },
       [&](int i, std::string why) {
-        tell(i, {CaseStatus::failed, std::move(why), 0, 0, 0});
+        tell(i, {CaseStatus::failed, std::move(why), 0, 0, 0, {}});
       },
       [&] { return cli.cancel.load(); }));
   return results;
@@ -142,6 +155,22 @@ std::string cases_text(const std::vector<VerifyCase>& cases, const std::vector<C
   return rows.empty() ? "" : table({"case", "status", "max abs", "max rel", "ms", "reason"}, rows, {1, 5}) + "\n";
 }
 
+// "case: first wrong after pass fuse:1: y[0]: got …" for each case of which that is known.
+std::string first_wrong_text(const std::vector<VerifyCase>& cases, const std::vector<CaseResult>& results) {
+  std::string text;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    if (!results[i].first_wrong) continue;
+    const FirstWrong& w = *results[i].first_wrong;
+    text += cases[i].name + ": ";
+    if (w.kind == "import") text += "the evaluator does not give the recorded outputs of the imported model either: ";
+    if (w.kind == "pass") text += "first wrong after pass " + w.name + ": ";
+    if (w.kind == "op") text += "first wrong op " + w.name + ": ";
+    text += w.difference + "\n";
+    if (w.nodes.size() > 1) text += "  it computes " + join(w.nodes, ", ") + "\n";
+  }
+  return text.empty() ? text : text + "\n";
+}
+
 // How often each reason was given, the most frequent first.
 std::string reasons_text(const std::vector<CaseResult>& results, CaseStatus status) {
   std::map<std::string, int> count;
@@ -170,6 +199,14 @@ Json summary_json(const std::vector<VerifyCase>& cases, const std::vector<CaseRe
     c["max_abs"] = r.max_abs;
     c["max_rel"] = r.max_rel;
     c["ms"] = r.ms;
+    if (r.first_wrong) {
+      Json w;
+      w["kind"] = r.first_wrong->kind;
+      w["name"] = r.first_wrong->name;
+      w["nodes"] = r.first_wrong->nodes;
+      w["difference"] = r.first_wrong->difference;
+      c["first_wrong"] = w;
+    }
     list.push_back(c);
   }
   j["cases"] = list;
@@ -190,6 +227,7 @@ Status verify_paths(Cli& cli, const VerifyArgs& a) {
     TRY(cli.emit(j));
   } else {
     std::string text = cases_text(cases, results, a.all);
+    text += first_wrong_text(cases, results);
     if (cases.size() > 20) text += reasons_text(results, CaseStatus::unsupported) + reasons_text(results, CaseStatus::skipped);
     print(text + std::to_string(count[CaseStatus::passed]) + " passed, " + std::to_string(count[CaseStatus::failed]) + " failed, " +
           std::to_string(count[CaseStatus::unsupported]) + " unsupported, " + std::to_string(count[CaseStatus::skipped]) + " skipped\n");
@@ -215,6 +253,8 @@ void add_verify(Cli& cli) {
   v.number("--rtol", a->options.rtol, "tolerance relative to the expected value");
   v.number("--atol", a->options.atol, "tolerance added to it: |got - expected| <= atol + rtol * |expected|");
   v.number("--range-tolerance", a->options.range_tolerance, "instead of both: a share of the range of each output's expected values, such as 1e-5");
+  v.flag("--bisect", a->options.bisect,
+         "name the first pass, or else the first op of the compiled program, whose outputs are wrong, for each case that failed");
   v.list("--filter", a->filters, "only cases with TEXT in their name");
   v.number("--jobs", a->jobs, 0, 256, "cases at once, each in a process of its own; 0: all processors");
   v.flag("--all", a->all, "list every case, where there are more than 20");
@@ -226,7 +266,8 @@ void add_verify(Cli& cli) {
       "Examples:\n"
       "  weft verify model.onnx --shapes x=2x3x48x320\n"
       "  weft verify cases/ --target cpu:x86-64-v3 --json\n"
-      "  weft verify cases/ --target eval --filter conv");
+      "  weft verify cases/ --target eval --filter conv\n"
+      "  weft verify model.onnx --bisect");
 }
 
 }  // namespace weft::cli

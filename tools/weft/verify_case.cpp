@@ -12,8 +12,8 @@
 #include "ir/base/text.h"
 #include "ir/core/shapes.h"
 #include "ir/ops/random.h"
+#include "tools/weft/bisect.h"
 #include "tools/weft/runner.h"
-#include "tools/weft/tensors.h"
 
 namespace weft::cli {
 
@@ -29,6 +29,17 @@ struct Port {
   std::string name;
   Type type;
 };
+
+const char* kind_text(const HostValue& v) {
+  static constexpr const char* kNames[] = {"a tensor", "a sequence", "no value", "a map"};
+  return kNames[static_cast<int>(v.kind)];
+}
+
+Difference compare_tensors(const std::string& name, const api::Tensor& got, const api::Tensor& want, const VerifyOptions& o) {
+  if (o.range_tolerance <= 0) return compare(name, got, want, o.rtol, o.atol);
+  Summary s = summarise(want);
+  return compare(name, got, want, 0, o.range_tolerance * (s.max - s.min));
+}
 
 class CaseRunner {
  public:
@@ -81,6 +92,7 @@ class CaseRunner {
 
   Status recorded() {
     TRY(load());
+    std::unique_ptr<Module> imported = options_.bisect ? compilation_.module().clone() : nullptr;
     if (!is_eval(options_.compile)) TRY(compile());
     if (!states_.empty()) return skip("recorded inputs are bound by the caller, those of states are not; leave --state out");
     std::vector<std::string> sets;
@@ -90,9 +102,10 @@ class CaseRunner {
     for (const std::string& set : sets) {
       TRY_ASSIGN(std::vector<HostValue> in, read_values(set, "input_", inputs_));
       TRY_ASSIGN(std::vector<HostValue> want, read_values(set, "output_", outputs_));
-      TRY_ASSIGN(std::vector<HostValue> got, compute(std::move(in)));
+      TRY_ASSIGN(std::vector<HostValue> got, compute(in));
       for (size_t i = 0; i < got.size(); ++i) hold(outputs_[i].name, got[i], want[i]);
       if (result_.status != CaseStatus::passed) {
+        if (imported) bisect(*imported, in, &want);
         if (sets.size() > 1) result_.reason = fs::path(set).filename().string() + ": " + result_.reason;
         return {};
       }
@@ -148,7 +161,7 @@ class CaseRunner {
     TRY(compile());
     if (!states_.empty()) return steps(*module, hints);
     TRY(step(*module, in->tensors, in->tensors));
-    return {};
+    return bisect(*module, in->tensors);
   }
 
   // Both run: the evaluator's outputs, or nothing where the case cannot be judged. `bound`: without the values of states.
@@ -201,6 +214,7 @@ class CaseRunner {
         TRY_ASSIGN(api::Tensor got, context_->state(s.name));
         hold(s.output, got, held[s.name]);
       }
+      TRY(bisect(*now, all));
     }
     return {};
   }
@@ -232,34 +246,37 @@ class CaseRunner {
 
   void hold(const std::string& name, const api::Tensor& got, const api::Tensor& want) {
     if (random_ && got.dtype() == want.dtype() && got.dims() == want.dims()) return;
-    double rtol = options_.rtol, atol = options_.atol;
-    if (options_.range_tolerance > 0) {
-      Summary s = summarise(want);
-      atol = options_.range_tolerance * (s.max - s.min);
-      rtol = 0;
+    note(compare_tensors(name_text(name), got, want, options_));
+  }
+  void hold(const std::string& name, const HostValue& got, const HostValue& want) {
+    if (random_) {
+      auto a = from_host_value(got), b = from_host_value(want);
+      if (a.ok() && b.ok()) return hold(name, *a, *b);
     }
-    Difference d = compare(name_text(name), got, want, rtol, atol);
+    note(compare_values(name, got, want, options_));
+  }
+  void note(const Difference& d) {
     result_.max_abs = std::max(result_.max_abs, d.max_abs);
     result_.max_rel = std::max(result_.max_rel, d.max_rel);
     if (!d.ok) fail(d.reason);
   }
 
-  static const char* kind_text(const HostValue& v) {
-    static constexpr const char* kNames[] = {"a tensor", "a sequence", "no value", "a map"};
-    return kNames[static_cast<int>(v.kind)];
-  }
-
-  void hold(const std::string& name, const HostValue& got, const HostValue& want) {
-    if (got.kind != want.kind) return fail(name_text(name) + ": got " + kind_text(got) + ", expected " + kind_text(want));
-    if (got.kind == HostValue::Kind::tensor) {
-      auto a = from_host_value(got), b = from_host_value(want);
-      if (!a.ok() || !b.ok()) return fail(name_text(name) + ": " + (a.ok() ? b : a).error().message);
-      return hold(name, *a, *b);
+  // What is wrong is known; this says where it comes from.
+  Status bisect(const Module& imported, const api::NamedTensors& inputs) {
+    if (!options_.bisect || result_.status != CaseStatus::failed) return {};
+    std::vector<HostValue> values;
+    for (auto& in : imported.main()->inputs) {
+      TRY_ASSIGN(Tensor host, to_host_tensor(inputs[in->name]));
+      values.emplace_back(std::move(host));
     }
-    if (got.items.size() != want.items.size())
-      return fail(name_text(name) + ": got " + std::to_string(got.items.size()) + " elements, expected " + std::to_string(want.items.size()));
-    for (size_t i = 0; i < got.items.size(); ++i) hold(name + "[" + std::to_string(i) + "]", got.items[i], want.items[i]);
-    for (size_t i = 0; i < std::min(got.keys.size(), want.keys.size()); ++i) hold(name + ".keys", HostValue(got.keys[i]), HostValue(want.keys[i]));
+    bisect(imported, values, nullptr);
+    return {};
+  }
+  void bisect(const Module& imported, const std::vector<HostValue>& inputs, const std::vector<HostValue>* recorded) {
+    if (!options_.bisect || result_.status != CaseStatus::failed || !context_) return;
+    Result<FirstWrong> first = find_first_wrong(imported, inputs, recorded, options_);
+    if (first.ok()) result_.first_wrong = std::move(*first);
+    else result_.reason += "; --bisect: " + first.error().message;
   }
 
   const VerifyCase& case_;
@@ -273,6 +290,33 @@ class CaseRunner {
 };
 
 }  // namespace
+
+Difference compare_values(const std::string& name, const HostValue& got, const HostValue& want, const VerifyOptions& options) {
+  Difference all;
+  auto wrong = [&](const std::string& why) {
+    all.ok = false;
+    all.reason = name_text(name) + ": " + why;
+    return all;
+  };
+  if (got.kind != want.kind) return wrong(std::string("got ") + kind_text(got) + ", expected " + kind_text(want));
+  if (got.kind == HostValue::Kind::tensor) {
+    auto a = from_host_value(got), b = from_host_value(want);
+    if (!a.ok() || !b.ok()) return wrong((a.ok() ? b : a).error().message);
+    return compare_tensors(name_text(name), *a, *b, options);
+  }
+  if (got.items.size() != want.items.size())
+    return wrong("got " + std::to_string(got.items.size()) + " elements, expected " + std::to_string(want.items.size()));
+  auto add = [&](const Difference& d) {
+    all.max_abs = std::max(all.max_abs, d.max_abs);
+    all.max_rel = std::max(all.max_rel, d.max_rel);
+    if (all.ok) all.reason = d.reason;
+    all.ok = all.ok && d.ok;
+  };
+  for (size_t i = 0; i < got.items.size(); ++i) add(compare_values(name + "[" + std::to_string(i) + "]", got.items[i], want.items[i], options));
+  for (size_t i = 0; i < std::min(got.keys.size(), want.keys.size()); ++i)
+    add(compare_values(name + ".keys", HostValue(got.keys[i]), HostValue(want.keys[i]), options));
+  return all;
+}
 
 const char* status_name(CaseStatus s) {
   static constexpr const char* kNames[] = {"passed", "failed", "unsupported", "skipped", "cancelled"};

@@ -10,10 +10,13 @@
 // are random.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "ir/eval/host_value.h"
 #include "tools/weft/inputs.h"
+#include "tools/weft/tensors.h"
 #include "weft/compile.h"
 
 namespace weft::cli {
@@ -23,6 +26,7 @@ struct VerifyOptions {
   InputOptions inputs;
   double rtol = 1e-3, atol = 1e-7;
   double range_tolerance = 0;  // when set: atol is this share of the output's range, and rtol 0
+  bool bisect = false;         // look for the first wrong pass or op of what failed
 };
 
 struct VerifyCase {
@@ -33,12 +37,24 @@ struct VerifyCase {
 enum class CaseStatus : uint8_t { passed, failed, unsupported, skipped, cancelled };
 const char* status_name(CaseStatus s);
 
+// What --bisect finds.
+struct FirstWrong {
+  std::string kind;                // "import", "pass", "op", or "program" where no op is wrong by itself
+  std::string name;                // "fuse:1", "contract `MatMul_3`"
+  std::vector<std::string> nodes;  // ONNX nodes that the op computes
+  std::string difference;          // "y[0,3]: got 1.5, expected 2 (1 of 10 elements differ)"
+};
+
 struct CaseResult {
   CaseStatus status = CaseStatus::passed;
   std::string reason;              // of everything but passed
   double max_abs = 0, max_rel = 0; // over all outputs; infinite where one is finite and the other is not
   double ms = 0;
+  std::optional<FirstWrong> first_wrong;
 };
+
+// As `options` say; of sequences, element by element.
+Difference compare_values(const std::string& name, const HostValue& got, const HostValue& want, const VerifyOptions& options);
 
 CaseResult run_case(const VerifyCase& c, const VerifyOptions& options);
 
