@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <mutex>
@@ -185,15 +184,6 @@ std::optional<CacheEntry> CacheEntry::parse(std::shared_ptr<const MappedFile> fi
   }
   e.file_ = std::move(file);
   return e;
-}
-
-Result<std::string> default_cache_folder() {
-  const auto variable = [](const char* name) { return std::string(std::getenv(name) ? std::getenv(name) : ""); };
-  if (std::string s = variable("WEFT_CACHE_DIR"); !s.empty()) return s;
-  // A relative path is to be ignored, says the XDG specification.
-  if (std::string s = variable("XDG_CACHE_HOME"); s.starts_with('/')) return s + "/weft";
-  if (std::string s = variable("HOME"); s.starts_with('/')) return s + "/.cache/weft";
-  return resources("cache: no home folder").with_hint("set WEFT_CACHE_DIR");
 }
 
 Result<DiskCache> DiskCache::open(const std::string& folder, const std::string& section, int64_t limit_bytes) {

@@ -21,6 +21,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ir/base/cache_folder.h"
 #include "ir/base/hash.h"
 #include "ir/base/mapped_file.h"
 #include "ir/base/result.h"
@@ -60,9 +61,6 @@ struct CacheEntryInfo {
 struct CacheStats {
   int64_t entries = 0, bytes = 0;
 };
-
-// $WEFT_CACHE_DIR, else $XDG_CACHE_HOME/weft, else ~/.cache/weft. Error when none of the variables is set.
-Result<std::string> default_cache_folder();
 
 constexpr int64_t kDefaultCacheLimit = int64_t{4} << 30;
 

@@ -44,9 +44,9 @@ const std::map<std::string, Names> kVendor = {
     {"gtest/", {"tests/"}},
     {"gmock/", {"tests/"}},
     {"benchmark/", {"tools/bench/"}},
-    {"cuda", {}},
-    {"nvrtc", {}},
-    {"nccl", {}},
+    {"cuda", {"tests/unit/cuda_declarations_test.cpp"}},
+    {"nvrtc", {"tests/unit/cuda_declarations_test.cpp"}},
+    {"nccl", {"tests/unit/cuda_declarations_test.cpp"}},
 };
 
 std::optional<std::string> part_of(const std::string& path) {

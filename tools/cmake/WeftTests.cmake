@@ -19,6 +19,12 @@ set(test_environment
   "UBSAN_OPTIONS=print_stacktrace=1"
   "TSAN_OPTIONS=halt_on_error=1")
 
+# There, they find what `tools/setup --with-nvrtc` fetched.
+if(WEFT_SETUP_CACHE AND EXISTS ${WEFT_SETUP_CACHE}/deps/nvrtc)
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/test-cache/deps)
+  file(CREATE_LINK ${WEFT_SETUP_CACHE}/deps/nvrtc ${CMAKE_BINARY_DIR}/test-cache/deps/nvrtc SYMBOLIC)
+endif()
+
 # The tests of a sanitizer build have names of their own, since tools/test runs them beside the release build's.
 if(WEFT_SANITIZE)
   string(REGEX REPLACE "^([a-z])[a-z]*.*" "\\1san." test_prefix "${WEFT_SANITIZE}")
@@ -44,6 +50,14 @@ weft_sources(support_sources tests/support)
 if(support_sources)
   add_library(weft_test_support OBJECT ${support_sources})
   weft_test_target(weft_test_support)
+endif()
+
+# CUDA's headers, for the one test that compares our declarations with them.
+find_path(WEFT_CUDA_INCLUDE cuda.h PATHS /usr/local/cuda/include /opt/cuda/include)
+set(declarations ${CMAKE_SOURCE_DIR}/tests/unit/cuda_declarations_test.cpp)
+set_source_files_properties(${declarations} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+if(WEFT_CUDA_INCLUDE)
+  set_source_files_properties(${declarations} PROPERTIES COMPILE_OPTIONS "-isystem;${WEFT_CUDA_INCLUDE}")
 endif()
 
 file(GLOB test_folders RELATIVE ${CMAKE_SOURCE_DIR}/tests CONFIGURE_DEPENDS LIST_DIRECTORIES true

@@ -1,5 +1,4 @@
 // weft doctor: what is there on this machine, what is not, and how to get it.
-#include <dlfcn.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -8,10 +7,13 @@
 #include <fstream>
 
 #include "codegen/backend.h"
+#include "codegen/cuda/nvrtc.h"
 #include "frontend/onnx/describe.h"
 #include "ir/base/text.h"
 #include "runtime/cache/disk_cache.h"
 #include "runtime/cpu/thread_pool.h"
+#include "runtime/cuda/device.h"
+#include "runtime/cuda/nccl.h"
 #include "tools/weft/cli.h"
 
 namespace weft::cli {
@@ -80,10 +82,42 @@ Finding find_compiler() {
   return f;
 }
 
-Finding find_driver(const char* key, const char* what, const char* library) {
-  void* handle = dlopen(library, RTLD_LAZY | RTLD_LOCAL);
-  if (handle) dlclose(handle);
-  return {key, what, true, std::string(library) + (handle ? " is there" : " is not there") + "; this version of weft does not use it", ""};
+Finding absent(const char* key, const char* what, const Error& e) { return {key, what, false, e.message, e.hint}; }
+
+std::string number_of(const char* format, double v) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, v);
+  return text;
+}
+
+// The driver, and a line for each device.
+void find_cuda(std::vector<Finding>& out) {
+  auto driver = cuda_driver();
+  if (!driver.ok()) return out.push_back(absent("cuda", "CUDA driver", driver.error()));
+  out.push_back({"cuda", "CUDA driver", true, "for CUDA " + (*driver)->version_text() + " (" + (*driver)->path + ")", ""});
+  auto devices = cuda_devices();
+  if (!devices.ok()) return out.push_back(absent("gpu", "GPU", devices.error()));
+  for (const CudaDevice& d : *devices) {
+    Finding f{"gpu" + std::to_string(d.ordinal), "GPU " + std::to_string(d.ordinal), true, d.name, ""};
+    f.value += ", " + d.isa() + ", " + std::to_string(d.multiprocessors) + " multiprocessors at " + number_of("%.2f GHz, ", d.clock_khz * 1e-6) +
+               human_bytes(static_cast<double>(d.memory_bytes)) + number_of(" at %.0f GB/s, ", d.memory_rate() * 1e-9) +
+               human_bytes(static_cast<double>(d.l2_bytes)) + " L2" + (d.pci.empty() ? "" : ", " + d.pci);
+    out.push_back(std::move(f));
+  }
+}
+
+Finding find_nvrtc() {
+  auto n = nvrtc();
+  if (!n.ok()) return absent("nvrtc", "NVRTC", n.error());
+  std::string value = std::to_string((*n)->major) + "." + std::to_string((*n)->minor) + " (" + (*n)->path + ")";
+  if (!(*n)->archs.empty()) value += ", sm_" + std::to_string((*n)->archs.front()) + " to sm_" + std::to_string((*n)->archs.back());
+  return {"nvrtc", "NVRTC", true, value, ""};
+}
+
+Finding find_nccl() {
+  auto n = nccl();
+  if (!n.ok()) return absent("nccl", "NCCL", n.error());
+  return {"nccl", "NCCL", true, (*n)->version_text() + " (" + (*n)->path + ")", ""};
 }
 
 std::vector<Finding> examine(const std::string& cache_dir) {
@@ -102,7 +136,9 @@ std::vector<Finding> examine(const std::string& cache_dir) {
   out.push_back(find_cache(cache_dir));
   out.push_back({"onnx", "ONNX", true, onnx_version() + ", opsets up to " + std::to_string(newest_opset()), ""});
   out.push_back({"protobuf", "protobuf", true, protobuf_version(), ""});
-  out.push_back(find_driver("cuda", "CUDA driver", "libcuda.so.1"));
+  find_cuda(out);
+  out.push_back(find_nvrtc());
+  out.push_back(find_nccl());
   return out;
 }
 

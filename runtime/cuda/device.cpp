@@ -1,0 +1,58 @@
+#include "runtime/cuda/device.h"
+
+namespace weft {
+
+using namespace cu;
+
+std::string CudaDevice::isa() const {
+  // From 9.0 on there are instructions that only one architecture has.
+  return "sm_" + std::to_string(major * 10 + minor) + (major >= 9 ? "a" : "");
+}
+
+double CudaDevice::memory_rate() const { return 2.0 * memory_clock_khz * 1e3 * memory_bus_bits / 8; }
+
+static Result<CudaDevice> describe(const Driver& d, int ordinal) {
+  const std::string doing = "asking for the properties of GPU " + std::to_string(ordinal);
+  CudaDevice out;
+  out.ordinal = ordinal;
+  CUdevice device = 0;
+  CU_TRY(d.cuDeviceGet(&device, ordinal), doing);
+  char text[256] = {};
+  CU_TRY(d.cuDeviceGetName(text, sizeof text - 1, device), doing);
+  out.name = text;
+  if (d.cuDeviceGetPCIBusId(text, sizeof text - 1, device) == CUDA_SUCCESS) out.pci = text;
+  size_t bytes = 0;
+  CU_TRY(d.cuDeviceTotalMem_v2(&bytes, device), doing);
+  out.memory_bytes = static_cast<int64_t>(bytes);
+  auto ask = [&](CUdevice_attribute attribute) {
+    int v = 0;
+    return d.cuDeviceGetAttribute(&v, attribute, device) == CUDA_SUCCESS ? v : 0;
+  };
+  out.major = ask(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+  out.minor = ask(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+  out.multiprocessors = ask(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+  out.l2_bytes = ask(CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE);
+  out.shared_per_block = ask(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+  out.shared_per_multiprocessor = ask(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR);
+  out.registers_per_multiprocessor = ask(CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR);
+  out.threads_per_multiprocessor = ask(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR);
+  out.clock_khz = ask(CU_DEVICE_ATTRIBUTE_CLOCK_RATE);
+  out.memory_clock_khz = ask(CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE);
+  out.memory_bus_bits = ask(CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH);
+  out.virtual_memory = ask(CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED) != 0;
+  return out;
+}
+
+Result<std::vector<CudaDevice>> cuda_devices() {
+  TRY_ASSIGN(const Driver* d, cuda_driver());
+  int count = 0;
+  CU_TRY(d->cuDeviceGetCount(&count), "counting GPUs");
+  std::vector<CudaDevice> out;
+  for (int i = 0; i < count; ++i) {
+    TRY_ASSIGN(CudaDevice one, describe(*d, i));
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+}  // namespace weft
