@@ -19,6 +19,10 @@ Result<KernelCompiler*> cpu_compiler();
 std::string cpu_compiler_path();
 Result<Hash> cpu_compiler_id();
 
+// The same for kernels on GPUs, which NVRTC compiles.
+Result<KernelCompiler*> cuda_compiler();
+Result<Hash> cuda_compiler_id();
+
 // The one function that libweft-llvm.so exports.
 extern "C" KernelCompiler* weft_make_cpu_compiler();
 

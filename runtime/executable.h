@@ -13,6 +13,7 @@
 #include "ir/plan/plan.h"
 #include "runtime/cache/disk_cache.h"
 #include "runtime/cpu/object_loader.h"
+#include "runtime/executor/device.h"
 
 namespace weft {
 
@@ -37,6 +38,8 @@ struct PreparedKeeping {
 struct ExecutableParts {
   Plan plan;
   std::vector<std::shared_ptr<const LoadedObject>> objects;  // PlanKernel::object indexes these
+  std::shared_ptr<Device> device;                            // that runs the kernels; null: the host
+  std::vector<void*> functions;                              // its kernels; PlanKernel::object indexes these, then
   std::vector<ConstantBytes> constants;                      // parallel to plan.constants
   std::shared_ptr<ThreadPool> pool;                          // null: the calling thread alone
   SymbolValues symbols;                                      // known before any input: rank.tp, …

@@ -272,9 +272,7 @@ Status lower_loop(Lowering& l, Op& op) {
       TRY_ASSIGN(int first, l.tensor(op.operands[1]));
       l.copy(l.alias(nullptr, first, {}, {}, 0), condition);
     } else {
-      Command& c = l.command(CommandKind::fill);
-      c.tensors = {condition};
-      c.scalar = 1;
+      l.fill(condition, 1);
     }
   }
   loop.body.inputs[0]->known = std::make_shared<const std::vector<Dim>>(1, loop.count);

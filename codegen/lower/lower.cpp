@@ -94,7 +94,6 @@ Command& Lowering::command(CommandKind k) {
   commands->push_back(std::move(c));
   return commands->back();
 }
-void Lowering::copy(int from, int to) { command(CommandKind::copy).tensors = {from, to}; }
 
 Status Lowering::call(const std::string& name, const std::vector<int>& inputs, const std::vector<int>& outputs, const std::string& attributes) {
   std::set<std::string> sets;

@@ -80,7 +80,8 @@ struct Lowering {
   void mark_constant(KernelSpec& spec, const std::vector<int>& tensor_ids) const;
   Status prepare_factors(KernelSpec& spec, std::vector<int>& tensor_ids);
   Command& command(CommandKind k);
-  void copy(int from, int to);
+  void copy(int from, int to);                 // moves.cpp
+  void fill(int to, double value);
   // A call of kernels/host/host.def. Unbound symbols in the outputs' dims get their values from it.
   Status call(const std::string& name, const std::vector<int>& inputs, const std::vector<int>& outputs, const std::string& attributes = "");
 

@@ -220,9 +220,7 @@ static Result<bool> fill_border(Lowering& l, Op& op) {
       Shape part = dims;
       part[k] = n;
       int t = l.alias(nullptr, result, part, p.strides, (from + start * p.strides[k]) * Dim(byte_size(p.dtype)));
-      Command& c = l.command(CommandKind::fill);
-      c.tensors = {t};
-      c.scalar = border->value;
+      l.fill(t, border->value);
     };
     fill(Dim(0), w.before);
     fill(w.before + x->type.shape[k], w.after);
@@ -313,10 +311,7 @@ Result<bool> Lowering::view(Op& op) {
     if (placed_elsewhere) copy(id, result(r));
   }
   if (op.kind == OpKind::dropout && op.num_results() > 1 && needed.count(op.result(1))) {
-    int mask = result(op.result(1));
-    Command& c = command(CommandKind::fill);
-    c.tensors = {mask};
-    c.scalar = 1;
+    fill(result(op.result(1)), 1);
   }
   return true;
 }

@@ -10,6 +10,7 @@
 #include "ir/eval/host_value.h"
 #include "ir/text/module_file.h"
 #include "runtime/cpu/thread_pool.h"
+#include "runtime/cuda/gpu.h"
 
 namespace weft {
 
@@ -87,7 +88,14 @@ Status Compilation::check_cancelled() {
   return {};
 }
 
-Result<Target> Compilation::target() { return parse_target(options_.target); }
+// `cuda` alone is the device that the options name, if there is one.
+Result<Target> Compilation::target() {
+  if (options_.target != "cuda") return parse_target(options_.target);
+  TRY_ASSIGN(std::vector<CudaDevice> devices, cuda_devices());
+  auto number = static_cast<size_t>(options_.device);
+  if (options_.device >= 0 && number < devices.size()) return devices[number].target();
+  return usage("there is no GPU " + std::to_string(options_.device) + "; the driver lists " + std::to_string(devices.size()));
+}
 
 Status Compilation::load_file(const std::string& path) {
   if (access(path.c_str(), F_OK) != 0) return usage("there is no file " + path);
@@ -176,9 +184,20 @@ DiskCache Compilation::cache(const std::string& section) {
   return {};
 }
 
+Status Compilation::load_on_gpu(ExecutableParts& parts, const std::vector<std::string>& binaries) {
+  TRY_ASSIGN(parts.device, open_gpu(options_.device));
+  for (size_t i = 0; i < binaries.size(); ++i) {
+    const KernelSpec& spec = lowered_.specs[i];
+    const std::span<const std::byte> code = std::as_bytes(std::span(binaries[i]));
+    TRY_ASSIGN(void* function, parts.device->load(code, parts.plan.kernels[i].name, spec.config.shared_bytes));
+    parts.functions.push_back(function);
+  }
+  return {};
+}
+
 Result<api::Executable> Compilation::build() {
   TRY_ASSIGN(Target t, target());
-  if (!runs_here(t)) {
+  if (t.backend == Backend::cpu && !runs_here(t)) {
     Error e = unsupported("this processor cannot run code for " + t.to_string());
     return e.with_hint("use --target cpu, or a lower level such as cpu:x86-64-v3"), e;
   }
@@ -202,6 +221,7 @@ Result<api::Executable> Compilation::build() {
     parts.plan = std::move(lowered_.plan);
     parts.objects = std::move(kernels->objects);
     TRY_ASSIGN(parts.pool, ThreadPool::create(threads));
+    if (t.backend == Backend::cuda) TRY(load_on_gpu(parts, kernels->binaries));
     parts.prepared.cache = cache("weights");
     parts.prepared.generator = std::move(kernels->generator);
     parts.prepared.failed = [this](const Error& e) { reporter_.log(api::LogLevel::warning, "weights are not kept: " + e.message); };

@@ -52,6 +52,7 @@ class Compilation {
   auto timed(const char* stage, F&& work);
   Status check_cancelled();
   DiskCache cache(const std::string& section);
+  Status load_on_gpu(ExecutableParts& parts, const std::vector<std::string>& binaries);
 
   api::CompileOptions options_;
   Reporter reporter_;

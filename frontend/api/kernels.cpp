@@ -15,9 +15,10 @@ namespace {
 class KernelBuilder {
  public:
   KernelBuilder(Lowered& lowered, const KernelBuildOptions& options, Reporter& reporter) : lowered_(lowered), options_(options), reporter_(reporter) {
-    build_.objects.resize(lowered.specs.size());
+    if (cuda()) build_.binaries.resize(lowered.specs.size());
+    else build_.objects.resize(lowered.specs.size());
     // Without its file there is nothing to compare with, and a miss will say so.
-    if (auto id = cpu_compiler_id(); id.ok()) build_.generator = id->hex();
+    if (auto id = cuda() ? cuda_compiler_id() : cpu_compiler_id(); id.ok()) build_.generator = id->hex();
     else options_.cache = DiskCache();
   }
 
@@ -53,9 +54,15 @@ class KernelBuilder {
     const KernelSpec& spec = lowered_.specs[i];
     const std::string key = kernel_cache_key(spec, options_.target) + "generator " + build_.generator + "\n";
     if (cached(i, key)) return {};
-    TRY_ASSIGN(KernelCompiler * compiler, cpu_compiler());
+    TRY_ASSIGN(KernelCompiler * compiler, cuda() ? cuda_compiler() : cpu_compiler());
     auto code = compiler->compile(spec, options_.target, lowered_.plan.kernels[i].name, options_.cache.enabled());
     if (!code.ok()) return located(std::move(code.error()), i);
+    if (cuda()) {
+      store(i, key, *code);
+      std::lock_guard lock(mutex_);
+      ++build_.compiled;
+      return accept_binary(i, std::move(code->object)), Status();
+    }
     auto object = LoadedObject::load(std::as_bytes(std::span(code->object)));
     // The loader accepts whatever our code generator writes.
     if (!object.ok())
@@ -72,6 +79,11 @@ class KernelBuilder {
     if (!entry.ok()) return warn(entry.error()), false;
     if (!*entry) return false;
     std::span<const std::byte> bytes = (*entry)->blob("object");
+    if (cuda()) {
+      std::lock_guard lock(mutex_);
+      ++build_.cached;
+      return accept_binary(i, std::string((*entry)->text("object"))), true;
+    }
     auto object = LoadedObject::load(bytes);
     if (!object.ok() || !(*object)->kernel(lowered_.plan.kernels[i].name)) return false;
     if ((*entry)->text("used-by").find(user_line(i)) == std::string_view::npos) (void)options_.cache.add_user(key, user_line(i)).ok();
@@ -92,6 +104,12 @@ class KernelBuilder {
     build_.code_bytes += static_cast<int64_t>(bytes);
     build_.objects[i] = std::move(object);
   }
+
+  void accept_binary(size_t i, std::string binary) {
+    build_.code_bytes += static_cast<int64_t>(binary.size());
+    build_.binaries[i] = std::move(binary);
+  }
+  bool cuda() const { return options_.target.backend == Backend::cuda; }
 
   // Said once: a full disk would repeat it for every kernel.
   void warn(const Error& e) {

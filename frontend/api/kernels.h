@@ -13,7 +13,9 @@
 namespace weft {
 
 struct KernelBuild {
-  std::vector<std::shared_ptr<const LoadedObject>> objects;  // parallel to Lowered::specs
+  // Parallel to Lowered::specs. For the host's processors loaded code, for GPUs cubins or PTX.
+  std::vector<std::shared_ptr<const LoadedObject>> objects;
+  std::vector<std::string> binaries;
   int compiled = 0, cached = 0;
   int64_t code_bytes = 0;
   std::string generator;    // identity of the code generator

@@ -85,6 +85,9 @@ Status PlanParser::kernel() {
   if (lx_.accept("object")) {
     TRY_ASSIGN(k.object, small_integer());
   }
+  if (lx_.accept("threads")) {
+    TRY_ASSIGN(k.threads, small_integer());
+  }
   if (lx_.accept("flops")) {
     TRY_ASSIGN(k.flops, parse_dim(lx_));
   }

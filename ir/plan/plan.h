@@ -54,6 +54,7 @@ struct PlanKernel {
   std::string name;            // symbol in its object, unique in the plan
   Hash hash;                   // of the KernelSpec and target: the cache key
   int object = -1;             // which code blob of the executable holds it
+  int threads = 0;             // CUDA: of a block
   std::vector<std::string> nodes;  // ONNX nodes that use it, for reports; never part of the hash
   Dim flops, bytes;            // per launch at its first use, for the profile's roof
 };

@@ -125,6 +125,7 @@ class Printer {
     out_ += "kernel " + kernels_.declared(i);
     hash(k.hash);
     field("object", k.object, -1);
+    field("threads", k.threads, 0);
     field("flops", k.flops);
     field("bytes", k.bytes);
     field("nodes", k.nodes);

@@ -66,7 +66,11 @@ struct Step {
 };
 
 struct LaunchCode {
-  KernelFn fn = nullptr;
+  KernelFn fn = nullptr;             // on the host
+  void* function = nullptr;          // on a device, with its launch
+  int64_t grid[3] = {1, 1, 1};
+  int threads = 0;
+  int64_t shared_bytes = 0;
   uint32_t ptrs = 0, ptr_count = 0;  // in Program::ptr_tensors and Bound::ptrs
   uint32_t dims = 0, dim_count = 0;  // in Program::dims and Bound::dims
   CompiledDim tasks, scratch;

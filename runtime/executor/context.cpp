@@ -8,12 +8,14 @@
 namespace weft {
 
 ContextImpl::ContextImpl(std::shared_ptr<const ExecutableImpl> exe)
-    : exe_(std::move(exe)), machine_(exe_->plan, exe_->code, exe_->code.main, exe_->pool.get()) {
+    : exe_(std::move(exe)), machine_(exe_->plan, exe_->code, exe_->code.main, exe_->pool.get(), exe_->device.get()) {
   const Plan& p = exe_->plan;
   inputs_.resize(p.inputs.size());
   outputs_.resize(p.outputs.size());
   states_.resize(p.states.size());
-  state_blocks_.resize(p.states.empty() ? 0 : p.buffers.size());
+  for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i].device = Block(exe_->device.get());
+  for (Output& out : outputs_) out.device = Block(exe_->device.get());
+  for (size_t i = 0; !p.states.empty() && i < p.buffers.size(); ++i) state_blocks_.emplace_back(exe_->device.get());
   lengths_.assign(static_cast<size_t>(exe_->code.program.slots()), 0);
   capacities_.assign(lengths_.size(), 0);
   for (size_t i = 0; i < exe_->fixed.size(); ++i)
@@ -26,8 +28,16 @@ Status ContextImpl::run(std::span<const TensorView> inputs, std::span<TensorView
   return s;
 }
 
+Status ContextImpl::open_queue() {
+  if (!exe_->device || queue_) return {};
+  TRY_ASSIGN(queue_, exe_->device->queue());
+  machine_.set_queue(queue_.get());
+  return {};
+}
+
 Status ContextImpl::try_run(std::span<const TensorView> inputs, std::span<TensorView> outputs, const RunOptions& options) {
   views_ = outputs;
+  TRY(open_queue());
   TRY(bind_symbols(inputs));
   TRY(bind_capacities());
   TRY(activate());

@@ -31,10 +31,11 @@ class ContextImpl : public OutputMemory {
 
   // --- ports.cpp
   struct Input {
-    Block staged;
+    Block staged, device;
     std::byte *lo = nullptr, *hi = nullptr;  // the caller's bytes that the run reads; empty when staged
   };
   struct Output {
+    Block device;              // where the program writes, when that is not the host
     Block own, spare;          // what callers see of it may be an input of the next run: then the two change places
     bool given = false;        // the caller gives memory, other than what a run before gave it
     bool direct = false;       // the program writes into that memory
@@ -55,6 +56,14 @@ class ContextImpl : public OutputMemory {
   struct State {
     bool written = false;
     std::vector<int64_t> shape;   // dims (0 along the axis) and strides of what its memory holds
+    Block shown;                  // a copy for callers, when it lies on a device
+    State() = default;
+    State(const State& o) : written(o.written), shape(o.shape) {}
+    State& operator=(const State& o) {
+      written = o.written;
+      shape = o.shape;
+      return *this;
+    }
   };
   Status bind_capacities();
   Status bind_states();
@@ -62,10 +71,13 @@ class ContextImpl : public OutputMemory {
   Status move_state(int state, TensorValues now);
   Status finish_states();
   void clear_unwritten_states();
-  void clear_state(int state);
+  Status clear_state(int state);
   void step_slots();  // early values and lengths
 
+  Status open_queue();
+
   std::shared_ptr<const ExecutableImpl> exe_;
+  std::unique_ptr<DeviceQueue> queue_;          // null: the host, or before the first run
   Machine machine_;
   std::vector<std::unique_ptr<Bound>> bounds_;  // the most recent first
   Bound* current_ = nullptr;

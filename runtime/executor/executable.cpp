@@ -20,13 +20,18 @@ class Maker {
     if (exe_.constants.size() != exe_.plan.constants.size())
       return invalid("the plan has " + std::to_string(exe_.plan.constants.size()) + " constants, but bytes of " +
                      std::to_string(exe_.constants.size()) + " are given");
+    if (exe_.device) {
+      TRY_ASSIGN(queue_, exe_.device->queue());
+    }
     exe_.fixed.resize(exe_.plan.buffers.size());
     std::vector<char> used = used_by(exe_.code.main), prepares = used_by(exe_.code.prepare);
     for (size_t i = 0; i < exe_.plan.buffers.size(); ++i) {
       const PlanBuffer& b = exe_.plan.buffers[i];
       if (b.storage != Storage::constant && b.storage != Storage::prepared) continue;
       if (!used[i] && !prepares[i]) continue;
-      Status s = b.storage == Storage::constant ? constant(static_cast<int>(i)) : prepared(static_cast<int>(i));
+      bool given = b.storage == Storage::constant;
+      Status s = given ? constant(static_cast<int>(i)) : prepared(static_cast<int>(i));
+      if (s.ok() && given) s = upload(exe_.fixed[i], b.alignment);
       if (s.ok()) continue;
       return s.error().at_tensor(b.name), s;
     }
@@ -56,7 +61,19 @@ class Maker {
   Status prepared(int buffer) {
     ExecutableImpl::Fixed& f = exe_.fixed[buffer];
     TRY_ASSIGN(f.bytes, bytes_of(buffer));
+    f.block = Block(exe_.device.get());
     TRY(f.block.reserve(f.bytes, exe_.plan.buffers[buffer].alignment));
+    f.data = f.block.data();
+    return {};
+  }
+
+  // The bytes that lie in the host's memory, in memory of the device.
+  Status upload(ExecutableImpl::Fixed& f, int64_t alignment) {
+    if (!queue_) return {};
+    Block block(exe_.device.get());
+    TRY(block.reserve(f.bytes, alignment));
+    if (f.bytes) TRY(queue_->upload(block.data(), f.data, f.bytes));
+    f.block = std::move(block);
     f.data = f.block.data();
     return {};
   }
@@ -107,12 +124,14 @@ class Maker {
   Status prepare() {
     if (exe_.code.prepare.steps.empty()) return {};
     TRY_ASSIGN(std::unique_ptr<Bound> bound, bind_program(exe_.plan, exe_.code, exe_.code.prepare, exe_.code.fixed));
-    Machine machine(exe_.plan, exe_.code, exe_.code.prepare, exe_.pool.get());
+    Machine machine(exe_.plan, exe_.code, exe_.code.prepare, exe_.pool.get(), exe_.device.get());
+    machine.set_queue(queue_.get());
     TRY(machine.activate(bound.get()));
     for (size_t i = 0; i < exe_.fixed.size(); ++i)
       if (exe_.fixed[i].data) machine.set_memory(static_cast<int>(i), exe_.fixed[i].data, exe_.fixed[i].bytes);
     machine.begin();
-    return machine.run({}, nullptr);
+    TRY(machine.run({}, nullptr));
+    return queue_ ? queue_->finish() : Status{};
   }
 
   // Constants that only the prepare region read.
@@ -121,7 +140,7 @@ class Maker {
     for (size_t i = 0; i < used.size(); ++i) {
       const PlanBuffer& b = exe_.plan.buffers[i];
       if (b.storage != Storage::constant) continue;
-      if (used[i]) used_constants[b.source] = 1;
+      if (used[i]) used_constants[b.source] = !exe_.device;  // a device has its own copy
       else exe_.fixed[i] = {};
     }
     for (size_t i = 0; i < used_constants.size(); ++i)
@@ -129,6 +148,7 @@ class Maker {
   }
 
   ExecutableImpl& exe_;
+  std::unique_ptr<DeviceQueue> queue_;
 };
 
 }  // namespace
@@ -137,13 +157,14 @@ Result<std::shared_ptr<const ExecutableImpl>> make_executable(ExecutableParts pa
   TRY(verify_plan(parts.plan));
   auto exe = std::make_shared<ExecutableImpl>();
   PreparedCache kept;
-  exe->prepared.found = kept.fetch(parts);
+  if (!parts.device) exe->prepared.found = kept.fetch(parts);
   // The code points into the plan, which must not move any more.
   exe->plan = std::move(parts.plan);
   TRY_ASSIGN(exe->code, compile_plan(exe->plan, parts));
   exe->objects = std::move(parts.objects);
   exe->constants = std::move(parts.constants);
   exe->pool = std::move(parts.pool);
+  exe->device = std::move(parts.device);
   TRY(Maker(*exe).run());
   for (size_t i = 0; i < exe->plan.buffers.size(); ++i)
     if (exe->plan.buffers[i].storage == Storage::prepared) exe->prepared.computed += exe->fixed[i].bytes;

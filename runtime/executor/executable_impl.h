@@ -15,6 +15,7 @@ class ExecutableImpl {
   Plan plan;
   PlanCode code;  // points into plan
   std::vector<std::shared_ptr<const LoadedObject>> objects;
+  std::shared_ptr<Device> device;
   std::vector<ConstantBytes> constants;
   std::shared_ptr<ThreadPool> pool;
   // Per buffer: memory of constants and of prepared tensors; null for other storages.

@@ -79,12 +79,21 @@ class Flattener {
     LaunchCode l;
     const PlanKernel& k = plan_.kernels[c.kernel];
     if (static_cast<size_t>(c.kernel) < parts_.builtin.size()) l.fn = parts_.builtin[c.kernel];
-    if (!l.fn && k.object >= 0) {
+    if (parts_.device) {
+      if (k.object < 0 || static_cast<size_t>(k.object) >= parts_.functions.size()) return invalid("there is no code for kernel " + name_text(k.name));
+      l.function = parts_.functions[k.object];
+      l.threads = k.threads;
+      bool fixed = c.shared_bytes.is_const() && c.grid[0].is_const() && c.grid[1].is_const() && c.grid[2].is_const();
+      if (!fixed || k.threads < 1) return invalid("kernel " + name_text(k.name) + " has no fixed launch");
+      l.shared_bytes = c.shared_bytes.value();
+      for (int i = 0; i < 3; ++i) l.grid[i] = c.grid[i].value();
+    }
+    if (!parts_.device && !l.fn && k.object >= 0) {
       if (static_cast<size_t>(k.object) >= parts_.objects.size() || !parts_.objects[k.object])
         return invalid("kernel " + name_text(k.name) + ": there is no object " + std::to_string(k.object));
       l.fn = parts_.objects[k.object]->kernel(k.name);
     }
-    if (!l.fn) return invalid("there is no code for kernel " + name_text(k.name));
+    if (!l.fn && !l.function) return invalid("there is no code for kernel " + name_text(k.name));
     l.ptrs = static_cast<uint32_t>(out_.ptr_tensors.size());
     l.dims = static_cast<uint32_t>(out_.dims.size());
     for (const Param& p : c.params) {

@@ -6,23 +6,44 @@
 
 namespace weft {
 
+// Shows an operand to the function: in place, or in host memory while the function runs. contents: it may be read.
 // Reuses the vectors' memory.
-static void set_view(TensorView& view, const StridedRef& r) {
+Status Machine::set_view(size_t operand, const StridedRef& r, bool contents) {
+  TensorView& view = views_[operand];
   view.data = r.data;
   view.dtype = r.dtype;
   view.dims.assign(r.dims, r.dims + r.rank);
   view.strides.assign(r.strides, r.strides + r.rank);
+  if (!queue_) return {};
+  Staged& staged = staged_[operand];
+  int64_t lo = 0, hi = 0;
+  staged.bytes = 0;
+  if (!strided_extent(r.dtype, r.rank, r.dims, r.strides, &lo, &hi)) return {};
+  TRY(staged.memory.reserve(hi - lo));
+  staged.device = r.data + lo;
+  staged.bytes = hi - lo;
+  view.data = staged.memory.data() - lo;
+  return contents ? queue_->download(staged.memory.data(), staged.device, staged.bytes) : Status{};
+}
+
+Status Machine::upload_outputs(size_t inputs) {
+  for (size_t i = inputs; queue_ && i < call_->source->tensors.size(); ++i)
+    if (staged_[i].bytes) TRY(queue_->upload(staged_[i].device, staged_[i].memory.data(), staged_[i].bytes));
+  return {};
 }
 
 Status Machine::host_call(const Step& s) {
   const Command& c = *s.source;
   const HostCallCode& h = program_.host_calls[s.item];
   const auto inputs = static_cast<size_t>(c.index);
-  if (views_.size() < c.tensors.size()) views_.resize(c.tensors.size());
+  if (views_.size() < c.tensors.size()) {
+    views_.resize(c.tensors.size());
+    staged_.resize(c.tensors.size());
+  }
   for (int slot : h.sets) slots_[slot] = kNoValue;
   for (size_t i = 0; i < inputs; ++i) {
     TRY_ASSIGN(StridedRef r, locate(c.tensors[i]));
-    set_view(views_[i], r);
+    TRY(set_view(i, r, true));
   }
   TRY(host_outputs(s, h, inputs));
   call_ = &s;
@@ -34,6 +55,7 @@ Status Machine::host_call(const Step& s) {
   call.resizer = &Machine::resize_output;
   call.state = this;
   Status status = h.fn(call);
+  if (status.ok()) status = upload_outputs(inputs);
   call_ = nullptr;
   TRY(status);
   for (int slot : h.sets)
@@ -48,7 +70,7 @@ Status Machine::host_outputs(const Step& s, const HostCallCode& h, size_t inputs
     int tensor = s.source->tensors[i];
     if (!h.sized_here[i - inputs]) {
       TRY_ASSIGN(StridedRef r, locate(tensor));
-      set_view(views_[i], r);
+      TRY(set_view(i, r, true));  // what lies between its elements comes back as it was
       continue;
     }
     const TensorCode& t = code_.tensors[tensor];
@@ -99,8 +121,7 @@ Status Machine::resize(int output, std::span<const int64_t> dims) {
   if (!h.sized_here[static_cast<size_t>(output)]) return {};
   if (code_.buffers[t.buffer].late_memory && plan_.buffers[t.buffer].storage != Storage::arena) TRY(allocate(t.buffer, tensor));
   TRY_ASSIGN(StridedRef r, locate(tensor));
-  set_view(view, r);
-  return {};
+  return set_view(call_inputs_ + static_cast<size_t>(output), r, false);
 }
 
 }  // namespace weft

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 
 #include "ir/base/check.h"
 #include "ir/base/text.h"
@@ -10,8 +11,8 @@ namespace weft {
 
 static int64_t now_ns() { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-Machine::Machine(const Plan& plan, const PlanCode& code, const Program& program, ThreadPool* pool)
-    : plan_(plan), code_(code), program_(program), pool_(pool) {
+Machine::Machine(const Plan& plan, const PlanCode& code, const Program& program, ThreadPool* pool, Device* device)
+    : plan_(plan), code_(code), program_(program), pool_(pool), arena_(device), device_dims_(device), dynamic_(device) {
   base_.assign(plan.buffers.size(), nullptr);
   size_.assign(plan.buffers.size(), 0);
   block_.assign(plan.buffers.size(), -1);
@@ -26,6 +27,11 @@ Status Machine::activate(Bound* bound) {
   scratch_stride_ = 0;
   TRY(reserve_scratch(bound->scratch_bytes));
   bound_ = bound;
+  if (queue_) {
+    auto bytes = static_cast<int64_t>(bound->dims.size() * sizeof(int64_t));
+    TRY(device_dims_.reserve(bytes));
+    if (bytes) TRY(queue_->upload(device_dims_.data(), bound->dims.data(), bytes));
+  }
   for (int b : program_.arena) set_memory(b, arena_.data() + bound->arena_offsets[b], bound->buffer_bytes[b]);
   return {};
 }
@@ -171,6 +177,10 @@ Status Machine::late_launch(const LaunchCode& l, int64_t* tasks, const Step& s) 
   for (uint32_t i = l.dims; i < l.dims + l.dim_count; ++i)
     if (program_.dims[i].late && !code_.program.eval(program_.dims[i], slots_.data(), &bound_->dims[i]))
       return invalid("a parameter of a kernel cannot be computed");
+  if (queue_ && l.dim_count) {
+    const int64_t at = l.dims * static_cast<int64_t>(sizeof(int64_t));
+    TRY(queue_->upload(device_dims_.data() + at, bound_->dims.data() + l.dims, l.dim_count * static_cast<int64_t>(sizeof(int64_t))));
+  }
   if (l.scratch.late) {
     TRY_ASSIGN(int64_t scratch, value(l.scratch, s.source->scratch_bytes, "the scratch memory of a kernel"));
     if (scratch < 0) return invalid("the scratch memory of a kernel is negative: " + s.source->scratch_bytes.to_string());
@@ -186,6 +196,7 @@ Status Machine::launch(const Step& s) {
   int64_t tasks = bound_->tasks[s.item];
   if (l.late) TRY(late_launch(l, &tasks, s));
   if (tasks == 0) return {};
+  if (queue_) return launch_on_device(l);
   void* const* ptrs = bound_->ptrs.data() + l.ptrs;
   const int64_t* dims = bound_->dims.data() + l.dims;
   std::byte* scratch = scratch_.data();
@@ -194,6 +205,23 @@ Status Machine::launch(const Step& s) {
     return {};
   }
   pool_->parallel_for(tasks, [&](int64_t begin, int64_t end, int thread) { l.fn(ptrs, dims, begin, end, scratch + thread * scratch_stride_); });
+  return {};
+}
+
+Status Machine::launch_on_device(const LaunchCode& l) {
+  DeviceLaunch d;
+  d.function = l.function;
+  std::copy(l.grid, l.grid + 3, d.grid);
+  d.threads = l.threads;
+  d.shared_bytes = l.shared_bytes;
+  d.ptrs = std::span<void* const>(bound_->ptrs.data() + l.ptrs, l.ptr_count);
+  d.dims = device_dims_.data() + l.dims * sizeof(int64_t);
+  return queue_->launch(d);
+}
+
+Status Machine::fetch(void* to, const std::byte* from, int64_t bytes) {
+  if (queue_) return queue_->download(to, from, bytes);
+  std::memcpy(to, from, static_cast<size_t>(bytes));
   return {};
 }
 
@@ -210,12 +238,19 @@ Status Machine::copy(const Step& s) {
     if (from.data == to.data && same_strides(from.rank, from.dims, from.strides, to.strides)) return {};
     return invalid("a copy between tensors that overlap");
   }
+  if (queue_) {
+    // The lowering makes kernels of all other copies.
+    if (!any) return {};
+    if (!same_strides(from.rank, from.dims, from.strides, to.strides)) return unsupported("a copy between strides on a device");
+    return queue_->copy(to.data + tlo, from.data + flo, fhi - flo);
+  }
   strided_copy(to, from, pool_);
   return {};
 }
 
 Status Machine::fill(const Step& s) {
   TRY_ASSIGN(StridedRef to, locate(s.source->tensors[0]));
+  if (queue_) return unsupported("a fill on a device");
   strided_fill(to, s.source->scalar, pool_);
   return {};
 }
@@ -229,7 +264,8 @@ Status Machine::read(const Step& s) {
     index /= t.dims[i];
   }
   if (index) return invalid("element " + std::to_string(s.source->index) + " is read, which the tensor has not");
-  const std::byte* p = t.data + offset * byte_size(t.dtype);
+  std::byte p[16];
+  TRY(fetch(p, t.data + offset * byte_size(t.dtype), byte_size(t.dtype)));
   int64_t v = 0;
   if (is_unsigned_int(t.dtype)) {
     uint64_t u = 0;
@@ -270,7 +306,9 @@ Result<bool> Machine::condition(int tensor) {
   TRY_ASSIGN(StridedRef t, locate(tensor));
   for (int i = 0; i < t.rank; ++i)
     if (t.dims[i] == 0) return invalid("a condition has no element");
-  return *t.data != std::byte{0};
+  std::byte yes{};
+  TRY(fetch(&yes, t.data, 1));
+  return yes != std::byte{0};
 }
 
 Status Machine::loop(const Step& s) {

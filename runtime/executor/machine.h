@@ -20,7 +20,10 @@ class OutputMemory {
 
 class Machine {
  public:
-  Machine(const Plan& plan, const PlanCode& code, const Program& program, ThreadPool* pool);
+  // device: where tensors lie; null: the host.
+  Machine(const Plan& plan, const PlanCode& code, const Program& program, ThreadPool* pool, Device* device);
+  // Before the first activation of a machine on a device.
+  void set_queue(DeviceQueue* queue) { queue_ = queue; }
 
   // Makes `bound` the current one: memory for its arena and scratch, pointers where they changed.
   Status activate(Bound* bound);
@@ -65,12 +68,17 @@ class Machine {
   Result<int64_t> value(const CompiledDim& d, const Dim& source, const char* what);
   Status patch();
   Status reserve_scratch(int64_t bytes);
+  Status launch_on_device(const LaunchCode& l);
+  Status fetch(void* to, const std::byte* from, int64_t bytes);
+  Status set_view(size_t operand, const StridedRef& r, bool contents);
+  Status upload_outputs(size_t inputs);
   Error no_memory(int tensor) const;
 
   const Plan& plan_;
   const PlanCode& code_;
   const Program& program_;
   ThreadPool* pool_;
+  DeviceQueue* queue_ = nullptr;  // null: tensors lie in the host's memory
   Bound* bound_ = nullptr;
   OutputMemory* outputs_ = nullptr;
 
@@ -87,6 +95,7 @@ class Machine {
   size_t at_ = 0;                 // next step
 
   Block arena_, scratch_;
+  Block device_dims_;             // Bound::dims, on the device
   int64_t scratch_stride_ = 0;
   BlockPool dynamic_;
 
@@ -95,6 +104,12 @@ class Machine {
   const Step* call_ = nullptr;
   size_t call_inputs_ = 0;
   std::vector<int64_t> call_dims_;
+  struct Staged {
+    Block memory;                 // of the host, while the function runs
+    std::byte* device = nullptr;
+    int64_t bytes = 0;
+  };
+  std::vector<Staged> staged_;    // by operand
 };
 
 }  // namespace weft

@@ -8,14 +8,21 @@
 namespace weft {
 
 Block::~Block() {
-  if (data_) ::operator delete(data_, std::align_val_t(alignment_));
+  if (data_ && device_) device_->release(data_);
+  else if (data_) ::operator delete(data_, std::align_val_t(alignment_));
 }
 
 Status Block::reserve(int64_t bytes, int64_t alignment) {
   alignment = std::max(alignment, kAlignment);
   bytes = std::max<int64_t>(bytes, 1);
   if (data_ && bytes <= capacity_ && alignment <= alignment_) return {};
-  *this = Block();  // what there is goes first: both together may not fit
+  *this = Block(device_);  // what there is goes first: both together may not fit
+  if (device_) {
+    TRY_ASSIGN(data_, device_->allocate(bytes));
+    capacity_ = bytes;
+    alignment_ = alignment;
+    return {};
+  }
   // By operator new, so that a program that counts allocations sees these too.
   constexpr int64_t kAddressSpace = int64_t{1} << 47;
   void* p = bytes < kAddressSpace ? ::operator new(static_cast<size_t>(bytes), std::align_val_t(alignment), std::nothrow) : nullptr;
@@ -37,7 +44,7 @@ Result<int> BlockPool::take(int64_t bytes) {
   int chosen = fits >= 0 ? fits : largest;
   if (chosen < 0) {
     chosen = static_cast<int>(blocks_.size());
-    blocks_.emplace_back();
+    blocks_.push_back({Block(device_)});
   }
   if (fits < 0) {
     // Some slack, so that slowly growing sizes settle.

@@ -1,4 +1,4 @@
-// Host memory of contexts: aligned blocks that only grow, and the pool behind buffers whose size is first known at run
+// Memory of contexts, of the host or of a device: aligned blocks that only grow, and the pool behind buffers whose size is first known at run
 // time. Once the sizes of a run have been seen, neither allocates.
 #pragma once
 
@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "ir/base/result.h"
+#include "runtime/executor/device.h"
 
 namespace weft {
 
@@ -15,10 +15,12 @@ class Block {
  public:
   static constexpr int64_t kAlignment = 64;
 
-  Block() = default;
+  explicit Block(Device* device = nullptr) : device_(device) {}
   ~Block();
-  Block(Block&& o) noexcept : data_(std::exchange(o.data_, nullptr)), capacity_(std::exchange(o.capacity_, 0)), alignment_(o.alignment_) {}
+  Block(Block&& o) noexcept
+      : device_(o.device_), data_(std::exchange(o.data_, nullptr)), capacity_(std::exchange(o.capacity_, 0)), alignment_(o.alignment_) {}
   Block& operator=(Block&& o) noexcept {
+    std::swap(device_, o.device_);
     std::swap(data_, o.data_);
     std::swap(capacity_, o.capacity_);
     std::swap(alignment_, o.alignment_);
@@ -31,6 +33,7 @@ class Block {
   int64_t capacity() const { return capacity_; }
 
  private:
+  Device* device_;  // null: the host
   std::byte* data_ = nullptr;
   int64_t capacity_ = 0, alignment_ = kAlignment;
 };
@@ -39,6 +42,7 @@ class Block {
 // is none, the largest free one grows.
 class BlockPool {
  public:
+  explicit BlockPool(Device* device = nullptr) : device_(device) {}
   Result<int> take(int64_t bytes);
   void give_back(int block) { blocks_[block].used = false; }
   void give_back_all() {
@@ -52,6 +56,7 @@ class BlockPool {
     Block memory;
     bool used = false;
   };
+  Device* device_;
   std::vector<Entry> blocks_;
 };
 

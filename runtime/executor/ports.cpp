@@ -38,6 +38,12 @@ Status ContextImpl::bind_inputs(std::span<const TensorView> inputs) {
       if (is_subbyte(t.dtype)) std::memset(data, 0, static_cast<size_t>(v.hi()));  // the padding of rows
       if (any) strided_copy({data, t.dtype, t.rank, v.dims(), v.strides(t.rank)}, ref_of(view), exe_->pool.get());
     }
+    if (queue_) {
+      TRY(in.device.reserve(v.hi()));
+      if (v.hi() > 0) TRY(queue_->upload(in.device.data(), data, v.hi()));
+      data = in.device.data();
+      in.lo = in.hi = nullptr;  // read already
+    }
     machine_.set_memory(t.buffer, data, current_->buffer_bytes[t.buffer]);
   }
   return {};
@@ -92,6 +98,11 @@ Result<std::byte*> ContextImpl::output_memory(int output, TensorValues v, int64_
   Output& out = outputs_[output];
   const TensorCode& t = exe_->code.tensors[exe_->plan.outputs[output].tensor];
   out.direct = false;
+  if (queue_) {
+    if (out.given) TRY(check_output(output, views_[output], v.dims(), t.rank));
+    TRY(out.device.reserve(bytes));
+    return out.base = out.device.data();
+  }
   if (out.given) {
     const TensorView& view = views_[output];
     TRY(check_output(output, view, v.dims(), t.rank));
@@ -144,6 +155,13 @@ Status ContextImpl::finish_outputs(std::span<TensorView> outputs) {
     TensorView& view = outputs[i];
     if (out.direct) continue;
     TRY_ASSIGN(StridedRef from, machine_.locate(exe_->plan.outputs[i].tensor));
+    if (queue_) {
+      int64_t lo = 0, hi = 0;
+      strided_extent(from.dtype, from.rank, from.dims, from.strides, &lo, &hi);
+      TRY(reserve_own(i, hi - lo));
+      if (hi > lo) TRY(queue_->download(out.own.data(), from.data + lo, hi - lo));
+      from.data = out.own.data() - lo;
+    }
     if (out.given) {
       TRY(check_output(i, view, from.dims, from.rank));
       strided_copy(ref_of(view), from, exe_->pool.get());
@@ -153,7 +171,7 @@ Status ContextImpl::finish_outputs(std::span<TensorView> outputs) {
     view.dims.assign(from.dims, from.dims + from.rank);
     view.strides.assign(from.strides, from.strides + from.rank);
     view.data = from.data;
-    if (has_own_buffer(i)) continue;
+    if (has_own_buffer(i) || queue_) continue;
     // It lies in memory that the next run or another output uses too.
     int64_t lo = 0, hi = 0;
     if (!plan_dense_strides(from.dtype, from.rank, view.dims.data(), view.strides.data())) return resources("an output's size overflows");

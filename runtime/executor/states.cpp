@@ -84,9 +84,16 @@ Status ContextImpl::move_state(int i, TensorValues now) {
   }
   const int buffers[] = {t.buffer, exe_->code.tensors[s.paired].buffer};
   for (int b : std::span(buffers, buffers[0] == buffers[1] ? 1 : 2)) {
-    Block fresh;
+    // On a device the values take the way over the host: states grow by doubling, so rarely.
+    Block fresh, before;
     TRY(fresh.reserve(current_->buffer_bytes[b], exe_->plan.buffers[b].alignment));
     std::memset(fresh.data(), 0, static_cast<size_t>(current_->buffer_bytes[b]));
+    const std::byte* old = state_blocks_[b].data();
+    if (holds && b == t.buffer && queue_) {
+      TRY(before.reserve(state_blocks_[b].capacity()));
+      TRY(queue_->download(before.data(), old, state_blocks_[b].capacity()));
+      old = before.data();
+    }
     if (holds && b == t.buffer) {
       std::vector<int64_t> dims(now.dims(), now.dims() + t.rank);
       if (s.axis >= 0) dims[s.axis] = lengths_[s.length];
@@ -95,9 +102,14 @@ Status ContextImpl::move_state(int i, TensorValues now) {
       if (lo < 0 || hi < lo || hi > current_->buffer_bytes[b])
         return invalid("state " + name_text(exe_->plan.states[i].name) + " does not fit its buffer");
       strided_copy({fresh.data(), t.dtype, t.rank, dims.data(), now.strides(t.rank)},
-                   {state_blocks_[b].data(), t.dtype, t.rank, dims.data(), state.shape.data() + t.rank}, exe_->pool.get());
+                   {const_cast<std::byte*>(old), t.dtype, t.rank, dims.data(), state.shape.data() + t.rank}, exe_->pool.get());
     }
-    state_blocks_[b] = std::move(fresh);
+    if (queue_) {
+      TRY(state_blocks_[b].reserve(current_->buffer_bytes[b], exe_->plan.buffers[b].alignment));
+      TRY(queue_->upload(state_blocks_[b].data(), fresh.data(), current_->buffer_bytes[b]));
+    } else {
+      state_blocks_[b] = std::move(fresh);
+    }
   }
   state.shape.assign(now.dims(), now.dims() + 2 * t.rank);
   return {};
@@ -126,15 +138,18 @@ Status ContextImpl::finish_states() {
 // What a failed first run may have left behind.
 void ContextImpl::clear_unwritten_states() {
   for (size_t i = 0; i < states_.size(); ++i)
-    if (!states_[i].written) clear_state(static_cast<int>(i));
+    if (!states_[i].written) (void)clear_state(static_cast<int>(i)).ok();  // the run's own Error is the one to report
 }
 
-void ContextImpl::clear_state(int i) {
+Status ContextImpl::clear_state(int i) {
   const StateCode& s = exe_->code.states[i];
   for (int t : {s.tensor, s.paired}) {
     Block& b = state_blocks_[exe_->code.tensors[t].buffer];
-    if (b.data()) std::memset(b.data(), 0, static_cast<size_t>(b.capacity()));
+    if (!b.data()) continue;
+    if (queue_) TRY(queue_->clear(b.data(), b.capacity()));
+    else std::memset(b.data(), 0, static_cast<size_t>(b.capacity()));
   }
+  return {};
 }
 
 static Error no_state(int state, size_t count) {
@@ -146,22 +161,27 @@ Status ContextImpl::reset_state(int i) {
   const StateCode& s = exe_->code.states[i];
   if (s.length >= 0) lengths_[s.length] = 0;
   states_[i].written = false;
-  clear_state(i);
-  return {};
+  return clear_state(i);
 }
 
 Result<TensorView> ContextImpl::state(int i) {
   if (i < 0 || static_cast<size_t>(i) >= states_.size()) return no_state(i, states_.size());
   const StateCode& s = exe_->code.states[i];
   const TensorCode& t = exe_->code.tensors[s.tensor];
-  const State& state = states_[i];
-  if (!state_blocks_[t.buffer].data()) return usage("state " + name_text(exe_->plan.states[i].name) + " has no memory before the first run");
+  State& state = states_[i];
+  const Block& memory = state_blocks_[t.buffer];
+  if (!memory.data()) return usage("state " + name_text(exe_->plan.states[i].name) + " has no memory before the first run");
   TensorView v;
   v.dtype = t.dtype;
   v.dims.assign(state.shape.begin(), state.shape.begin() + t.rank);
   v.strides.assign(state.shape.begin() + t.rank, state.shape.end());
   if (s.axis >= 0) v.dims[s.axis] = lengths_[s.length];
-  v.data = state_blocks_[t.buffer].data();
+  v.data = memory.data();
+  if (queue_) {
+    TRY(state.shown.reserve(memory.capacity()));
+    TRY(queue_->download(state.shown.data(), memory.data(), memory.capacity()));
+    v.data = state.shown.data();
+  }
   return v;
 }
 
@@ -170,10 +190,15 @@ Result<std::unique_ptr<ContextImpl>> ContextImpl::fork() const {
   copy->lengths_ = lengths_;
   copy->capacities_ = capacities_;
   copy->states_ = states_;
+  if (queue_) {
+    TRY(copy->open_queue());
+    TRY(queue_->finish());
+  }
   for (size_t b = 0; b < state_blocks_.size(); ++b) {
     if (!state_blocks_[b].data()) continue;
     TRY(copy->state_blocks_[b].reserve(state_blocks_[b].capacity(), exe_->plan.buffers[b].alignment));
-    std::memcpy(copy->state_blocks_[b].data(), state_blocks_[b].data(), static_cast<size_t>(state_blocks_[b].capacity()));
+    if (queue_) TRY(copy->queue_->copy(copy->state_blocks_[b].data(), state_blocks_[b].data(), state_blocks_[b].capacity()));
+    else std::memcpy(copy->state_blocks_[b].data(), state_blocks_[b].data(), static_cast<size_t>(state_blocks_[b].capacity()));
   }
   return copy;
 }

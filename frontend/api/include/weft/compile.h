@@ -29,6 +29,7 @@ struct Progress {
 struct CompileOptions {
   // "cpu": this machine. "cpu:x86-64-v3" and others: see `weft doctor`.
   std::string target = "cpu";
+  int device = 0;  // for GPUs: which one, in the driver's order
   // Threads for runs and for compiling, the caller included. 0: as many as the processors this process may use.
   int threads = 0;
   // "x=1..32x3x224x224@8": dims of input x. A number fixes a dim, a range bounds it, `@` names the value to optimise for,
