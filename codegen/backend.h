@@ -19,7 +19,11 @@ Result<KernelCompiler*> cpu_compiler();
 std::string cpu_compiler_path();
 Result<Hash> cpu_compiler_id();
 
-// The same for kernels on GPUs, which NVRTC compiles.
+// The same for GPUs. A launch has config.threads threads a block and config.shared_bytes of dynamic shared memory. Its grid is
+// min(tasks, config.blocks) blocks, or simply config.blocks where tasks depends on run-time dims, so that no size changes a
+// launch: the kernel's blocks stride over what there is to do.
+void choose_cuda(KernelSpec& spec, const Target& target);
+// NVRTC, opened on first use. `listing` is the CUDA source; the object a cubin, or PTX for portable targets.
 Result<KernelCompiler*> cuda_compiler();
 Result<Hash> cuda_compiler_id();
 

@@ -79,6 +79,10 @@ static std::string spec_text(const KernelSpec& s, bool names) {
   auto number = [&](const char* name, int64_t v) { t += std::string(" ") + name + "=" + std::to_string(v); };
   number("mr", c.mr), number("nr", c.nr), number("mc", c.mc), number("nc", c.nc), number("kc", c.kc);
   number("unroll", c.unroll), number("task_axes", c.task_axes), number("task_block", c.task_block);
+  if (c.threads) {
+    number("threads", c.threads), number("width", c.width), number("group", c.group), number("steps", c.steps), number("blocks", c.blocks);
+    number("shared_bytes", c.shared_bytes);
+  }
   t += "\n";
   if (names)
     for (const std::string& r : s.runners_up) t += "// " + r + "\n";
@@ -228,9 +232,13 @@ struct SpecParser {
     }
     s.config.swap = lx.accept("swap");
     s.config.lines = lx.accept("lines");
-    struct { const char* name; int64_t* v; } fields[] = {{"mr", &s.config.mr}, {"nr", &s.config.nr}, {"mc", &s.config.mc}, {"nc", &s.config.nc}, {"kc", &s.config.kc},
-                                                         {"unroll", &s.config.unroll}, {"task_axes", &s.config.task_axes}, {"task_block", &s.config.task_block}};
+    SpecConfig& c = s.config;
+    struct { const char* name; int64_t* v; } fields[] = {
+        {"mr", &c.mr}, {"nr", &c.nr}, {"mc", &c.mc}, {"nc", &c.nc}, {"kc", &c.kc}, {"unroll", &c.unroll}, {"task_axes", &c.task_axes},
+        {"task_block", &c.task_block}, {"threads", &c.threads}, {"width", &c.width}, {"group", &c.group}, {"steps", &c.steps},
+        {"blocks", &c.blocks}, {"shared_bytes", &c.shared_bytes}};
     for (auto& f : fields) {
+      if (f.v == &c.threads && !lx.at("threads")) break;  // of a CPU kernel
       TRY(lx.expect(f.name));
       TRY(lx.expect("="));
       TRY_ASSIGN(*f.v, lx.integer());

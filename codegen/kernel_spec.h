@@ -83,6 +83,9 @@ struct SpecConfig {
   std::string vec_axis;                            // loops: the axis that vectors run along; empty: scalar code
   // The task index enumerates the first `task_axes` parallel axes and blocks of `task_block` (0: none) of the next one.
   int64_t task_axes = 0, task_block = 0;
+  // CUDA: threads of a block; elements that a thread's access moves along vec_axis; threads that share a point; accesses of a
+  // row that stay in registers (0: rows are read again); the most blocks of a launch; dynamic shared memory.
+  int64_t threads = 0, width = 0, group = 0, steps = 0, blocks = 0, shared_bytes = 0;
   bool operator==(const SpecConfig&) const = default;
 };
 
@@ -95,7 +98,7 @@ struct KernelSpec {
   std::vector<SpecStage> stages;
   int num_ptrs = 0;
   SpecConfig config;
-  Dim tasks = 1;                   // extent of the task index, over params; set with config
+  Dim tasks = 1;                   // extent of the task index, over params; set with config. CUDA: blocks that have work
   std::vector<std::string> runners_up;  // other configurations and their predicted cost, for the dump
 
   int axis(const std::string& name) const;  // -1: none

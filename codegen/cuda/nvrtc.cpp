@@ -104,14 +104,21 @@ Result<const Nvrtc*> nvrtc() {
 
 Result<CudaBinary> compile_cuda(const CudaSource& source, const std::string& isa) {
   TRY_ASSIGN(const Nvrtc* n, nvrtc());
-  std::vector<const char*> texts, names;
+  // Named from the repository's root, as everywhere.
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> v;
+    for (unsigned long i = 0; i < kEmbeddedKernelCount; ++i) v.push_back(std::string("kernels/") + kEmbeddedKernels[i].name);
+    return v;
+  }();
+  std::vector<const char*> texts, included_as;
   for (unsigned long i = 0; i < kEmbeddedKernelCount; ++i) {
     texts.push_back(kEmbeddedKernels[i].text);
-    names.push_back(kEmbeddedKernels[i].name);
+    included_as.push_back(names[i].c_str());
   }
   Program p{*n};
   const std::string file = source.name + ".cu";
-  int result = n->nvrtcCreateProgram(&p.handle, source.text.c_str(), file.c_str(), static_cast<int>(texts.size()), texts.data(), names.data());
+  const int headers = static_cast<int>(texts.size());
+  int result = n->nvrtcCreateProgram(&p.handle, source.text.c_str(), file.c_str(), headers, texts.data(), included_as.data());
   if (result != nvrtc_api::NVRTC_SUCCESS) return failed(*n, result, "", source, isa);
   const bool cubin = isa.rfind("sm_", 0) == 0;
   // A product and a sum round twice, as on every other target; what is meant to be fused says so.

@@ -34,7 +34,7 @@ Result<const Nvrtc*> nvrtc();
 
 struct CudaSource {
   std::string name;  // for messages
-  std::string text;  // may include the headers below kernels/ by their paths from there
+  std::string text;  // may include the headers of kernels/ as "kernels/core/scalar.cuh"
 };
 struct CudaBinary {
   std::string code;  // cubin, or PTX without its closing zero

@@ -121,8 +121,9 @@ Status Lowering::call(const std::string& name, const std::vector<int>& inputs, c
 }
 
 Status Lowering::launch_chosen(KernelSpec spec, std::vector<int> ids, const std::vector<Dim>& dims) {
-  TRY(prepare_factors(spec, ids));
-  Dim scratch = scratch_cpu(spec);
+  const bool cuda = target.backend == Backend::cuda;
+  if (!cuda) TRY(prepare_factors(spec, ids));
+  Dim scratch = cuda ? Dim(0) : scratch_cpu(spec);
   auto back = [&](const Dim& d) {
     return d.substitute([&](const std::string& s) -> std::optional<Dim> {
       for (size_t k = 0; k < dims.size(); ++k)
@@ -142,6 +143,7 @@ Status Lowering::launch_chosen(KernelSpec spec, std::vector<int> ids, const std:
     k.name = "k_" + h.hex();
     k.hash = h;
     k.flops = back(spec_flops(spec));
+    k.threads = static_cast<int>(spec.config.threads);
     for (int id : std::set<int>(ids.begin(), ids.end())) {
       const PlanTensor& t = plan().tensors[id];
       k.bytes = k.bytes + numel(t.dims) * Dim(byte_size(t.dtype));
@@ -154,6 +156,12 @@ Status Lowering::launch_chosen(KernelSpec spec, std::vector<int> ids, const std:
   c.kernel = it->second;
   c.tasks = tasks;
   c.scratch_bytes = scratch;
+  if (cuda) {
+    const SpecConfig& config = out.specs[static_cast<size_t>(it->second)].config;
+    c.grid[0] = tasks.is_const() ? min(tasks, Dim(config.blocks)) : Dim(config.blocks);
+    c.grid[1] = c.grid[2] = c.cluster[0] = c.cluster[1] = c.cluster[2] = Dim(1);
+    c.shared_bytes = Dim(config.shared_bytes);
+  }
   for (size_t k = 0; k < ids.size(); ++k) {
     Param p;
     p.tensor = ids[k];

@@ -103,6 +103,10 @@ Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector
   split_axes(spec);
   collapse_axes(spec);
   mark_constant(spec, ids);
+  if (target.backend == Backend::cuda) {
+    choose_cuda(spec, target);
+    return launch_chosen(std::move(spec), std::move(ids), dims);
+  }
   std::vector<std::string> symbols = ranged_symbols(*this, dims);
   if (symbols.empty()) {
     choose_cpu(spec, target);

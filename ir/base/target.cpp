@@ -165,15 +165,10 @@ Result<Target> host_target() {
   return t;
 }
 
-constexpr const char* kCudaIsas[] = {"sm_75",  "sm_80",   "sm_86",  "sm_87",   "sm_89",  "sm_90",  "sm_90a",
-                                     "sm_100", "sm_100a", "sm_103", "sm_103a", "sm_120", "sm_120a"};
-
 Error unknown(const std::string& text) {
-  std::string cuda;
-  for (const char* isa : kCudaIsas) cuda += std::string(cuda.empty() ? "" : ", ") + isa;
   return usage("unknown target `" + text + "`")
       .with_hint("known: eval; cpu (this machine), cpu:x86-64-v2, cpu:x86-64-v3, cpu:x86-64-v4, each also with +feature (as in "
-                 "cpu:x86-64-v3+avxvnni), cpu:armv8-a; cuda:ISA with " + cuda);
+                 "cpu:x86-64-v3+avxvnni), cpu:armv8-a; " + cuda_target_names());
 }
 
 Result<Target> parse_cpu(const std::string& text, std::string_view isa) {
@@ -206,12 +201,13 @@ std::string Target::to_string() const {
   switch (backend) {
     case Backend::eval: return "eval";
     case Backend::cpu: return "cpu:" + isa;
-    case Backend::cuda: return "cuda:" + isa;
+    case Backend::cuda: return "cuda:" + isa + (gpu.default_device ? "" : "+" + gpu.device);
   }
   return "unknown";
 }
 
 std::string Target::key() const {
+  if (backend == Backend::cuda) return to_string() + " multiprocessors=" + std::to_string(gpu.multiprocessors);
   return to_string() + " cpu=" + llvm_cpu + " features=" + llvm_features + " vector=" + std::to_string(vector_bytes) + "x" +
          std::to_string(vector_registers) + " fma=" + std::to_string(fma) + " f16c=" + std::to_string(f16c) +
          " vnni=" + std::to_string(avx512_vnni) + " bf16=" + std::to_string(avx512_bf16) + " caches=" + std::to_string(l1_bytes) +
@@ -237,13 +233,7 @@ Result<Target> parse_target(const std::string& text) {
   if (text == "cpu") return host_target();
   if (text.rfind("cpu:", 0) == 0) return parse_cpu(text, std::string_view(text).substr(4));
   if (text.rfind("cuda:", 0) == 0) {
-    for (const char* isa : kCudaIsas) {
-      if (text.substr(5) != isa) continue;
-      Target t;
-      t.backend = Backend::cuda;
-      t.isa = isa;
-      return t;
-    }
+    if (auto t = cuda_target(std::string_view(text).substr(5))) return std::move(*t);
   }
   return unknown(text);
 }

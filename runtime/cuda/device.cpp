@@ -9,6 +9,30 @@ std::string CudaDevice::isa() const {
   return "sm_" + std::to_string(major * 10 + minor) + (major >= 9 ? "a" : "");
 }
 
+static std::string row_of(const CudaDevice& d) {
+  struct Name {
+    const char *part, *row;
+  };
+  for (const Name& n : {Name{"H200", "h200"}, {"H100", "h100"}, {"A100", "a100"}, {"B200", "b200"}, {"B300", "b300"}, {"L40S", "l40s"}, {"5090", "rtx5090"}})
+    if (d.name.find(n.part) != std::string::npos) return n.row;
+  return "";
+}
+
+Result<Target> CudaDevice::target() const {
+  std::string row = row_of(*this);
+  std::optional<Target> t = cuda_target(isa() + (row.empty() ? "" : "+" + row));
+  if (!t) t = cuda_target(isa());
+  // Newer than what is known: portable code.
+  if (!t && major >= 9) t = cuda_target("compute_90");
+  else if (!t && major >= 8) t = cuda_target("compute_80");
+  if (!t) return unsupported("GPU " + std::to_string(ordinal) + " (" + name + ") is of compute capability " + std::to_string(major) + "." +
+                             std::to_string(minor) + "; 7.5 or later is needed");
+  if (multiprocessors > 0) t->gpu.multiprocessors = multiprocessors;
+  if (l2_bytes > 0) t->l2_bytes = l2_bytes;
+  if (memory_rate() > 0) t->gpu.memory_rate = memory_rate();
+  return std::move(*t);
+}
+
 double CudaDevice::memory_rate() const { return 2.0 * memory_clock_khz * 1e3 * memory_bus_bits / 8; }
 
 static Result<CudaDevice> describe(const Driver& d, int ordinal) {

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "ir/base/target.h"
 #include "runtime/cuda/driver.h"
 
 namespace weft {
@@ -23,6 +24,8 @@ struct CudaDevice {
 
   // The ISA that its code is best compiled for: "sm_90a".
   std::string isa() const;
+  // What to compile for when this device is meant. Error kUnsupported for one that is older than weft supports.
+  Result<Target> target() const;
   // Bytes a second by the memory's clock and width; 0 when the driver does not say.
   double memory_rate() const;
 };

@@ -30,19 +30,16 @@ class Current {
   bool pushed_;
 };
 
-class Gpu : public Device, public std::enable_shared_from_this<Gpu> {
+class CudaGpu : public Device, public std::enable_shared_from_this<CudaGpu> {
  public:
-  Gpu(const Driver& d, CudaDevice facts) : driver(d), facts_(std::move(facts)) {}
-  ~Gpu() override {
+  CudaGpu(const Driver& d, CudaDevice facts) : driver(d), facts_(std::move(facts)) {}
+  ~CudaGpu() override {
     if (!context) return;
-    {
-      Current current(driver, context);
-      for (CUmodule m : modules_) driver.cuModuleUnload(m);
-    }
-    CUdevice device = 0;
-    if (driver.cuDeviceGet(&device, facts_.ordinal) == CUDA_SUCCESS) driver.cuDevicePrimaryCtxRelease_v2(device);
+    Current current(driver, context);
+    for (CUmodule m : modules_) driver.cuModuleUnload(m);
   }
 
+  // The context stays for as long as the process: making another one takes tenths of a second.
   Status open() {
     CUdevice device = 0;
     CU_TRY(driver.cuDeviceGet(&device, facts_.ordinal), "opening " + name());
@@ -95,9 +92,23 @@ class Gpu : public Device, public std::enable_shared_from_this<Gpu> {
   std::vector<CUmodule> modules_;
 };
 
+class CudaGraph : public DeviceGraph {
+ public:
+  CudaGraph(std::shared_ptr<CudaGpu> gpu, CUgraphExec exec) : gpu_(std::move(gpu)), exec_(exec) {}
+  ~CudaGraph() override {
+    Current current(gpu_->driver, gpu_->context);
+    gpu_->driver.cuGraphExecDestroy(exec_);
+  }
+  CUgraphExec exec() const { return exec_; }
+
+ private:
+  std::shared_ptr<CudaGpu> gpu_;
+  CUgraphExec exec_;
+};
+
 class GpuQueue : public DeviceQueue {
  public:
-  explicit GpuQueue(std::shared_ptr<Gpu> gpu) : gpu_(std::move(gpu)), d_(gpu_->driver) {}
+  explicit GpuQueue(std::shared_ptr<CudaGpu> gpu) : gpu_(std::move(gpu)), d_(gpu_->driver) {}
   ~GpuQueue() override {
     Current current(d_, gpu_->context);
     if (!stream_) return;
@@ -149,6 +160,28 @@ class GpuQueue : public DeviceQueue {
     return {};
   }
 
+  Status begin_graph() override {
+    Current current(d_, gpu_->context);
+    CU_TRY(d_.cuStreamBeginCapture_v2(stream_, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), "recording a graph on " + gpu_->name());
+    return {};
+  }
+  Result<std::unique_ptr<DeviceGraph>> end_graph() override {
+    Current current(d_, gpu_->context);
+    const std::string doing = "recording a graph on " + gpu_->name();
+    CUgraph graph = nullptr;
+    CU_TRY(d_.cuStreamEndCapture(stream_, &graph), doing);
+    CUgraphExec exec = nullptr;
+    CUresult r = d_.cuGraphInstantiateWithFlags(&exec, graph, 0);
+    d_.cuGraphDestroy(graph);
+    CU_TRY(r, doing);
+    return std::unique_ptr<DeviceGraph>(std::make_unique<CudaGraph>(gpu_, exec));
+  }
+  Status replay(DeviceGraph& graph) override {
+    Current current(d_, gpu_->context);
+    CU_TRY(d_.cuGraphLaunch(static_cast<CudaGraph&>(graph).exec(), stream_), "running a graph on " + gpu_->name());
+    return {};
+  }
+
   Status finish() override {
     Current current(d_, gpu_->context);
     CU_TRY(d_.cuStreamSynchronize(stream_), "running kernels on " + gpu_->name());
@@ -160,13 +193,13 @@ class GpuQueue : public DeviceQueue {
     return "moving " + human_bytes(static_cast<double>(bytes)) + " " + where + " " + gpu_->name();
   }
 
-  std::shared_ptr<Gpu> gpu_;
+  std::shared_ptr<CudaGpu> gpu_;
   const Driver& d_;
   CUstream stream_ = nullptr;
   std::vector<void*> parameters_;
 };
 
-Result<std::unique_ptr<DeviceQueue>> Gpu::queue() {
+Result<std::unique_ptr<DeviceQueue>> CudaGpu::queue() {
   auto q = std::make_unique<GpuQueue>(shared_from_this());
   TRY(q->open());
   return std::unique_ptr<DeviceQueue>(std::move(q));
@@ -181,7 +214,7 @@ Result<std::shared_ptr<Device>> open_gpu(int ordinal) {
     return e.with_hint("`weft doctor` lists them"), e;
   }
   TRY_ASSIGN(const Driver* driver, cuda_driver());
-  auto gpu = std::make_shared<Gpu>(*driver, devices[static_cast<size_t>(ordinal)]);
+  auto gpu = std::make_shared<CudaGpu>(*driver, devices[static_cast<size_t>(ordinal)]);
   TRY(gpu->open());
   return std::shared_ptr<Device>(std::move(gpu));
 }

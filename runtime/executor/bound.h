@@ -20,6 +20,14 @@ struct Bound {
   int64_t scratch_bytes = 0;          // per thread
   const std::byte* arena_base = nullptr;   // for which ptrs hold; null: not yet computed
   std::vector<std::byte*> patched;         // per buffer that runs bind: for which its patches hold
+  int64_t version = 0;                     // rises when pointers change
+  // On a device: per stretch of the program its graph, of the version for which it was recorded. A first run records none.
+  struct Recorded {
+    std::unique_ptr<DeviceGraph> graph;
+    int64_t version = -1;
+    bool seen = false;
+  };
+  std::vector<Recorded> recorded;
 
   TensorValues tensor(const TensorCode& t) { return {values.data() + t.values}; }
 };

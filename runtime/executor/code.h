@@ -90,9 +90,15 @@ struct SelectCode {
   std::vector<int> targets;                      // first steps
 };
 
+// Consecutive launches, of which all is early: a device is given them as one graph.
+struct Stretch {
+  int first = 0, end = 0;
+};
+
 // One region tree.
 struct Program {
   std::vector<Step> steps;
+  std::vector<Stretch> stretches;            // in order; only for a device
   std::vector<LaunchCode> launches;
   std::vector<HostCallCode> host_calls;
   std::vector<SelectCode> selects;

@@ -21,6 +21,12 @@ struct DeviceLaunch {
   const std::byte* dims = nullptr;      // the launch's dims, in device memory
 };
 
+// Launches recorded once, to be queued again by one call.
+class DeviceGraph {
+ public:
+  virtual ~DeviceGraph() = default;
+};
+
 // Work of one context in order. Not thread safe. What a call reads of the host may be changed once it has returned.
 // Errors: kDevice naming what was being done; kResources.
 class DeviceQueue {
@@ -31,6 +37,10 @@ class DeviceQueue {
   virtual Status copy(std::byte* to, const std::byte* from, int64_t bytes) = 0;
   virtual Status clear(std::byte* to, int64_t bytes) = 0;
   virtual Status launch(const DeviceLaunch& l) = 0;
+  // Between the two, launches are recorded and not run.
+  virtual Status begin_graph() = 0;
+  virtual Result<std::unique_ptr<DeviceGraph>> end_graph() = 0;
+  virtual Status replay(DeviceGraph& graph) = 0;
   virtual Status finish() = 0;  // waits for everything
 };
 

@@ -141,7 +141,7 @@ class Maker {
       const PlanBuffer& b = exe_.plan.buffers[i];
       if (b.storage != Storage::constant) continue;
       if (used[i]) used_constants[b.source] = !exe_.device;  // a device has its own copy
-      else exe_.fixed[i] = {};
+      else exe_.fixed[i] = ExecutableImpl::Fixed();
     }
     for (size_t i = 0; i < used_constants.size(); ++i)
       if (!used_constants[i]) exe_.constants[i] = {};

@@ -22,7 +22,7 @@ class ExecutableImpl {
   struct Fixed {
     std::byte* data = nullptr;
     int64_t bytes = 0;
-    Block block;  // when it is ours
+    Block block = Block();  // when it is ours
   };
   std::vector<Fixed> fixed;
   PreparedBytes prepared;

@@ -17,6 +17,7 @@ class Flattener {
 
   Result<Program> run(const Region& tree, bool prepare) {
     TRY(region(tree));
+    if (parts_.device) find_stretches();
     out_.tensors.assign(tensors_.begin(), tensors_.end());
     for (size_t i = 0; i < plan_.buffers.size(); ++i)
       if (plan_.buffers[i].storage == Storage::arena && plan_.buffers[i].prepare == prepare && plan_.buffers[i].first >= 0)
@@ -25,6 +26,21 @@ class Flattener {
   }
 
  private:
+  // Nothing jumps into the middle of one.
+  void find_stretches() {
+    std::set<int> targets;
+    for (const Step& s : out_.steps) targets.insert(s.target);
+    for (const SelectCode& s : out_.selects) targets.insert(s.targets.begin(), s.targets.end());
+    for (int i = 0; i < here(); ++i) {
+      const Step& s = out_.steps[i];
+      if (s.kind != Step::Kind::launch || out_.launches[s.item].late) continue;
+      bool goes_on = !out_.stretches.empty() && out_.stretches.back().end == i && !targets.count(i);
+      if (goes_on) out_.stretches.back().end = i + 1;
+      else out_.stretches.push_back({i, i + 1});
+    }
+    std::erase_if(out_.stretches, [](const Stretch& r) { return r.end - r.first < 2; });
+  }
+
   Status region(const Region& r) {
     for (const Command& c : r.commands) {
       Status s = command(c);

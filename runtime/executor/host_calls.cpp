@@ -94,7 +94,6 @@ Status Machine::resize(int output, std::span<const int64_t> dims) {
     return invalid("the host function " + name_text(c.name) + " has no output " + std::to_string(output) + " here");
   int tensor = c.tensors[call_inputs_ + static_cast<size_t>(output)];
   const TensorCode& t = code_.tensors[tensor];
-  TensorView& view = views_[call_inputs_ + static_cast<size_t>(output)];
   auto mismatch = [&]() -> Error {
     std::string got;
     for (int64_t d : dims) got += (got.empty() ? "" : ",") + std::to_string(d);

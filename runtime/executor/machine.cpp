@@ -74,6 +74,7 @@ Status Machine::patch() {
     b.ptrs[i] = any ? base_[t.buffer] + v.offset() : base_[t.buffer];
   };
   bool all = b.arena_base != arena_.data();
+  b.version += all;
   if (all) {
     for (uint32_t i = 0; i < program_.ptr_tensors.size(); ++i)
       if (!code_.tensors[program_.ptr_tensors[i]].late) point(i);
@@ -82,6 +83,7 @@ Status Machine::patch() {
   for (int buffer : patched_buffers_) {
     if (!all && b.patched[buffer] == base_[buffer]) continue;
     for (uint32_t i : program_.patches[buffer]) point(i);
+    ++b.version;
     b.patched[buffer] = base_[buffer];
   }
   return missing < 0 ? Status{} : no_memory(missing);
@@ -97,19 +99,55 @@ Status Machine::run(const RunOptions& options, OutputMemory* outputs) {
   TRY(patch());
   outputs_ = outputs;
   at_ = 0;
+  size_t stretch = 0;  // the next one, unless a jump leads back
   while (at_ < program_.steps.size()) {
     if (options.cancel && options.cancel->load(std::memory_order_relaxed)) return error(Code::kCancelled, "cancelled");
-    const Step& s = program_.steps[at_++];
+    if (queue_ && !options.profile) {
+      while (stretch < program_.stretches.size() && program_.stretches[stretch].first < static_cast<int>(at_)) ++stretch;
+      while (stretch > 0 && program_.stretches[stretch - 1].first >= static_cast<int>(at_)) --stretch;
+      if (stretch < program_.stretches.size() && program_.stretches[stretch].first == static_cast<int>(at_)) {
+        TRY(run_stretch(stretch));
+        continue;
+      }
+    }
+    const Step& s = program_.steps[at_];
     bool timed = options.profile && (s.kind == Step::Kind::launch || s.kind == Step::Kind::copy || s.kind == Step::Kind::fill ||
                                      s.kind == Step::Kind::host_call);
     int64_t start = timed ? now_ns() : 0;
-    Status status = step(s);
-    if (!status.ok()) {
-      if (!s.source->nodes.empty()) status.error().at_node(s.source->nodes[0]);
-      return status;
-    }
+    TRY(run_step());
+    if (timed && queue_) TRY(queue_->finish());
     if (timed) options.profile->push_back({s.command, start, now_ns()});
   }
+  return {};
+}
+
+Status Machine::run_step() {
+  const Step& s = program_.steps[at_++];
+  Status status = step(s);
+  if (!status.ok() && !s.source->nodes.empty()) status.error().at_node(s.source->nodes[0]);
+  return status;
+}
+
+// Step by step the first time, since many shapes come but once; then as a graph.
+Status Machine::run_stretch(size_t number) {
+  const Stretch& r = program_.stretches[number];
+  bound_->recorded.resize(program_.stretches.size());
+  Bound::Recorded& g = bound_->recorded[number];
+  const bool record = std::exchange(g.seen, true);
+  if (record && g.version != bound_->version) {
+    TRY(queue_->begin_graph());
+    Status s;
+    while (s.ok() && static_cast<int>(at_) < r.end) s = run_step();
+    auto graph = queue_->end_graph();
+    TRY(s);
+    TRY_ASSIGN(g.graph, std::move(graph));
+    g.version = bound_->version;
+  }
+  if (record) {
+    at_ = static_cast<size_t>(r.end);
+    return queue_->replay(*g.graph);
+  }
+  while (static_cast<int>(at_) < r.end) TRY(run_step());
   return {};
 }
 

@@ -69,6 +69,8 @@ class Machine {
   Status patch();
   Status reserve_scratch(int64_t bytes);
   Status launch_on_device(const LaunchCode& l);
+  Status run_step();
+  Status run_stretch(size_t number);
   Status fetch(void* to, const std::byte* from, int64_t bytes);
   Status set_view(size_t operand, const StridedRef& r, bool contents);
   Status upload_outputs(size_t inputs);

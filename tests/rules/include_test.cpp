@@ -17,6 +17,7 @@ using Names = std::set<std::string>;
 const std::map<std::string, Names> kMayInclude = {
     {"ir/base", {}},
     {"ir/plan", {"ir/base"}},
+    {"kernels", {}},  // device code
     {"kernels/host", {"ir/base"}},
     {"ir", {"ir/base", "kernels/host"}},
     {"frontend/onnx", {"ir", "ir/base"}},
@@ -115,6 +116,9 @@ TEST(IncludeRules, SeeWhatIsForbidden) {
   EXPECT_NE(fault("ir/core/op.h", "\"passes/pass_manager.h"), "");
   EXPECT_NE(fault("ir/core/op.h", "\"ir/plan/plan.h"), "");
   EXPECT_NE(fault("runtime/executable.h", "\"ir/core/module.h"), "");
+  EXPECT_NE(fault("kernels/core/types.cuh", "\"ir/base/dtype.h"), "");
+  EXPECT_NE(fault("codegen/cuda/emit.cpp", "\"kernels/core/types.cuh"), "");
+  EXPECT_NE(fault("runtime/cuda/driver.h", "<cuda.h"), "");
   EXPECT_NE(fault("passes/cse.cpp", "\"frontend/onnx/import.h"), "");
   EXPECT_NE(fault("passes/cse.cpp", "\"codegen/kernel_spec.h"), "");
   EXPECT_NE(fault("codegen/lower/lower.cpp", "\"runtime/executable.h"), "");

@@ -59,9 +59,26 @@ TEST(Target, HostResolvesAndParsesBack) {
   EXPECT_FALSE(runs_here(parsed("cuda:sm_90a")));
 }
 
+TEST(Target, Gpus) {
+  Target h100 = parsed("cuda:sm_90a"), h200 = parsed("cuda:h200"), a100 = parsed("cuda:sm_80"), b200 = parsed("cuda:sm_100a");
+  EXPECT_TRUE(h100.gpu.has(Gpu::wgmma) && h100.gpu.has(Gpu::fp8_mma) && !h100.gpu.has(Gpu::tcgen05) && !h100.gpu.ptx);
+  EXPECT_EQ(h100.gpu.device, "h100");
+  EXPECT_EQ(h100.gpu.multiprocessors, 132);
+  EXPECT_EQ(h100.gpu.shared_per_block, 227 << 10);
+  EXPECT_EQ(h200.to_string(), "cuda:sm_90a+h200");
+  EXPECT_GT(h200.gpu.memory_rate, h100.gpu.memory_rate);
+  EXPECT_EQ(parsed(h200.to_string()).key(), h200.key());
+  EXPECT_NE(h200.key(), h100.key());
+  EXPECT_EQ(parsed("cuda:sm_90a+h100").to_string(), "cuda:sm_90a");
+  EXPECT_TRUE(a100.gpu.has(Gpu::bf16_mma) && a100.gpu.has(Gpu::cp_async) && !a100.gpu.has(Gpu::wgmma) && !a100.gpu.has(Gpu::fp8_mma));
+  EXPECT_TRUE(b200.gpu.has(Gpu::tcgen05) && !b200.gpu.has(Gpu::wgmma));
+  EXPECT_TRUE(parsed("cuda:compute_80").gpu.ptx);
+  EXPECT_EQ(parsed("cuda:sm_80+h200").gpu.multiprocessors, 132);  // older code runs on newer devices
+}
+
 TEST(Target, UnknownTextsListTheKnown) {
   for (const char* text : {"", "gpu", "cpu:", "cpu:x86-64", "cpu:x86-64-v", "cpu:x86-64-v1", "cpu:x86-64-v5", "cpu:x86-64-v33", "cpu:x86-64-v3-",
-                           "cpu:x86-64-v3+", "cpu:x86-64-v3+nope", "cuda", "cuda:", "cuda:sm_1", "cuda:sm_90b", "CPU"}) {
+                           "cpu:x86-64-v3+", "cpu:x86-64-v3+nope", "cuda", "cuda:", "cuda:sm_1", "cuda:sm_90b", "cuda:sm_90a+", "cuda:sm_90a+a100", "cuda:sm_90a+x", "CPU"}) {
     Result<Target> t = parse_target(text);
     ASSERT_FALSE(t.ok()) << text;
     EXPECT_EQ(t.error().code, Code::kUsage) << text;
