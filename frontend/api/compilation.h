@@ -8,12 +8,13 @@
 #include "codegen/lower/lower.h"
 #include "frontend/api/reporter.h"
 #include "runtime/cache/disk_cache.h"
-#include "runtime/executable.h"
 #include "ir/core/module.h"
 #include "passes/pass_manager.h"
 #include "weft/compile.h"
 
 namespace weft {
+
+struct ExecutableParts;
 
 class Compilation {
  public:
