@@ -25,6 +25,7 @@ CudaEmitter::CudaEmitter(const KernelSpec& s, const Target& t, const std::string
   read_only.assign(static_cast<size_t>(s.num_ptrs), reduces);
   for (const SpecOperand& o : s.operands)
     if (o.write) read_only[o.ptr] = false;
+  for (auto [read, written] : in_place_pairs(s)) read_only[static_cast<size_t>(read)] = false;
 }
 
 void CudaEmitter::line(const std::string& s) {

@@ -28,7 +28,9 @@ WEFT_FN Pack<T, V> load(const T* p) { return *(const Pack<T, V>*)p; }
 template <int V, class T>
 WEFT_FN void store(T* p, const Pack<T, V>& x) { *(Pack<T, V>*)p = x; }
 
-// Memory that nothing writes while the kernel runs, through the read-only path: such loads may pass stores.
+// Memory that nothing writes while the kernel runs, through the read-only path: such loads may pass stores. Volatile, or
+// the compiler would also move them before the condition under which they lie inside the tensor, and before the wait for
+// the kernel that writes it.
 template <int V, class T>
 WEFT_FN Pack<T, V> load_const(const T* p) {
   constexpr int bytes = (int)sizeof(Pack<T, V>);
@@ -37,24 +39,24 @@ WEFT_FN Pack<T, V> load_const(const T* p) {
     uint4 w[bytes / 16];
 #pragma unroll
     for (int k = 0; k < bytes / 16; ++k)
-      asm("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(w[k].x), "=r"(w[k].y), "=r"(w[k].z), "=r"(w[k].w) : "l"((const uint4*)p + k));
+      asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(w[k].x), "=r"(w[k].y), "=r"(w[k].z), "=r"(w[k].w) : "l"((const uint4*)p + k));
     ::memcpy(&r, w, bytes);
   } else if constexpr (bytes == 8) {
     u64 w;
-    asm("ld.global.nc.u64 %0, [%1];" : "=l"(w) : "l"(p));
+    asm volatile("ld.global.nc.u64 %0, [%1];" : "=l"(w) : "l"(p));
     ::memcpy(&r, &w, bytes);
   } else if constexpr (bytes == 4) {
     u32 w;
-    asm("ld.global.nc.u32 %0, [%1];" : "=r"(w) : "l"(p));
+    asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(w) : "l"(p));
     ::memcpy(&r, &w, bytes);
   } else if constexpr (bytes == 2) {
     u16 w;
-    asm("ld.global.nc.u16 %0, [%1];" : "=h"(w) : "l"(p));
+    asm volatile("ld.global.nc.u16 %0, [%1];" : "=h"(w) : "l"(p));
     ::memcpy(&r, &w, bytes);
   } else {
     static_assert(bytes == 1, "no access of this size");
     u16 w;
-    asm("ld.global.nc.u8 %0, [%1];" : "=h"(w) : "l"(p));
+    asm volatile("ld.global.nc.u8 %0, [%1];" : "=h"(w) : "l"(p));
     const u8 b = (u8)w;
     ::memcpy(&r, &b, bytes);
   }

@@ -6,9 +6,9 @@
 
 namespace weft {
 
-// Shows an operand to the function: in place, or in host memory while the function runs. contents: it may be read.
-// Reuses the vectors' memory.
-Status Machine::set_view(size_t operand, const StridedRef& r, bool contents) {
+// Shows an operand to the function: in place, or in host memory while the function runs, with its contents where the
+// function reads them or where others lie between an output's elements. Reuses the vectors' memory.
+Status Machine::set_view(size_t operand, const StridedRef& r, bool is_output) {
   TensorView& view = views_[operand];
   view.data = r.data;
   view.dtype = r.dtype;
@@ -23,7 +23,8 @@ Status Machine::set_view(size_t operand, const StridedRef& r, bool contents) {
   staged.device = r.data + lo;
   staged.bytes = hi - lo;
   view.data = staged.memory.data() - lo;
-  return contents ? queue_->download(staged.memory.data(), staged.device, staged.bytes) : Status{};
+  const bool gaps = staged.bytes != view.numel() * byte_size(r.dtype);
+  return !is_output || gaps ? queue_->download(staged.memory.data(), staged.device, staged.bytes) : Status{};
 }
 
 Status Machine::upload_outputs(size_t inputs) {
@@ -43,7 +44,7 @@ Status Machine::host_call(const Step& s) {
   for (int slot : h.sets) slots_[slot] = kNoValue;
   for (size_t i = 0; i < inputs; ++i) {
     TRY_ASSIGN(StridedRef r, locate(c.tensors[i]));
-    TRY(set_view(i, r, true));
+    TRY(set_view(i, r, false));
   }
   TRY(host_outputs(s, h, inputs));
   call_ = &s;
@@ -70,7 +71,7 @@ Status Machine::host_outputs(const Step& s, const HostCallCode& h, size_t inputs
     int tensor = s.source->tensors[i];
     if (!h.sized_here[i - inputs]) {
       TRY_ASSIGN(StridedRef r, locate(tensor));
-      TRY(set_view(i, r, true));  // what lies between its elements comes back as it was
+      TRY(set_view(i, r, true));
       continue;
     }
     const TensorCode& t = code_.tensors[tensor];
@@ -120,7 +121,7 @@ Status Machine::resize(int output, std::span<const int64_t> dims) {
   if (!h.sized_here[static_cast<size_t>(output)]) return {};
   if (code_.buffers[t.buffer].late_memory && plan_.buffers[t.buffer].storage != Storage::arena) TRY(allocate(t.buffer, tensor));
   TRY_ASSIGN(StridedRef r, locate(tensor));
-  return set_view(call_inputs_ + static_cast<size_t>(output), r, false);
+  return set_view(call_inputs_ + static_cast<size_t>(output), r, true);
 }
 
 }  // namespace weft

@@ -72,7 +72,7 @@ class Machine {
   Status run_step();
   Status run_stretch(size_t number);
   Status fetch(void* to, const std::byte* from, int64_t bytes);
-  Status set_view(size_t operand, const StridedRef& r, bool contents);
+  Status set_view(size_t operand, const StridedRef& r, bool is_output);
   Status upload_outputs(size_t inputs);
   Error no_memory(int tensor) const;
 

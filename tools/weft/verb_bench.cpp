@@ -148,24 +148,27 @@ class Bench {
 
 struct Profile {
   std::vector<api::ProfileRow> rows;
-  Roof roof;
+  std::optional<Roof> roof;  // of this machine's processors; none for kernels that run on a GPU
   int64_t runs = 0, total_ns = 0;
   double share_of_roof(const api::ProfileRow& r) const {
-    return r.total_ns > 0 ? roof.seconds(r.flops, r.bytes, r.calls) / (static_cast<double>(r.total_ns) * 1e-9) : 0;
+    return r.total_ns > 0 ? roof->seconds(r.flops, r.bytes, r.calls) / (static_cast<double>(r.total_ns) * 1e-9) : 0;
   }
 };
 
 Json profile_json(const Profile& p) {
-  Json j, rates = Json::array(), kernels = Json::array();
-  for (const auto& [limit, rate] : p.roof.bytes_per_s) {
-    Json r;
-    r["up_to_bytes"] = limit == INT64_MAX ? Json() : Json(limit);
-    r["bytes_per_s"] = rate;
-    rates.push_back(r);
-  }
+  Json j, kernels = Json::array();
   j["runs"] = p.runs;
-  j["roof"]["flops_per_s"] = p.roof.flops_per_s;
-  j["roof"]["copy"] = rates;
+  if (p.roof) {
+    Json rates = Json::array();
+    for (const auto& [limit, rate] : p.roof->bytes_per_s) {
+      Json r;
+      r["up_to_bytes"] = limit == INT64_MAX ? Json() : Json(limit);
+      r["bytes_per_s"] = rate;
+      rates.push_back(r);
+    }
+    j["roof"]["flops_per_s"] = p.roof->flops_per_s;
+    j["roof"]["copy"] = rates;
+  }
   for (const api::ProfileRow& r : p.rows) {
     Json k;
     k["name"] = r.name;
@@ -175,7 +178,7 @@ Json profile_json(const Profile& p) {
     k["share"] = static_cast<double>(r.total_ns) / static_cast<double>(p.total_ns);
     k["flops"] = r.flops;
     k["bytes"] = r.bytes;
-    k["share_of_roof"] = r.flops + r.bytes > 0 ? Json(p.share_of_roof(r)) : Json();
+    k["share_of_roof"] = p.roof && r.flops + r.bytes > 0 ? Json(p.share_of_roof(r)) : Json();
     kernels.push_back(k);
   }
   j["kernels"] = kernels;
@@ -202,16 +205,18 @@ std::string profile_text(const Profile& p) {
     }
     const bool known = r.flops + r.bytes > 0 && ns > 0;
     rows.push_back({shorten(r.name, 12), si_text(static_cast<double>(r.calls) / runs), ms_text(ns / runs * 1e-6), percent(ns / total),
-                    known ? si_text(r.flops / ns * 1e9) : "", known ? si_text(r.bytes / ns * 1e9) : "", known ? percent(p.share_of_roof(r)) : "",
+                    known ? si_text(r.flops / ns * 1e9) : "", known ? si_text(r.bytes / ns * 1e9) : "", known && p.roof ? percent(p.share_of_roof(r)) : "",
                     shorten(join(r.nodes, ", "), 64)});
   }
   if (rest > 0)
     rows.push_back({std::to_string(p.rows.size() - kRows) + " more", "", ms_text(rest / runs * 1e-6), percent(rest / total), "", "", "", ""});
-  std::string text = "\nroof of this machine, measured now: " + si_text(p.roof.flops_per_s) + "flop/s, copies";
-  for (const auto& [limit, rate] : p.roof.bytes_per_s)
+  const std::string kernels = table({"kernel", "calls", "ms/run", "share", "flop/s", "B/s", "of roof", "nodes"}, rows, {7});
+  if (!p.roof) return "\n" + kernels;
+  std::string text = "\nroof of this machine, measured now: " + si_text(p.roof->flops_per_s) + "flop/s, copies";
+  for (const auto& [limit, rate] : p.roof->bytes_per_s)
     text += (limit == INT64_MAX ? " beyond " : " up to " + human_bytes(static_cast<double>(limit)) + " ") + si_text(rate) + "B/s" +
             (limit == INT64_MAX ? "" : ",");
-  return text + "\n" + table({"kernel", "calls", "ms/run", "share", "flop/s", "B/s", "of roof", "nodes"}, rows, {7});
+  return text + "\n" + kernels;
 }
 
 // Chrome's trace format: chrome://tracing and Perfetto read it.
@@ -274,7 +279,7 @@ Result<Profile> take_profile(Bench& bench, const Runner& r, const Timing& t) {
   for (const api::ProfileRow& row : p.rows) p.total_ns += row.total_ns;
   p.total_ns = std::max<int64_t>(p.total_ns, 1);
   TRY_ASSIGN(Target target, parse_target(r.target));
-  p.roof = measure_roof(target, r.exe->threads());
+  if (target.backend == Backend::cpu) p.roof = measure_roof(target, r.exe->threads());
   return p;
 }
 

@@ -27,7 +27,7 @@ struct Progress {
 };
 
 struct CompileOptions {
-  // "cpu": this machine. "cpu:x86-64-v3" and others: see `weft doctor`.
+  // "cpu": this machine. "cpu:x86-64-v3" and others: see `weft doctor`. "cuda": the GPU `device`; "cuda:sm_90a" and others.
   std::string target = "cpu";
   int device = 0;  // for GPUs: which one, in the driver's order
   // Threads for runs and for compiling, the caller included. 0: as many as the processors this process may use.
