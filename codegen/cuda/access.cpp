@@ -86,7 +86,8 @@ std::string CudaEmitter::load(const SpecOperand& o, const SymbolText& env, bool 
 
 bool CudaEmitter::any_packed() const {
   if (vec.empty()) return false;
-  return std::any_of(spec.operands.begin(), spec.operands.end(), [&](const SpecOperand& o) { return walk(o, [](int) { return false; }) == Walk::packed; });
+  auto never = [](int) { return false; };
+  return std::any_of(spec.operands.begin(), spec.operands.end(), [&](const SpecOperand& o) { return walk(o, never) == Walk::packed; });
 }
 
 }  // namespace weft

@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "codegen/backend.h"
-#include "codegen/cpu/contraction_shape.h"
 
 namespace weft {
 

@@ -95,6 +95,7 @@ struct CudaEmitter {
   void reduce_step(int stage, const Place& at, const std::string& acc);
   void accumulators();                                     // struct Acc<k> and join<k> for every reduce stage
   std::string init_of(const SpecStage& st) const;          // {…}
+  static std::string joiner(int stage);                    // join<stage> as a function object
   DType acc_type(const SpecStage& st, size_t k) const { return st.body.type(st.body.outputs[k]); }
   // Axis values out of a linear index over these axes (the last one in steps of V when it is `vec`).
   void decompose(const std::vector<int>& axes, const std::string& linear, bool lanes, SymbolText* env);

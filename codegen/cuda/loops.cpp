@@ -84,7 +84,7 @@ struct CudaLoops {
     rows(env, [&](const SymbolText& at) { e.reduce_step(stage, place(at), acc_name(stage)); });
     if (group == 1) return;
     e.line("__shared__ Acc" + k + " shared" + k + "[kThreads * " + v + "];");
-    e.line("reduce_columns<kGroup, kColumns>(" + acc + ", shared" + k + ", [](const Acc" + k + "& a, const Acc" + k + "& b) { return join" + k + "(a, b); });");
+    e.line("reduce_columns<kGroup, kColumns>(" + acc + ", shared" + k + ", " + e.joiner(stage) + ");");
   }
 
   void point(const SymbolText& env) {
@@ -133,7 +133,8 @@ struct CudaLoops {
     e.close();
   }
   void batched() {
-    e.open("for (Index from = (Index)blockIdx.x * (kThreads * kUnroll) + threadIdx.x; from < points; from += (Index)gridDim.x * (kThreads * kUnroll))");
+    e.line("constexpr int kStep = kThreads * kUnroll;");
+    e.open("for (Index from = (Index)blockIdx.x * kStep + threadIdx.x; from < points; from += (Index)gridDim.x * kStep)");
     const SpecStage& st = s.stages[0];
     e.declare_loads(st, "kUnroll");
     for (bool load : {true, false}) {

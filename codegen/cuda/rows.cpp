@@ -79,8 +79,8 @@ struct CudaRows {
   // The kept loads of this step, from registers or, in rows that do not fit, from memory.
   void fetch(const SpecStage& st, const SymbolText& at) {
     for (int o : kept) {
-      bool used = std::any_of(st.inputs.begin(), st.inputs.end(), [&](const StageInput& in) { return in.kind == StageInput::Kind::load && in.operand == o; });
-      if (!used) continue;
+      auto is_it = [&](const StageInput& in) { return in.kind == StageInput::Kind::load && in.operand == o; };
+      if (std::none_of(st.inputs.begin(), st.inputs.end(), is_it)) continue;
       const SpecOperand& operand = s.operands[static_cast<size_t>(o)];
       const std::string type = "Pack<" + e.memory_type(operand.dtype) + ", V>";
       e.line("const " + type + " " + kept_name(o) + " = S > 0 ? all_" + kept_name(o) + "[step] : " + paren(e.load(operand, at, true)) + ";");
@@ -126,7 +126,7 @@ struct CudaRows {
       });
       if (st.kind != SpecStage::Kind::reduce) continue;
       e.line("__shared__ Acc" + n + " shared" + n + "[kThreads / 32];");
-      e.line("acc" + n + " = reduce_group<G>(acc" + n + ", shared" + n + ", [](const Acc" + n + "& a, const Acc" + n + "& b) { return join" + n + "(a, b); });");
+      e.line("acc" + n + " = reduce_group<G>(acc" + n + ", shared" + n + ", " + e.joiner(static_cast<int>(k)) + ");");
     }
   }
 
@@ -153,8 +153,8 @@ struct CudaRows {
   }
 
   std::string instance(bool wide, int64_t steps, int64_t group, bool small) const {
-    return "run<" + (lanes ? std::to_string(wide ? e.width : 1) + ", " : std::string()) + std::to_string(steps) + ", " + std::to_string(group) + ", " +
-           (small ? "int" : "i64") + ">(" + e.arguments() + ");";
+    const std::string width = lanes ? std::to_string(wide ? e.width : 1) + ", " : "";
+    return "run<" + width + std::to_string(steps) + ", " + std::to_string(group) + ", " + (small ? "int" : "i64") + ">(" + e.arguments() + ");";
   }
   void call(bool wide, bool small) {
     const SpecConfig& c = s.config;

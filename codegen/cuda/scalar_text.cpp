@@ -120,7 +120,10 @@ static std::string primitive(const ScalarProgram& p, const ScalarInst& x) {
     case Prim::le: return infix("<=");
     case Prim::is_nan: case Prim::is_inf: return fl ? call(prim_name(x.prim)) : "false";
     case Prim::select: return a + " ? " + b + " : " + c;
-    case Prim::cast: return "cast<" + CudaEmitter::memory_type(x.type) + (x.i && is_float(x.type) && byte_size(x.type) == 1 ? ", true>(" : ">(") + a + ")";
+    case Prim::cast: {
+      const bool saturate = x.i && is_float(x.type) && byte_size(x.type) == 1;
+      return "cast<" + CudaEmitter::memory_type(x.type) + (saturate ? ", true>(" : ">(") + a + ")";
+    }
     case Prim::bitcast: return "bitcast<" + CudaEmitter::memory_type(x.type) + ", " + CudaEmitter::memory_type(t) + ">(" + a + ")";
     default: r = call(prim_name(x.prim)); break;
   }

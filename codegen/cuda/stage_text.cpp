@@ -31,6 +31,7 @@ Lanes lanes_of(const CudaEmitter& e, const SpecStage& st, bool lanes, bool acc_l
   r.walk.assign(p.insts.size(), CudaEmitter::Walk::invariant);
   r.varying.assign(p.insts.size(), false);
   if (!lanes) return r;
+  auto differs = [&](int k) -> bool { return r.varying[static_cast<size_t>(k)]; };
   for (size_t k = 0; k < p.insts.size(); ++k) {
     const ScalarInst& x = p.insts[k];
     bool v = false;
@@ -38,7 +39,7 @@ Lanes lanes_of(const CudaEmitter& e, const SpecStage& st, bool lanes, bool acc_l
       const StageInput& in = input_of(st, x);
       if (in.kind == StageInput::Kind::acc) v = acc_lanes;
       else if (in.kind == StageInput::Kind::index) v = in.dim.contains(e.vec);
-      else v = (r.walk[k] = e.walk(e.spec.operands[in.operand], [&](int d) { return bool(r.varying[static_cast<size_t>(d)]); })) != CudaEmitter::Walk::invariant;
+      else v = (r.walk[k] = e.walk(e.spec.operands[in.operand], differs)) != CudaEmitter::Walk::invariant;
     }
     for (int a : x.args) v = v || (a >= 0 && r.varying[static_cast<size_t>(a)]);
     r.varying[k] = v;
@@ -202,6 +203,11 @@ void CudaEmitter::accumulators() {
     line("return {" + out + "};");
     close();
   }
+}
+
+std::string CudaEmitter::joiner(int stage) {
+  const std::string k = std::to_string(stage);
+  return "[](const Acc" + k + "& a, const Acc" + k + "& b) { return join" + k + "(a, b); }";
 }
 
 // A float sum of products: one fused operation, as on the CPU.

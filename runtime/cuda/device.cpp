@@ -13,7 +13,9 @@ static std::string row_of(const CudaDevice& d) {
   struct Name {
     const char *part, *row;
   };
-  for (const Name& n : {Name{"H200", "h200"}, {"H100", "h100"}, {"A100", "a100"}, {"B200", "b200"}, {"B300", "b300"}, {"L40S", "l40s"}, {"5090", "rtx5090"}})
+  constexpr Name kNames[] = {{"H200", "h200"}, {"H100", "h100"}, {"A100", "a100"}, {"B200", "b200"},
+                             {"B300", "b300"}, {"L40S", "l40s"}, {"5090", "rtx5090"}};
+  for (const Name& n : kNames)
     if (d.name.find(n.part) != std::string::npos) return n.row;
   return "";
 }

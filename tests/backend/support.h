@@ -1,4 +1,4 @@
-// The differential suite's one question: does a module, compiled for a CPU, give what the reference evaluator gives?
+// The differential suite's one question: does a module, compiled for a target, give what the reference evaluator gives?
 //
 //   TestGraph g;
 //   Value* y = g.op(OpKind::relu, {g.input(DType::f32, {Dim::symbol("batch"), 3})});
@@ -19,6 +19,8 @@
 #include "ir/core/builder.h"
 #include "ir/eval/evaluator.h"
 #include "ir/text/parser.h"
+#include "runtime/cuda/device.h"
+#include "tests/support/cuda_kernels.h"
 
 namespace weft::backend_test {
 
@@ -85,13 +87,17 @@ inline void expect_equal(const Tensor& got, const Tensor& want, const Bound& bou
   for (size_t k = 0; k < b.size(); ++k) ASSERT_LE(std::abs(a[k] - b[k]), bound.integer) << what << ": element " << k << " is " << a[k] << ", wanted " << b[k];
 }
 
-inline std::vector<std::string> targets() {
-  std::vector<std::string> out;
-  for (const char* text : {"cpu", "cpu:x86-64-v3", "cpu:x86-64-v2"}) {
-    auto t = parse_target(text);
-    if (t.ok() && runs_here(*t)) out.push_back(text);
-  }
-  return out;
+// What main() was given, or the levels that this machine's CPU has.
+inline std::vector<std::string>& targets() {
+  static std::vector<std::string> chosen = [] {
+    std::vector<std::string> out;
+    for (const char* text : {"cpu", "cpu:x86-64-v3", "cpu:x86-64-v2"}) {
+      auto t = parse_target(text);
+      if (t.ok() && runs_here(*t)) out.push_back(text);
+    }
+    return out;
+  }();
+  return chosen;
 }
 
 // After the passes of `opt_level`; -1: without any.
@@ -151,11 +157,36 @@ inline Tensor random_tensor(DType t, std::vector<int64_t> dims, uint64_t seed, d
 template <class T>
 Tensor tensor_of_values(DType t, std::vector<int64_t> dims, const std::vector<T>& v) { return std::move(store_all<T>(t, std::move(dims), v)).value(); }
 
+// Compiles the kernels for a GPU, without running them.
+inline void check_kernels(std::unique_ptr<Module> m, const Target& target, int opt_level) {
+  if (std::string why = test::nvrtc_missing(); !why.empty()) GTEST_SKIP() << why;
+  api::CompileOptions o;
+  o.target = target.to_string();
+  o.opt_level = std::max(0, opt_level);
+  Compilation c(o);
+  c.adopt(std::move(m));
+  ASSERT_TRUE(c.apply_shapes().ok());
+  Status optimised = opt_level >= 0 ? c.optimise() : Status();
+  ASSERT_TRUE(optimised.ok()) << optimised.error().to_string();
+  Status lowered = c.lower();
+  ASSERT_TRUE(lowered.ok()) << lowered.error().to_string();
+  test::check_cuda_kernels(c.lowered().specs, target);
+}
+
 inline void check_module(std::unique_ptr<Module> m, const std::vector<Tensor>& inputs, const Bound& bound, int opt_level = -1) {
   std::vector<HostValue> values(inputs.begin(), inputs.end());
   auto want = evaluate(*m->main(), std::move(values));
   ASSERT_TRUE(want.ok()) << want.error().to_string();
   for (const std::string& target : targets()) {
+    api::CompileOptions options;
+    options.target = target;
+    auto t = Compilation(options).target();  // `cuda` alone is this machine's
+    ASSERT_TRUE(t.ok()) << t.error().to_string();
+    if (t->backend == Backend::cuda) {
+      check_kernels(m->clone(), *t, opt_level);
+      auto devices = cuda_devices();
+      if (!devices.ok() || devices->empty()) continue;
+    }
     auto exe = compile_for(m->clone(), target, opt_level);
     ASSERT_TRUE(exe.ok()) << target << ": " << exe.error().to_string();
     auto got = run_compiled(*exe, inputs);

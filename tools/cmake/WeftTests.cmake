@@ -94,6 +94,12 @@ foreach(folder IN LISTS test_folders)
     TEST_PREFIX "${test_prefix}${folder}."
     PROPERTIES LABELS ${folder} TIMEOUT 600 ENVIRONMENT "${test_environment}")
 endforeach()
+# The differential suite once more for GPUs: without one, its kernels are compiled.
+if(TARGET test_backend)
+  gtest_discover_tests(test_backend DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 120 EXTRA_ARGS --targets=cuda:sm_90a
+    TEST_PREFIX "${test_prefix}cuda.backend." TEST_LIST cuda_backend_tests
+    PROPERTIES LABELS cuda TIMEOUT 600 ENVIRONMENT "${test_environment}")
+endif()
 
 # --- tests of the build itself ------------------------------------------------------------------------------------
 

@@ -1,0 +1,42 @@
+// Kernels of a sample of ONNX's node cases, compiled. (The differential suite compiles its own; see tests/backend.)
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "frontend/api/compilation.h"
+#include "tests/support/cuda_kernels.h"
+
+namespace weft::cuda_test {
+
+namespace {
+
+constexpr size_t kEvery = 12;  // of the cases, so that a run takes seconds
+
+}  // namespace
+
+TEST(CudaNodeCases, SampleCompiles) {
+  if (std::string why = test::nvrtc_missing(); !why.empty()) GTEST_SKIP() << why;
+  namespace fs = std::filesystem;
+  std::vector<std::string> models;
+  for (const auto& e : fs::directory_iterator(std::string(WEFT_ONNX_SRC) + "/onnx/backend/test/data/node")) models.push_back(e.path() / "model.onnx");
+  std::sort(models.begin(), models.end());
+  Target target = *parse_target("cuda:sm_90a");
+  size_t kernels = 0;
+  for (size_t k = 0; k < models.size(); k += kEvery) {
+    api::CompileOptions o;
+    o.target = target.to_string();
+    Compilation c(o);
+    if (!c.load_file(models[k]).ok() || !c.apply_shapes().ok() || !c.optimise().ok()) continue;
+    Status lowered = c.lower();
+    if (!lowered.ok()) {
+      EXPECT_EQ(lowered.error().code, Code::kUnsupported) << models[k] << ": " << lowered.error().to_string();
+      continue;
+    }
+    SCOPED_TRACE(models[k]);
+    kernels += c.lowered().specs.size();
+    test::check_cuda_kernels(c.lowered().specs, target);
+  }
+  EXPECT_GT(kernels, 100u);
+}
+
+}  // namespace weft::cuda_test
