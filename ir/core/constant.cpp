@@ -105,9 +105,8 @@ int ConstantPool::add_strings(std::string name, std::vector<int64_t> dims, std::
   return add(std::move(c));
 }
 int ConstantPool::add_i64(std::string name, std::vector<int64_t> dims, const std::vector<int64_t>& values) {
-  std::vector<std::byte> b(values.size() * 8);
-  std::memcpy(b.data(), values.data(), b.size());
-  return add_bytes(std::move(name), DType::i64, std::move(dims), std::move(b));
+  const auto* bytes = reinterpret_cast<const std::byte*>(values.data()); // null where there are none
+  return add_bytes(std::move(name), DType::i64, std::move(dims), {bytes, bytes + values.size() * sizeof(int64_t)});
 }
 
 int ConstantPool::find(const std::string& name) const {

@@ -1,7 +1,7 @@
 // plan_arena: never an overlap while live, close to the most that lives at once, quick.
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <random>
 
 #include "ir/plan/plan.h"
@@ -96,13 +96,13 @@ TEST(PlanArena, Quick) {
   for (int i = 0; i < 2000; ++i) r.push_back({64 * static_cast<int64_t>(1 + random() % 10000), 64, i, i + static_cast<int>(1 + random() % 20)});
   double best = 1e9;
   for (int k = 0; k < 3; ++k) {
-    auto start = std::chrono::steady_clock::now();
+    std::clock_t start = std::clock(); // the processor's time: other programs may be busy
     ArenaLayout l = plan_arena(r);
-    best = std::min(best, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    best = std::min(best, 1e3 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
     if (k == 0) expect_sound(r, l);
   }
   RecordProperty("milliseconds_for_2000", std::to_string(best));
-  EXPECT_LT(best, 500);  // some 5 ms; sanitizers and busy machines are slower
+  EXPECT_LT(best, 500);  // some 5 ms; more under sanitizers
   EXPECT_EQ(plan_arena(r).offsets, plan_arena(r).offsets);
 }
 
