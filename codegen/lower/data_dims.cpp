@@ -32,9 +32,20 @@ void Lowering::set_symbol(const std::string& symbol, const Dim& value) {
 }
 void Lowering::check_positive(const Dim& condition, const std::string& text) {
   if (condition.is_const() && condition.value() > 0) return;
-  Command& c = command(CommandKind::check);
+  const std::string key = condition.to_string();
+  auto* always = &plan().main.commands;
+  if (checked[always].count(key) || !checked[commands].insert(key).second) return;
+  Command& c = commands == always && !late(condition) ? at_start.emplace_back() : command(CommandKind::check);
+  c.kind = CommandKind::check;
+  c.nodes = nodes;
   c.dim = condition;
   c.text = text;
+}
+void Lowering::check_assumed(const Op& op) {
+  std::vector<std::string> around = std::exchange(nodes, op.provenance);
+  for (const Assumption& a : op.assumed)
+    if (is_bound(a.condition)) check_positive(a.condition, a.text);
+  nodes = std::move(around);
 }
 
 Result<std::vector<Dim>> Lowering::contents(const Value* v) {

@@ -219,21 +219,6 @@ static Status check_types(const Op& op, const Target& target) {
   return {};
 }
 
-// Dims that broadcast as far as is known are equal, or 1, when the plan runs.
-static void check_broadcast(Lowering& l, const Op& op) {
-  if (op_def(op).family != Family::pointwise || op.num_operands() < 2) return;
-  const Shape& out = op.result()->type.shape;
-  for (const Value* v : op.operands) {
-    if (!v) continue;
-    for (size_t k = 0; k < v->type.shape.size(); ++k) {
-      const Dim &a = v->type.shape[k], &o = out[out.size() - v->type.shape.size() + k];
-      if (a == o || a.is(1) || !l.is_bound(a) || !l.is_bound(o)) continue;
-      Dim one = max(a - Dim(1), Dim(1) - a), same = max(a - o, o - a);
-      l.check_positive(Dim(1) - min(one, same), std::string(op_name(op.kind)) + ": dims " + a.to_string() + " and " + o.to_string() + " do not broadcast");
-    }
-  }
-}
-
 // Whether dims or axes of a region are decided by data that it reads.
 static bool is_open(const Lowering& l, const Op& op) {
   auto open = [&](const Op& o) {
@@ -277,8 +262,8 @@ static Status fused(Lowering& l, Op& op) {
   for (auto& inner : body.ops) {
     for (const Value* v : inner->operands)
       if (v && constant_of(v) && v->type.dtype != DType::str) TRY(l.tensor(v));
+    l.check_assumed(*inner);
     TRY(l.check_indices(*inner));
-    check_broadcast(l, *inner);
   }
   for (size_t k = 0; k < body.outputs.size(); ++k) {
     Value* r = op.result(static_cast<int>(k));
@@ -295,10 +280,12 @@ Status Lowering::op(Op& op) {
   if (op.kind == OpKind::constant || op.kind == OpKind::prepared) return {};
   TRY(check_types(op, target));
   nodes = op.provenance;
+  check_assumed(op);
   TRY_ASSIGN(bool done, control(op));
   if (done) return {};
   if (op.kind == OpKind::fused) return fused(*this, op);
   TRY(know_shapes(op));
+  check_assumed(op);
   TRY_ASSIGN(done, view(op));
   if (done) return {};
   TRY_ASSIGN(done, host(op));
@@ -306,7 +293,6 @@ Status Lowering::op(Op& op) {
   TRY_ASSIGN(done, open_axes(op));
   if (done) return {};
   if (!has_rule(op)) return unsupported(std::string(op_name(op.kind)) + " on " + target.to_string()).at_node(op.describe());
-  check_broadcast(*this, op);
   TRY(check_indices(op));
   std::vector<const Value*> inputs;
   for (int i = 0; i < op.num_operands(); ++i) {

@@ -39,6 +39,7 @@ struct Lowering {
   std::vector<Error> problems;
   std::unique_ptr<Graph> scratch;              // of ops and values that stand for parts of others
   bool preparing = false;                      // commands go to the prepare region
+  std::map<const std::vector<Command>*, std::set<std::string>> checked;  // conditions that a list of commands checks
 
   Lowering(Module& module, const Target& t) : m(module), target(t) {}
   Plan& plan() { return out.plan; }
@@ -66,6 +67,7 @@ struct Lowering {
   void set_symbol(const std::string& symbol, const Dim& value);
   Dim named(const Dim& value);                 // as a symbol of its own: products of long sums grow without bound
   void check_positive(const Dim& condition, const std::string& text);           // a run-time Error unless condition > 0
+  void check_assumed(const Op& op);            // what infer took for granted, as far as its symbols have values
   bool is_bound(const Dim& d) const;
   Graph* scratch_graph();
 

@@ -39,7 +39,8 @@ Result<int> rule_contract(SpecBuilder& r, const Op& op, int, const Index& idx) {
         continue;
       }
       size_t p = c.find(letters[k]);
-      out.push_back(p != std::string::npos ? idx[p] : row[ks.find(letters[k])]);
+      if (p == std::string::npos) out.push_back(row[ks.find(letters[k])]);
+      else out.push_back(broadcast_index({v->type.shape[k]}, {op.result()->type.shape[p]}, {idx[p]})[0]);
     }
     return out;
   };

@@ -6,7 +6,8 @@ namespace weft {
 
 // Where the scale of x's element at idx lies.
 static Result<Index> scale_index(const Op& op, const Value* scale, int64_t axis, int64_t block_size, const Index& idx) {
-  TRY_ASSIGN(ScaleMap m, scale_map(op.operands[0]->type.shape, scale->type.shape, axis, block_size));
+  Facts facts;
+  TRY_ASSIGN(ScaleMap m, scale_map(op.operands[0]->type.shape, scale->type.shape, axis, block_size, facts));
   if (m.kind == ScaleMap::Kind::one) return Index(scale->type.shape.size(), Dim(0));
   if (m.kind == ScaleMap::Kind::axis) return Index{idx[m.axis]};
   Index out = idx;

@@ -70,10 +70,11 @@ Status infer_op(Op& op, Module& m) {
   for (int i = 0; i < def.min_operands; ++i)
     if (!op.operands[i]) return located(invalid(std::string(op_name(op.kind)) + " lacks operand " + std::to_string(i)));
   for (auto& r : op.results) r->known = nullptr;
-  InferContext cx{m};
+  InferContext cx(m);
   if (!def.infer) return located(unsupported(std::string("no definition of op ") + op_name(op.kind)));
   Status s = def.infer(op, cx);
   if (!s.ok()) return located(std::move(s.error()));
+  op.assumed = std::move(cx.open);
   for (auto& r : op.results) {
     if (r->type.kind == Type::Kind::none) return located(invalid(std::string(op_name(op.kind)) + " does not define result " + std::to_string(r->index)));
     if (r->type.is_ranked() && numel(r->type.shape).is_overflow())

@@ -135,6 +135,7 @@ void clone_ops(const Graph& from, Graph& to, std::map<const Value*, Value*>& map
     c->kind = op->kind;
     c->attrs = op->attrs->clone();
     c->provenance = op->provenance;
+    c->assumed = op->assumed;
     for (auto& r : op->results) {
       c->results.push_back(copy_value(*r, &to, c.get()));
       map[r.get()] = c->results.back().get();

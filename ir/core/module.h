@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "ir/base/facts.h"
 #include "ir/base/mesh.h"
 #include "ir/core/attrs.h"
 #include "ir/core/constant.h"
@@ -52,6 +53,7 @@ struct Op {
   std::unique_ptr<Attrs> attrs;                 // never null once built
   std::vector<std::unique_ptr<Graph>> graphs;   // isolated: captures are explicit trailing operands
   std::vector<std::string> provenance;          // the ONNX nodes it came from, in order, without duplicates
+  std::vector<Assumption> assumed;              // about the operands' dims. Derived by infer, never printed.
   Graph* graph = nullptr;
   std::list<std::unique_ptr<Op>>::iterator self;
 

@@ -40,7 +40,8 @@ enum Trait : uint32_t {
   kDataDependent = 32,    // result dims depend on element values
 };
 
-struct InferContext {
+struct InferContext : Facts {
+  explicit InferContext(Module& m) : Facts(&m.symbols), module(m) {}
   Module& module;
   // A fresh symbol for a dim that depends on data.
   Dim fresh(const char* prefix = "u") { return module.fresh_symbol(prefix); }

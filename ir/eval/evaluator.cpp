@@ -1,28 +1,37 @@
-// Runs a graph op by op. Values are dropped after their last use. Every result is held against the type that inference
-// gave it: a dtype that differs is our bug; dims that differ mean that the model's declared shapes and its data disagree
-// (a broadcast of two symbols that could not be proved, for one).
+// Runs a graph op by op. Values are dropped after their last use. What inference took for granted of an op's dims is checked
+// before it runs, and every result is held against the type that inference gave it: a dtype that differs is our bug; dims
+// that differ mean that the model's declared shapes and its data disagree.
 #include "ir/eval/evaluator.h"
 
 #include <unordered_map>
 
 namespace weft {
 
+namespace {
+// A graph and what it knows of the graphs around it: symbols keep their meaning inside.
+struct Surroundings {
+  const EvalOptions& options;
+  const SymbolValues& symbols;
+};
+}  // namespace
+static Result<std::vector<HostValue>> evaluate_in(const Surroundings& around, const Graph& g, std::vector<HostValue> inputs);
+
 static Result<std::vector<HostValue>> run_nested(const Graph& g, std::vector<HostValue> inputs, void* state) {
-  return evaluate(g, std::move(inputs), *static_cast<const EvalOptions*>(state));
+  return evaluate_in(*static_cast<const Surroundings*>(state), g, std::move(inputs));
 }
 
-static Result<std::vector<HostValue>> run_op(const Op& op, std::vector<const HostValue*> inputs, const EvalOptions& options) {
+static Result<std::vector<HostValue>> run_op(const Op& op, std::vector<const HostValue*> inputs, const Surroundings& around) {
   static const HostValue kAbsent;
   for (const HostValue*& v : inputs)
     if (!v) v = &kAbsent;
-  EvalCall call{op, std::move(inputs), run_nested, const_cast<EvalOptions*>(&options)};
+  EvalCall call{op, std::move(inputs), run_nested, const_cast<Surroundings*>(&around)};
   const OpDef& def = op_def(op);
   Result<std::vector<HostValue>> out = [&]() -> Result<std::vector<HostValue>> {
     if (def.eval) return def.eval(call);
     if (def.family != Family::fused || op.graphs.empty()) return unsupported(std::string("the reference evaluator has no rule for op ") + op_name(op.kind));
     std::vector<HostValue> in;
     for (const HostValue* v : call.in) in.push_back(*v);
-    return evaluate(*op.graphs[0], std::move(in), options);
+    return evaluate_in(around, *op.graphs[0], std::move(in));
   }();
   if (!out.ok()) {
     Error e = std::move(out.error());
@@ -34,7 +43,9 @@ static Result<std::vector<HostValue>> run_op(const Op& op, std::vector<const Hos
   return out;
 }
 
-Result<std::vector<HostValue>> evaluate_op(const Op& op, std::vector<const HostValue*> inputs) { return run_op(op, std::move(inputs), {}); }
+Result<std::vector<HostValue>> evaluate_op(const Op& op, std::vector<const HostValue*> inputs) {
+  return run_op(op, std::move(inputs), {EvalOptions(), SymbolValues()});
+}
 
 static std::string dims_text(const Tensor& t) { return std::string(dtype_name(t.dtype)) + "[" + shape_text(to_shape(t.dims)) + "]"; }
 
@@ -62,6 +73,15 @@ static Status check_inputs(const Graph& g, const std::vector<HostValue>& inputs,
     Error e = usage("input of type " + type.to_string() + " got " + dims_text(t));
     e.at_tensor(g.inputs[i]->name);
     return e;
+  }
+  return {};
+}
+
+static Status check_assumed(const Op& op, const SymbolValues& symbols) {
+  for (const Assumption& a : op.assumed) {
+    std::optional<int64_t> holds = a.condition.eval(symbols);
+    if (!holds || *holds > 0) continue;
+    return invalid(a.text + " (" + symbol_text(a.condition, symbols) + ")").at_node(op.describe());
   }
   return {};
 }
@@ -102,8 +122,9 @@ static void define(Slots& slots, const Value* v, HostValue value) {
   if (it != slots.end()) it->second.value = std::move(value);
 }
 
-Result<std::vector<HostValue>> evaluate(const Graph& g, std::vector<HostValue> inputs, const EvalOptions& options) {
-  SymbolValues symbols;
+static Result<std::vector<HostValue>> evaluate_in(const Surroundings& around, const Graph& g, std::vector<HostValue> inputs) {
+  const EvalOptions& options = around.options;
+  SymbolValues symbols = around.symbols;
   TRY(check_inputs(g, inputs, symbols));
   Slots slots = count_uses(g);
   for (size_t i = 0; i < inputs.size(); ++i) define(slots, g.inputs[i].get(), std::move(inputs[i]));
@@ -112,7 +133,8 @@ Result<std::vector<HostValue>> evaluate(const Graph& g, std::vector<HostValue> i
     if (options.cancel && options.cancel->load(std::memory_order_relaxed)) return error(Code::kCancelled, "the evaluation was cancelled");
     std::vector<const HostValue*> in;
     for (const Value* v : op->operands) in.push_back(v ? &slots.at(v).value : nullptr);
-    TRY_ASSIGN(std::vector<HostValue> results, run_op(*op, in, options));
+    TRY(check_assumed(*op, symbols));
+    TRY_ASSIGN(std::vector<HostValue> results, run_op(*op, in, {options, symbols}));
     TRY(check_results(*op, results, symbols));
     if (options.observe) options.observe(*op, results, options.observe_state);
     for (const Value* v : op->operands)
@@ -122,6 +144,10 @@ Result<std::vector<HostValue>> evaluate(const Graph& g, std::vector<HostValue> i
   std::vector<HostValue> out;
   for (const Value* v : g.outputs) out.push_back(v ? slots.at(v).value : HostValue());
   return out;
+}
+
+Result<std::vector<HostValue>> evaluate(const Graph& g, std::vector<HostValue> inputs, const EvalOptions& options) {
+  return evaluate_in({options, SymbolValues()}, g, std::move(inputs));
 }
 
 }  // namespace weft

@@ -9,17 +9,8 @@
 
 namespace weft {
 
-static Status same_dim(const char* what, const Dim& a, const Dim& b) {
-  if (!a.is_const() || !b.is_const() || a == b) return {};
-  return invalid("attention: " + std::string(what) + " of " + a.to_string() + " and of " + b.to_string());
-}
-static Status heads_divide(const char* what, const Dim& part, const Dim& whole) {
-  bool bad = part.is_const() && whole.is_const() && (part.value() <= 0 || whole.value() % part.value() != 0);
-  return bad ? Status(invalid("attention: " + part.to_string() + " " + what + " do not divide " + whole.to_string())) : Status();
-}
-
 // past: null when absent.
-static Result<AttentionShape> attention_shape(const AttentionAttrs& a, const Shape& q, const Shape& k, const Shape& v, const Shape* past) {
+static Result<AttentionShape> attention_shape(const AttentionAttrs& a, const Shape& q, const Shape& k, const Shape& v, const Shape* past, Facts& facts) {
   bool ranks = (q.size() == 3 || q.size() == 4) && k.size() == q.size() && v.size() == q.size();
   if (!ranks) return invalid("attention takes q, k, v of rank 3 or of rank 4");
   AttentionShape s;
@@ -29,41 +20,47 @@ static Result<AttentionShape> attention_shape(const AttentionAttrs& a, const Sha
     s.q_heads = a.q_num_heads;
     s.kv_heads = a.kv_num_heads;
     if (a.q_num_heads <= 0 || a.kv_num_heads <= 0) return invalid("attention of rank 3 needs q_num_heads and kv_num_heads");
-    TRY(heads_divide("heads", s.q_heads, q[2]));
-    for (const Shape* x : {&k, &v}) TRY(heads_divide("heads", s.kv_heads, (*x)[2]));
+    TRY(facts.divides(s.q_heads, q[2], "attention's heads of q"));
+    for (const Shape* x : {&k, &v}) TRY(facts.divides(s.kv_heads, (*x)[2], "attention's heads of k and v"));
     s.head = divide(q[2], s.q_heads);
     s.v_head = divide(v[2], s.kv_heads);
-    TRY(same_dim("heads of k and q", divide(k[2], s.kv_heads), s.head));
+    TRY(facts.equal(divide(k[2], s.kv_heads), s.head, "attention's head sizes of k and q"));
   } else {
     s.q_heads = q[1];
     s.kv_heads = k[1];
     s.head = q[3];
     s.v_head = v[3];
-    TRY(same_dim("heads of k and v", k[1], v[1]));
-    TRY(same_dim("head sizes of k and q", k[3], q[3]));
+    TRY(facts.equal(k[1], v[1], "attention's heads of k and v"));
+    TRY(facts.equal(k[3], q[3], "attention's head sizes of k and q"));
   }
-  TRY(heads_divide("key heads", s.kv_heads, s.q_heads));
+  TRY(facts.divides(s.kv_heads, s.q_heads, "attention's heads of k and q"));
   int length = s.packed ? 1 : 2;
   s.queries = q[length];
   s.new_keys = k[length];
-  TRY(same_dim("batches", k[0], q[0]));
-  TRY(same_dim("lengths of k and v", k[length], v[length]));
+  TRY(facts.equal(k[0], q[0], "attention's batches of k and q"));
+  TRY(facts.equal(v[0], q[0], "attention's batches of v and q"));
+  TRY(facts.equal(k[length], v[length], "attention's lengths of k and v"));
   s.past = 0;
   if (past) {
     if (past->size() != 4) return invalid("attention's past must have rank 4");
-    TRY(same_dim("heads of past and k", (*past)[1], s.kv_heads));
+    TRY(facts.equal((*past)[0], s.batch, "attention's batches of past and q"));
+    TRY(facts.equal((*past)[1], s.kv_heads, "attention's heads of past and k"));
     s.past = (*past)[2];
   }
   s.keys = s.past + s.new_keys;
   return s;
 }
 
-Result<AttentionShape> attention_shape(const Op& op) {
+static Result<AttentionShape> attention_shape(const Op& op, Facts& facts) {
   const Shape* past = has_operand(op, 4) ? &type_of(op, 4).shape : nullptr;
-  return attention_shape(op.attr<AttentionAttrs>(), type_of(op, 0).shape, type_of(op, 1).shape, type_of(op, 2).shape, past);
+  return attention_shape(op.attr<AttentionAttrs>(), type_of(op, 0).shape, type_of(op, 1).shape, type_of(op, 2).shape, past, facts);
+}
+Result<AttentionShape> attention_shape(const Op& op) {
+  Facts facts;
+  return attention_shape(op, facts);
 }
 
-static Status infer_attention(Op& op, InferContext&) {
+static Status infer_attention(Op& op, InferContext& cx) {
   const AttentionAttrs& a = op.attr<AttentionAttrs>();
   for (int i = 0; i < op.num_operands(); ++i)
     if (op.operands[i]) TRY(need_tensor(op, i));
@@ -72,19 +69,23 @@ static Status infer_attention(Op& op, InferContext&) {
   if (has_operand(op, 4) != has_operand(op, 5)) return invalid("attention needs both past_key and past_value or none");
   if (a.qk_matmul_output_mode < 0 || a.qk_matmul_output_mode > 3) return invalid("qk_matmul_output_mode must be 0 to 3");
   if (a.has_softmax_precision && !is_float(a.softmax_precision)) return invalid("softmax_precision must be a float type");
-  TRY_ASSIGN(AttentionShape s, attention_shape(op));
+  TRY_ASSIGN(AttentionShape s, attention_shape(op, cx));
+  if (has_operand(op, 4)) {
+    const Shape &past = type_of(op, 4).shape, &values = type_of(op, 5).shape, want{s.batch, s.kv_heads, past[2], s.v_head};
+    if (values.size() != 4) return invalid("attention's past must have rank 4");
+    TRY(cx.equal(past[3], s.head, "attention's head sizes of past and k"));
+    for (size_t d = 0; d < 4; ++d) TRY(cx.equal(values[d], want[d], "dims " + std::to_string(d) + " of attention's past values"));
+  }
   Shape scores{s.batch, s.q_heads, s.queries, s.keys};
   if (has_operand(op, 3)) {
     const Type& mask = type_of(op, 3);
     if (mask.rank() < 1 || mask.rank() > 4 || dtype_class(mask.dtype) == 'c') return invalid("attention's mask is " + mask.to_string());
-    for (int d = 2; d <= mask.rank(); ++d) {
-      const Dim &m = mask.dim(-d), &e = scores[4 - d];
-      bool bad = m.is_const() && e.is_const() && !m.is(1) && !(m == e);
-      if (bad) return invalid("attention's mask of " + mask.to_string() + " does not broadcast to " + shape_text(scores));
-    }
+    TRY(cx.at_most(mask.dim(-1), s.keys, "attention's mask and keys"));
+    for (int d = 2; d <= mask.rank(); ++d) TRY(cx.broadcasts(mask.dim(-d), scores[4 - d], "attention's mask and scores"));
   }
   bool lengths = !has_operand(op, 6) || (type_of(op, 6).rank() == 1 && is_int(type_of(op, 6).dtype));
   if (!lengths) return invalid("nonpad_kv_seqlen is " + type_of(op, 6).to_string());
+  if (has_operand(op, 6)) TRY(cx.equal(type_of(op, 6).shape[0], s.batch, "attention's nonpad_kv_seqlen and batch"));
   DType t = type_of(op, 0).dtype;
   set_type(op, 0, Type::tensor(t, s.packed ? Shape{s.batch, s.queries, s.q_heads * s.v_head} : Shape{s.batch, s.q_heads, s.queries, s.v_head}));
   set_type(op, 1, Type::tensor(type_of(op, 1).dtype, {s.batch, s.kv_heads, s.keys, s.head}));
@@ -187,7 +188,8 @@ static Result<std::vector<HostValue>> eval_attention(EvalCall& call) {
   const AttentionAttrs& a = call.attr<AttentionAttrs>();
   Shape past = call.has(4) ? to_shape(call.tensor(4).dims) : Shape();
   auto shape = [&](int i) { return to_shape(call.tensor(i).dims); };
-  TRY_ASSIGN(AttentionShape s, attention_shape(a, shape(0), shape(1), shape(2), call.has(4) ? &past : nullptr));
+  Facts facts;
+  TRY_ASSIGN(AttentionShape s, attention_shape(a, shape(0), shape(1), shape(2), call.has(4) ? &past : nullptr, facts));
   TRY_ASSIGN(Tensor q, split_heads(call.tensor(0), s.q_heads.value()));
   TRY_ASSIGN(Tensor k, present_of(call, 1, 4, s.kv_heads.value()));
   TRY_ASSIGN(Tensor v, present_of(call, 2, 5, s.kv_heads.value()));

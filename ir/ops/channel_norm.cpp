@@ -21,14 +21,14 @@ static ChannelView channel_view(const std::vector<int64_t>& dims) {
 }
 
 // Operands from..to are float vectors of x's channel count.
-static Status need_channel_vectors(const Op& op, int from, int to) {
+static Status need_channel_vectors(const Op& op, int from, int to, Facts& facts) {
   const Type& x = type_of(op, 0);
   Dim c = x.rank() > 1 ? x.shape[1] : Dim(1);
   for (int i = from; i <= to; ++i) {
     TRY(need_tensor(op, i));
     const Type& t = type_of(op, i);
-    if (!is_float(t.dtype) || t.rank() != 1 || (t.shape[0].is_const() && c.is_const() && !(t.shape[0] == c)))
-      return invalid("operand " + std::to_string(i) + " must be a float vector of " + c.to_string() + " elements, is " + t.to_string());
+    if (!is_float(t.dtype) || t.rank() != 1) return invalid("operand " + std::to_string(i) + " must be a float vector, is " + t.to_string());
+    TRY(facts.equal(t.shape[0], c, std::string(op_name(op.kind)) + "'s channels and elements of operand " + std::to_string(i)));
   }
   return {};
 }
@@ -64,9 +64,9 @@ static void normalize_run(std::vector<double>& x, int64_t first, int64_t length,
 
 // --- batch ------------------------------------------------------------------------------------------------------
 
-static Status infer_batch_norm(Op& op, InferContext&) {
+static Status infer_batch_norm(Op& op, InferContext& cx) {
   TRY(need_float_input(op, 1));
-  TRY(need_channel_vectors(op, 1, 4));
+  TRY(need_channel_vectors(op, 1, 4, cx));
   const BatchNormAttrs& a = op.attr<BatchNormAttrs>();
   if (op.num_results() > (a.training_mode ? 3 : 1)) return invalid("batch_normalization has " + std::to_string(op.num_results()) + " results");
   set_type(op, 0, type_of(op, 0));
@@ -107,16 +107,12 @@ OpDef def_batch_normalization() {
 
 static Status infer_instance_norm(Op& op, InferContext& cx) {
   TRY(need_float_input(op, 2));
-  TRY(need_channel_vectors(op, 1, 2));
+  TRY(need_channel_vectors(op, 1, 2, cx));
   return infer_same(op, cx);
 }
 static Status infer_group_norm(Op& op, InferContext& cx) {
   TRY(infer_instance_norm(op, cx));
-  int64_t groups = op.attr<GroupNormAttrs>().num_groups;
-  const Dim& c = type_of(op, 0).shape[1];
-  if (groups < 1 || (c.is_const() && c.value() % groups != 0))
-    return invalid("group_normalization: " + std::to_string(groups) + " groups do not divide " + c.to_string() + " channels");
-  return {};
+  return cx.divides(Dim(op.attr<GroupNormAttrs>().num_groups), type_of(op, 0).shape[1], "group_normalization's groups of channels");
 }
 
 static Result<std::vector<HostValue>> normalize_groups(EvalCall& call, int64_t groups, double epsilon) {

@@ -20,7 +20,7 @@ Status need_tensor(const Op& op, int i) {
   return {};
 }
 
-Result<Shape> broadcast_shapes(const std::vector<const Shape*>& shapes) {
+Result<Shape> broadcast_shapes(const std::vector<const Shape*>& shapes, Facts& facts, std::string_view what) {
   size_t rank = 0;
   for (auto* s : shapes) rank = std::max(rank, s->size());
   Shape out(rank, Dim(1));
@@ -28,16 +28,11 @@ Result<Shape> broadcast_shapes(const std::vector<const Shape*>& shapes) {
     for (size_t k = 0; k < s->size(); ++k) {
       const Dim& d = (*s)[k];
       Dim& o = out[rank - s->size() + k];
-      if (d.is(1) || d == o) continue;
-      if (o.is(1)) {
-        o = d;
-      } else if (d.is_const() && o.is_const()) {
-        return invalid("shapes do not broadcast: dim " + o.to_string() + " against " + d.to_string());
-      } else if (d.is_const()) {
-        o = d;  // a constant other than 1 decides
-      }
+      if (o.is(1) || (d.is_const() && !d.is(1) && !o.is_const())) o = d;
     }
   }
+  for (auto* s : shapes)
+    for (size_t k = 0; k < s->size(); ++k) TRY(facts.broadcasts((*s)[k], out[rank - s->size() + k], what));
   return out;
 }
 Result<std::vector<int64_t>> broadcast_dims(const std::vector<const std::vector<int64_t>*>& dims) {
@@ -45,7 +40,8 @@ Result<std::vector<int64_t>> broadcast_dims(const std::vector<const std::vector<
   for (auto* d : dims) s.push_back(to_shape(*d));
   std::vector<const Shape*> p;
   for (auto& x : s) p.push_back(&x);
-  TRY_ASSIGN(Shape out, broadcast_shapes(p));
+  Facts facts;
+  TRY_ASSIGN(Shape out, broadcast_shapes(p, facts, "shapes"));
   return static_dims(out);
 }
 std::vector<int64_t> broadcast_strides(const std::vector<int64_t>& dims, const std::vector<int64_t>& out) {
@@ -164,7 +160,7 @@ static void propagate_known(Op& op, const ScalarProgram& body, const Shape& shap
   set_known(op, 0, std::move(result));
 }
 
-Status infer_pointwise(Op& op, InferContext&) {
+Status infer_pointwise(Op& op, InferContext& cx) {
   // A body is as deep as it has inputs, and is walked recursively.
   constexpr int kMaxPointwiseOperands = 1024;
   if (op.num_operands() > kMaxPointwiseOperands)
@@ -186,7 +182,7 @@ Status infer_pointwise(Op& op, InferContext&) {
     for (int r = 0; r < op.num_results(); ++r) set_type(op, r, Type::unranked(body.type(body.outputs[r])));
     return {};
   }
-  TRY_ASSIGN(Shape shape, broadcast_shapes(shapes));
+  TRY_ASSIGN(Shape shape, broadcast_shapes(shapes, cx, op_name(op.kind) + std::string("'s operands")));
   for (int r = 0; r < op.num_results(); ++r) set_type(op, r, Type::tensor(body.type(body.outputs[r]), shape));
   propagate_known(op, body, shape);
   return {};

@@ -20,10 +20,9 @@ inline bool has_operand(const Op& op, int i) { return op.operand(i) != nullptr; 
 
 // Error kInvalidModel unless operand i is a tensor (ranked, when `ranked`).
 Status need_tensor(const Op& op, int i);
-// NumPy broadcasting. A symbolic dim against 1 gives the symbol; two different symbols give the max-like choice: the one
-// that is provably not 1, else an error only if both are constants that differ; unprovable pairs take the first and are
-// checked at run time.
-Result<Shape> broadcast_shapes(const std::vector<const Shape*>& shapes);
+// NumPy broadcasting. A symbolic dim against 1 gives the symbol, against another constant the constant; of two different
+// symbols the first is taken, and that the other one broadcasts to it is a fact for the run to check.
+Result<Shape> broadcast_shapes(const std::vector<const Shape*>& shapes, Facts& facts, std::string_view what);
 Result<std::vector<int64_t>> broadcast_dims(const std::vector<const std::vector<int64_t>*>& dims);
 // Element strides of `dims` read as `out` (0 along broadcast dims); both row-major, out has at least as many dims.
 std::vector<int64_t> broadcast_strides(const std::vector<int64_t>& dims, const std::vector<int64_t>& out);

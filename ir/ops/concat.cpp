@@ -7,7 +7,7 @@ namespace weft {
 
 // --- concat ---------------------------------------------------------------------------------------------------------
 
-static Status infer_concat(Op& op, InferContext&) {
+static Status infer_concat(Op& op, InferContext& cx) {
   for (int i = 0; i < op.num_operands(); ++i) {
     if (!op.operands[i] || !type_of(op, i).is_tensor()) return need_tensor(op, i);
     if (type_of(op, i).dtype != type_of(op, 0).dtype) return invalid("concat of " + type_of(op, 0).to_string() + " and " + type_of(op, i).to_string());
@@ -18,14 +18,16 @@ static Status infer_concat(Op& op, InferContext&) {
   TRY_ASSIGN(int axis, normalize_axis(op.attr<ConcatAttrs>().axis, static_cast<int>(shape.size())));
   for (int i = 1; i < op.num_operands(); ++i) {
     const Type& t = type_of(op, i);
-    bool fits = t.rank() == static_cast<int>(shape.size());
-    for (int d = 0; fits && d < t.rank(); ++d) {
+    if (t.rank() != static_cast<int>(shape.size()))
+      return invalid("concat along dim " + std::to_string(axis) + " of " + type_of(op, 0).to_string() + " and " + t.to_string());
+    for (int d = 0; d < t.rank(); ++d) {
       if (d == axis) shape[d] += t.shape[d];
-      else if (!shape[d].is_const()) shape[d] = t.shape[d].is_const() ? t.shape[d] : shape[d];
-      else fits = !t.shape[d].is_const() || t.shape[d] == shape[d];
+      else if (!shape[d].is_const() && t.shape[d].is_const()) shape[d] = t.shape[d];
     }
-    if (!fits) return invalid("concat along dim " + std::to_string(axis) + " of " + type_of(op, 0).to_string() + " and " + t.to_string());
   }
+  for (int i = 0; i < op.num_operands(); ++i)
+    for (int d = 0; d < static_cast<int>(shape.size()); ++d)
+      if (d != axis) TRY(cx.equal(type_of(op, i).shape[d], shape[d], "concat's dims " + std::to_string(d)));
   set_type(op, 0, Type::tensor(type_of(op, 0).dtype, std::move(shape)));
   know_moved(op);
   return {};

@@ -44,23 +44,29 @@ bool sums_in_double(DType a, DType b) { return is_float(a) || is_float(b) || (bi
 
 // --- infer ----------------------------------------------------------------------------------------------------------
 
-static Result<Dim> dim_of_letter(char l, const ContractSpec& s, const Shape& a, const Shape& b) {
+// A dim of 1 is broadcast; one that may turn out to be 1 is, too, unless it is summed over.
+static Result<Dim> dim_of_letter(char l, const ContractSpec& s, const Shape& a, const Shape& b, Facts& facts) {
   size_t i = s.a.find(l), j = s.b.find(l);
-  if (i == std::string::npos) return b[j];
-  if (j == std::string::npos) return a[i];
+  if (i == std::string::npos || (j != std::string::npos && a[i].is(1))) return b[j];
+  if (j == std::string::npos || b[j].is(1)) return a[i];
+  bool summed = s.sum.find(l) != std::string::npos;
+  std::string what = "contract's " + std::string(summed ? "summed " : "") + "dims `" + l + "`";
+  if (summed) {
+    TRY(facts.equal(a[i], b[j], what));
+    return a[i].is_const() ? a[i] : b[j];
+  }
   Shape x{a[i]}, y{b[j]};
-  auto both = broadcast_shapes({&x, &y});
-  if (!both.ok()) return invalid("contract's letter " + std::string(1, l) + " is " + a[i].to_string() + " and " + b[j].to_string());
-  return both.value()[0];
+  TRY_ASSIGN(Shape both, broadcast_shapes({&x, &y}, facts, what));
+  return both[0];
 }
-static Result<Shape> contracted_shape(const ContractSpec& s, const Shape& a, const Shape& b) {
+static Result<Shape> contracted_shape(const ContractSpec& s, const Shape& a, const Shape& b, Facts& facts) {
   if (a.size() != s.a.size() || b.size() != s.b.size())
     return invalid("contract takes ranks " + std::to_string(s.a.size()) + " and " + std::to_string(s.b.size()) + ", got " +
         std::to_string(a.size()) + " and " + std::to_string(b.size()));
-  for (char l : s.sum) TRY(dim_of_letter(l, s, a, b));
+  for (char l : s.sum) TRY(dim_of_letter(l, s, a, b, facts));
   Shape out;
   for (char l : s.out) {
-    TRY_ASSIGN(Dim d, dim_of_letter(l, s, a, b));
+    TRY_ASSIGN(Dim d, dim_of_letter(l, s, a, b, facts));
     out.push_back(d);
   }
   return out;
@@ -83,35 +89,32 @@ static Result<Shape> spread_scale(const Shape& scale, const std::string& letters
   for (char l : letters) out.push_back(sum.find(l) == std::string::npos ? scale[k++] : Dim(1));
   return out;
 }
-static Status need_scale(const Op& op, int i, const Shape& of, const std::string& letters, const std::string& sum) {
+static Status need_scale(const Op& op, int i, const Shape& of, const std::string& letters, const std::string& sum, Facts& facts) {
   if (!has_operand(op, i)) return {};
   TRY(need_tensor(op, i));
   if (!is_float(type_of(op, i).dtype)) return invalid("a scale must be a float, is " + type_of(op, i).to_string());
   TRY_ASSIGN(Shape dims, spread_scale(type_of(op, i).shape, letters, sum));
-  for (size_t d = 0; d < dims.size(); ++d) {
-    bool fits = !dims[d].is_const() || !of[d].is_const() || (dims[d].value() > 0 && of[d].value() % dims[d].value() == 0);
-    if (!fits) return invalid("a scale of " + dims[d].to_string() + " blocks for a dim of " + of[d].to_string());
-  }
+  for (size_t d = 0; d < dims.size(); ++d) TRY(facts.divides(dims[d], of[d], "the blocks of a scale"));
   return {};
 }
 
-static Status infer_contract(Op& op, InferContext&) {
+static Status infer_contract(Op& op, InferContext& cx) {
   TRY(need_tensor(op, 0));
   TRY(need_tensor(op, 1));
   const ContractAttrs& at = op.attr<ContractAttrs>();
   const Type &a = type_of(op, 0), &b = type_of(op, 1);
   TRY_ASSIGN(ContractSpec s, parse_contract(at.spec));
   TRY_ASSIGN(DType t, product_type(a.dtype, b.dtype, at.has_out_type, at.out_type));
-  TRY_ASSIGN(Shape shape, contracted_shape(s, a.shape, b.shape));
-  TRY(need_scale(op, 3, a.shape, s.a, s.sum));
-  TRY(need_scale(op, 4, b.shape, s.b, s.sum));
+  TRY_ASSIGN(Shape shape, contracted_shape(s, a.shape, b.shape, cx));
+  TRY(need_scale(op, 3, a.shape, s.a, s.sum, cx));
+  TRY(need_scale(op, 4, b.shape, s.b, s.sum, cx));
   if (has_operand(op, 2)) {
     TRY(need_tensor(op, 2));
     const Type& bias = type_of(op, 2);
     if (!is_float(bias.dtype) && !(is_int(bias.dtype) && is_int(t)))
         return invalid(std::string("a bias of type ") + dtype_name(bias.dtype) + " for a product of type " + dtype_name(t));
-    TRY_ASSIGN(Shape with_bias, broadcast_shapes({&shape, &bias.shape}));
-    if (with_bias.size() != shape.size()) return invalid("contract's bias has more dims than the result");
+    if (bias.rank() > static_cast<int>(shape.size())) return invalid("contract's bias has more dims than the result");
+    for (int d = 1; d <= bias.rank(); ++d) TRY(cx.broadcasts(bias.dim(-d), shape[shape.size() - d], "contract's bias and result"));
   }
   set_type(op, 0, Type::tensor(t, std::move(shape)));
   return {};
@@ -219,7 +222,8 @@ static Result<std::vector<HostValue>> eval_contract(EvalCall& call) {
   const Tensor *bias = optional(2), *sa = optional(3), *sb = optional(4);
   TRY_ASSIGN(ContractSpec s, parse_contract(at.spec));
   TRY_ASSIGN(DType t, product_type(a.dtype, b.dtype, at.has_out_type, at.out_type));
-  TRY_ASSIGN(Shape shape, contracted_shape(s, to_shape(a.dims), to_shape(b.dims)));
+  Facts facts;
+  TRY_ASSIGN(Shape shape, contracted_shape(s, to_shape(a.dims), to_shape(b.dims), facts));
   TRY_ASSIGN(Tensor y, Tensor::make(t, static_dims(shape)));
   if (bias) {
     TRY_ASSIGN(std::vector<int64_t> dims, broadcast_dims({&bias->dims, &y.dims}));
@@ -247,8 +251,9 @@ static Cost cost_contract(const Op& op) {
   auto s = parse_contract(op.attr<ContractAttrs>().spec);
   if (!s.ok() || !a.is_ranked() || !b.is_ranked() || !y.is_ranked()) return c;
   c.flops = numel(y.shape) * 2;
+  Facts facts;
   for (char l : s.value().sum)
-    if (auto d = dim_of_letter(l, s.value(), a.shape, b.shape); d.ok()) c.flops *= d.value();
+    if (auto d = dim_of_letter(l, s.value(), a.shape, b.shape, facts); d.ok()) c.flops *= d.value();
   for (const Type* t : {&a, &b, &y}) c.bytes += numel(t->shape) * Dim(byte_size(t->dtype));
   return c;
 }

@@ -12,52 +12,44 @@ namespace weft {
 
 // --- infer ----------------------------------------------------------------------------------------------------------
 
-static Status need_channels(const Op& op, int i, const Dim& channels, const char* what) {
+static Status need_channels(const Op& op, int i, const Dim& channels, const char* what, Facts& facts) {
   if (!has_operand(op, i)) return {};
   TRY(need_tensor(op, i));
   const Type& t = type_of(op, i);
   bool scalar = t.rank() == 0 || (t.rank() == 1 && t.shape[0].is(1));
-  bool vector = t.rank() == 1 && !(t.shape[0].is_const() && channels.is_const() && t.shape[0] != channels);
-  bool is_bias = i == 2, fits = is_bias ? vector : scalar || (vector && i == 4);
-  if (fits && (is_float(t.dtype) || (is_bias && is_int(t.dtype)))) return {};
-  return invalid(std::string(op_name(op.kind)) + "'s " + what + " is " + t.to_string());
+  bool is_bias = i == 2, ranked = is_bias ? t.rank() == 1 : scalar || (t.rank() == 1 && i == 4);
+  std::string name = std::string(op_name(op.kind)) + "'s " + what;
+  if (!ranked || !(is_float(t.dtype) || (is_bias && is_int(t.dtype)))) return invalid(name + " is " + t.to_string());
+  return scalar && !is_bias ? Status() : facts.equal(t.shape[0], channels, name + " and output channels");
 }
-// `w_in` and `group` must make x's channels.
-static Status check_groups(const Op& op, int64_t group, const Dim& x_channels, const Dim& w_in, const Dim& w_out) {
-  bool fits = group >= 1 && !(w_in * Dim(group) - x_channels).is_const();
-  fits = fits || (group >= 1 && (w_in * Dim(group)) == x_channels);
-  fits = fits && !(w_out.is_const() && w_out.value() % group != 0);
-  if (fits) return {};
-  return invalid(std::string(op_name(op.kind)) + ": " + std::to_string(group) + " groups, " + x_channels.to_string() +
-      " input channels, a kernel for " + w_in.to_string() + " of them and " +
-                 w_out.to_string() + " output channels");
-}
-static Status infer_result(Op& op, const Dim& channels, bool has_out_type, DType out_type, const std::vector<WindowAxis>& axes) {
+static Status infer_result(Op& op, const Dim& channels, bool has_out_type, DType out_type, const std::vector<WindowAxis>& axes, Facts& facts) {
   TRY_ASSIGN(DType t, product_type(type_of(op, 0).dtype, type_of(op, 1).dtype, has_out_type, out_type));
-  TRY(need_channels(op, 2, channels, "bias"));
-  TRY(need_channels(op, 3, channels, "x_scale"));
-  TRY(need_channels(op, 4, channels, "w_scale"));
+  TRY(need_channels(op, 2, channels, "bias", facts));
+  TRY(need_channels(op, 3, channels, "x_scale", facts));
+  TRY(need_channels(op, 4, channels, "w_scale", facts));
   if (has_operand(op, 2) && is_int(t) && is_float(type_of(op, 2).dtype)) return invalid("an integer convolution with a float bias");
   Shape shape{type_of(op, 0).shape[0], channels};
   for (const WindowAxis& x : axes) shape.push_back(x.out);
   set_type(op, 0, Type::tensor(t, std::move(shape)));
   return {};
 }
-static Status infer_conv(Op& op, InferContext&) {
+static Status infer_conv(Op& op, InferContext& cx) {
   const ConvAttrs& a = op.attr<ConvAttrs>();
   TRY_ASSIGN(std::vector<WindowAxis> axes, window_axes_of(op));
+  TRY(kernel_facts(a, type_of(op, 1).shape, cx));
   const Shape &x = type_of(op, 0).shape, &w = type_of(op, 1).shape;
-  TRY(check_groups(op, a.group, x[1], w[1], w[0]));
-  return infer_result(op, w[0], a.has_out_type, a.out_type, axes);
+  TRY(cx.divides(Dim(a.group), w[0], "conv's groups of output channels"));
+  TRY(cx.equal(x[1], w[1] * Dim(a.group), "conv's input channels and those of its kernel"));
+  return infer_result(op, w[0], a.has_out_type, a.out_type, axes, cx);
 }
-static Status infer_conv_transpose(Op& op, InferContext&) {
+static Status infer_conv_transpose(Op& op, InferContext& cx) {
   const ConvTransposeAttrs& a = op.attr<ConvTransposeAttrs>();
   TRY_ASSIGN(std::vector<WindowAxis> axes, window_axes_of(op));
+  TRY(kernel_facts(a, type_of(op, 1).shape, cx));
   const Shape &x = type_of(op, 0).shape, &w = type_of(op, 1).shape;
-  if (a.group < 1 || (x[1].is_const() && (x[1].value() % a.group != 0 || (w[0].is_const() && w[0] != x[1]))))
-    return invalid("conv_transpose: " + std::to_string(a.group) + " groups, " + x[1].to_string() + " input channels, a kernel for " +
-        w[0].to_string());
-  return infer_result(op, w[1] * Dim(a.group), a.has_out_type, a.out_type, axes);
+  TRY(cx.divides(Dim(a.group), x[1], "conv_transpose's groups of input channels"));
+  TRY(cx.equal(x[1], w[0], "conv_transpose's input channels and those of its kernel"));
+  return infer_result(op, w[1] * Dim(a.group), a.has_out_type, a.out_type, axes, cx);
 }
 
 // --- eval: geometry -------------------------------------------------------------------------------------------------

@@ -76,6 +76,8 @@ struct WindowAxis {
 // range, a window larger than the padded input where that is provable.
 Result<std::vector<WindowAxis>> window_axes(const WindowAttrs& a, const Shape& spatial, const Shape& kernel, bool ceil_mode = false);
 Result<std::vector<WindowAxis>> transpose_window_axes(const ConvTransposeAttrs& a, const Shape& spatial, const Shape& kernel);
+// A kernel_shape that is given must be the kernel, w[.., .., K...].
+Status kernel_facts(const WindowAttrs& a, const Shape& w, Facts& facts);
 // Of a conv, conv_transpose, deform_conv or pool with ranked operands, from its types.
 Result<std::vector<WindowAxis>> window_axes_of(const Op& op);
 

@@ -9,22 +9,27 @@ namespace weft {
 
 // --- deform_conv ------------------------------------------------------------------------------------------------------
 
-// Dims of every operand for those of x and w and the result's spatial ones; false where they cannot be.
-static Status check_deform_dims(const Op& op, const std::vector<const Shape*>& s, const std::vector<WindowAxis>& axes) {
+// Dims of every operand for those of x and w and the result's spatial ones.
+static Status check_deform_dims(const Op& op, const std::vector<const Shape*>& s, const std::vector<WindowAxis>& axes, Facts& facts) {
   const DeformConvAttrs& a = op.attr<DeformConvAttrs>();
   const Shape &x = *s[0], &w = *s[1];
+  TRY(facts.divides(Dim(a.group), w[0], "deform_conv's groups of output channels"));
+  TRY(facts.divides(Dim(a.offset_group), x[1], "deform_conv's groups of offsets"));
+  TRY(facts.equal(x[1], w[1] * Dim(a.group), "deform_conv's input channels and those of its kernel"));
   Dim taps = w[2] * w[3] * Dim(a.offset_group);
-  auto is = [](const Dim& d, const Dim& want) { return !d.is_const() || !want.is_const() || d == want; };
-  auto field = [&](const Shape* t, const Dim& channels) {
-    return !t || (t->size() == 4 && is((*t)[0], x[0]) && is((*t)[1], channels) && is((*t)[2], axes[0].out) && is((*t)[3], axes[1].out));
+  auto field = [&](const Shape* t, const Dim& channels, const std::string& what) -> Status {
+    if (!t) return {};
+    if (t->size() != 4) return invalid(what + " must have rank 4");
+    const Shape want{x[0], channels, axes[0].out, axes[1].out};
+    for (size_t d = 0; d < 4; ++d) TRY(facts.equal((*t)[d], want[d], what + "'s dims " + std::to_string(d)));
+    return {};
   };
-  bool groups = a.group > 0 && a.offset_group > 0 && is(x[1], w[1] * Dim(a.group)) && (!x[1].is_const() || x[1].value() % a.offset_group == 0) &&
-                (!w[0].is_const() || w[0].value() % a.group == 0);
-  bool fits = groups && field(s[2], taps * 2) && field(s[4], taps) && (!s[3] || (s[3]->size() == 1 && is((*s[3])[0], w[0])));
-  if (fits) return {};
-  return invalid("deform_conv's operands do not fit together");
+  TRY(field(s[2], taps * 2, "deform_conv's offset"));
+  TRY(field(s[4], taps, "deform_conv's mask"));
+  if (!s[3]) return {};
+  return s[3]->size() == 1 ? facts.equal((*s[3])[0], w[0], "deform_conv's bias and output channels") : invalid("deform_conv's bias must be a vector");
 }
-static Status infer_deform_conv(Op& op, InferContext&) {
+static Status infer_deform_conv(Op& op, InferContext& cx) {
   TRY_ASSIGN(std::vector<WindowAxis> axes, window_axes_of(op));
   if (axes.size() != 2) return unsupported("deform_conv over " + std::to_string(axes.size()) + " spatial dims");
   std::vector<const Shape*> shapes;
@@ -35,7 +40,8 @@ static Status infer_deform_conv(Op& op, InferContext&) {
     }
     shapes.push_back(has_operand(op, i) ? &type_of(op, i).shape : nullptr);
   }
-  TRY(check_deform_dims(op, shapes, axes));
+  TRY(kernel_facts(op.attr<DeformConvAttrs>(), type_of(op, 1).shape, cx));
+  TRY(check_deform_dims(op, shapes, axes, cx));
   set_type(op, 0, Type::tensor(type_of(op, 0).dtype, {type_of(op, 0).shape[0], type_of(op, 1).shape[0], axes[0].out, axes[1].out}));
   return {};
 }
@@ -51,7 +57,8 @@ static Result<std::vector<HostValue>> eval_deform_conv(EvalCall& call) {
     views[i] = view_of(call.tensor(i));
   }
   TRY_ASSIGN(std::vector<WindowAxis> axes, window_axes(a, {dims[0][2], dims[0][3]}, {dims[1][2], dims[1][3]}));
-  TRY(check_deform_dims(call.op, shapes, axes));
+  Facts facts;
+  TRY(check_deform_dims(call.op, shapes, axes, facts));
   DeformConvOptions o{.group = a.group, .offset_group = a.offset_group};
   for (int d = 0; d < 2; ++d) {
     o.stride[d] = axes[d].stride;
@@ -75,12 +82,12 @@ OpDef def_deform_conv() {
 
 // --- det --------------------------------------------------------------------------------------------------------------
 
-static Status infer_det(Op& op, InferContext&) {
+static Status infer_det(Op& op, InferContext& cx) {
   TRY(need_tensor(op, 0));
   const Type& x = type_of(op, 0);
   int r = x.rank();
-  if (r < 2 || !is_float(x.dtype) || (x.shape[r - 1].is_const() && x.shape[r - 2].is_const() && x.shape[r - 1] != x.shape[r - 2]))
-    return invalid("det takes square matrices of floats, got " + x.to_string());
+  if (r < 2 || !is_float(x.dtype)) return invalid("det takes square matrices of floats, got " + x.to_string());
+  TRY(cx.equal(x.shape[r - 2], x.shape[r - 1], "rows and columns of det's matrices"));
   set_type(op, 0, Type::tensor(x.dtype, Shape(x.shape.begin(), x.shape.end() - 2)));
   return {};
 }
@@ -124,6 +131,8 @@ static Status infer_max_unpool(Op& op, InferContext& cx) {
   const Type& x = type_of(op, 0);
   if (!is_float(x.dtype) || !is_int(type_of(op, 1).dtype)) return invalid("max_unpool takes floats and integers");
   TRY_ASSIGN(Shape shape, unpooled_dims(op.attr<MaxUnpoolAttrs>(), x.shape));
+  if (type_of(op, 1).rank() != x.rank()) return invalid("max_unpool of " + x.to_string() + " at " + type_of(op, 1).to_string());
+  for (int d = 0; d < x.rank(); ++d) TRY(cx.equal(type_of(op, 1).shape[d], x.shape[d], "dims of max_unpool's indices and input"));
   if (has_operand(op, 2)) {
     TRY(need_int_vector(op, 2));
     const std::vector<Dim>* size = known_of(op.operands[2]);

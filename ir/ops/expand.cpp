@@ -13,7 +13,7 @@ static Status infer_expand(Op& op, InferContext& cx) {
   if (const std::vector<Dim>* to = known_of(op.operands[1])) {
     for (const Dim& d : *to)
       if (d.is_const() && d.value() < 0) return invalid("expand to the negative dim " + d.to_string());
-    TRY_ASSIGN(Shape shape, broadcast_shapes({&x.shape, to}));
+    TRY_ASSIGN(Shape shape, broadcast_shapes({&x.shape, to}, cx, "expand's shapes"));
     set_type(op, 0, Type::tensor(x.dtype, std::move(shape)));
     know_moved(op, {0});
     return {};

@@ -56,7 +56,7 @@ OpDef def_gather() {
 
 // --- gather_elements ------------------------------------------------------------------------------------------------
 
-static Status infer_gather_elements(Op& op, InferContext&) {
+static Status infer_gather_elements(Op& op, InferContext& cx) {
   TRY(need_indices(op, 1));
   const Type& indices = type_of(op, 1);
   if (!type_of(op, 0).is_tensor()) return need_tensor(op, 0);
@@ -66,7 +66,9 @@ static Status infer_gather_elements(Op& op, InferContext&) {
   set_type(op, 0, std::move(t));
   if (!indices.ranked || !type_of(op, 0).ranked) return {};
   if (indices.rank() != type_of(op, 0).rank()) return invalid("gather_elements of " + type_of(op, 0).to_string() + " at " + indices.to_string());
-  TRY(normalize_axis(op.attr<GatherAttrs>().axis, indices.rank()));
+  TRY_ASSIGN(int axis, normalize_axis(op.attr<GatherAttrs>().axis, indices.rank()));
+  for (int d = 0; d < indices.rank(); ++d)
+    if (d != axis) TRY(cx.at_most(indices.shape[d], type_of(op, 0).shape[d], "dims " + std::to_string(d) + " of gather_elements' indices and data"));
   know_moved(op, {0});
   return {};
 }
@@ -84,7 +86,7 @@ OpDef def_gather_elements() {
 
 // --- gather_nd ------------------------------------------------------------------------------------------------------
 
-static Status infer_gather_nd(Op& op, InferContext&) {
+static Status infer_gather_nd(Op& op, InferContext& cx) {
   TRY(need_indices(op, 1));
   if (unranked_operand(op, 0)) return {};
   TRY(need_tensor(op, 0));
@@ -98,8 +100,10 @@ static Status infer_gather_nd(Op& op, InferContext&) {
   if (batch < 0 || indices.rank() < 1 || batch >= indices.rank() || batch >= x.rank() || tuple < 1 || tuple > x.rank() - batch)
     return invalid("gather_nd of " + x.to_string() + " at " + indices.to_string() + " with batch_dims " + std::to_string(batch));
   Shape shape(indices.shape.begin(), indices.shape.end() - 1);
-  for (int d = 0; d < batch; ++d)
+  for (int d = 0; d < batch; ++d) {
+    TRY(cx.equal(x.shape[d], shape[d], "batch dims of gather_nd's data and indices"));
     if (x.shape[d].is_const()) shape[d] = x.shape[d];
+  }
   shape.insert(shape.end(), x.shape.begin() + batch + tuple, x.shape.end());
   set_type(op, 0, Type::tensor(x.dtype, std::move(shape)));
   know_moved(op, {0});

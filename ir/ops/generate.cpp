@@ -148,7 +148,8 @@ static Status infer_one_hot(Op& op, InferContext& cx) {
   const Type &indices = type_of(op, 0), &depth = type_of(op, 1), &values = type_of(op, 2);
   if (!indices.is_tensor() || !is_number(indices.dtype) || !depth.is_tensor() || !is_number(depth.dtype) || !values.is_tensor())
     return invalid("one_hot of " + indices.to_string() + " with depth " + depth.to_string() + " and values " + values.to_string());
-  if (values.ranked && (values.rank() != 1 || (values.shape[0].is_const() && !values.shape[0].is(2)))) return invalid("one_hot's values must be [off, on], are " + values.to_string());
+  if (values.ranked && values.rank() != 1) return invalid("one_hot's values must be [off, on], are " + values.to_string());
+  if (values.ranked) TRY(cx.equal(values.shape[0], 2, "one_hot's values, which are [off, on], and what they should be"));
   if (!indices.ranked) {
     set_type(op, 0, Type::unranked(values.dtype));
     return {};

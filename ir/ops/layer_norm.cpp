@@ -14,16 +14,13 @@ static Shape statistics_shape(const Shape& x, int axis) {
 }
 
 // Operand i broadcasts to x without widening it.
-static Status need_parameter(const Op& op, int i) {
+static Status need_parameter(const Op& op, int i, Facts& facts) {
   if (!has_operand(op, i)) return {};
   TRY(need_tensor(op, i));
   const Type &x = type_of(op, 0), &t = type_of(op, i);
-  Error bad = invalid("operand " + std::to_string(i) + " of type " + t.to_string() + " does not broadcast to " + x.to_string());
-  if (!is_float(t.dtype) || t.rank() > x.rank()) return bad;
-  for (int d = 1; d <= t.rank(); ++d) {
-    const Dim &p = t.dim(-d), &e = x.dim(-d);
-    if (p.is_const() && e.is_const() && !p.is(1) && !(p == e)) return bad;
-  }
+  if (!is_float(t.dtype) || t.rank() > x.rank())
+    return invalid("operand " + std::to_string(i) + " of type " + t.to_string() + " does not broadcast to " + x.to_string());
+  for (int d = 1; d <= t.rank(); ++d) TRY(facts.broadcasts(t.dim(-d), x.dim(-d), std::string(op_name(op.kind)) + "'s parameters"));
   return {};
 }
 
@@ -84,10 +81,10 @@ static int64_t row_size(const std::vector<int64_t>& dims, int axis) {
 
 // --- layer, RMS -------------------------------------------------------------------------------------------------
 
-static Status infer_layer_norm(Op& op, InferContext&) {
+static Status infer_layer_norm(Op& op, InferContext& cx) {
   TRY(need_float_input(op, 1));
-  TRY(need_parameter(op, 1));
-  TRY(need_parameter(op, 2));
+  TRY(need_parameter(op, 1, cx));
+  TRY(need_parameter(op, 2, cx));
   const Type& x = type_of(op, 0);
   const LayerNormAttrs& a = op.attr<LayerNormAttrs>();
   if (!is_float(a.stash_type)) return invalid("stash_type must be a float type");
@@ -136,9 +133,9 @@ OpDef def_rms_normalization() {
 
 // --- skip -------------------------------------------------------------------------------------------------------
 
-static Status infer_skip_layer_norm(Op& op, InferContext&) {
+static Status infer_skip_layer_norm(Op& op, InferContext& cx) {
   TRY(need_float_input(op, 1));
-  for (int i = 1; i < op.num_operands(); ++i) TRY(need_parameter(op, i));
+  for (int i = 1; i < op.num_operands(); ++i) TRY(need_parameter(op, i, cx));
   const Type& x = type_of(op, 0);
   Type saved = Type::tensor(DType::f32, statistics_shape(x.shape, x.rank() - 1));
   set_type(op, 0, x);

@@ -33,18 +33,23 @@ static Result<LinearRule> linear_rule(const LinearAttentionAttrs& a, bool decay,
   return rule;
 }
 
-static Status infer_linear_attention(Op& op, InferContext&) {
+static Status infer_linear_attention(Op& op, InferContext& cx) {
   const LinearAttentionAttrs& a = op.attr<LinearAttentionAttrs>();
   for (int i : {0, 1, 2, 4, 5}) TRY(need_rank(op, i, 3));
   TRY(need_rank(op, 3, 4));
   TRY(linear_rule(a, has_operand(op, 4), has_operand(op, 5)));
   const Type &q = type_of(op, 0), &k = type_of(op, 1), &v = type_of(op, 2);
   Dim dk = divide(k.shape[2], a.kv_num_heads), dv = divide(v.shape[2], a.kv_num_heads), dq = divide(q.shape[2], a.q_num_heads);
-  auto splits = [](const Dim& d, int64_t heads) { return !d.is_const() || d.value() % heads == 0; };
-  bool split = splits(q.shape[2], a.q_num_heads) && splits(k.shape[2], a.kv_num_heads) && splits(v.shape[2], a.kv_num_heads);
-  if (!split) return invalid("linear_attention: the heads do not divide the last dims");
-  bool same = !dk.is_const() || !dq.is_const() || dk == dq;
-  if (!same) return invalid("linear_attention: heads of " + dq.to_string() + " in query and of " + dk.to_string() + " in key");
+  TRY(cx.divides(Dim(a.q_num_heads), q.shape[2], "linear_attention's heads of the query"));
+  for (const Type* t : {&k, &v}) TRY(cx.divides(Dim(a.kv_num_heads), t->shape[2], "linear_attention's heads of key and value"));
+  TRY(cx.equal(dq, dk, "linear_attention's head sizes of query and key"));
+  for (int i : {1, 2, 4, 5})
+    for (int d = 0; d < 2 && has_operand(op, i); ++d)
+      TRY(cx.equal(type_of(op, i).shape[d], q.shape[d], "dims " + std::to_string(d) + " of linear_attention's operands 0 and " + std::to_string(i)));
+  if (has_operand(op, 3)) {
+    const Shape want{q.shape[0], Dim(a.kv_num_heads), dk, dv};
+    for (int d = 0; d < 4; ++d) TRY(cx.equal(type_of(op, 3).shape[d], want[d], "dims " + std::to_string(d) + " of linear_attention's state"));
+  }
   if (has_operand(op, 4)) {
     const Dim& g = type_of(op, 4).shape[2];
     bool bad = g.is_const() && !g.is(a.kv_num_heads) && k.shape[2].is_const() && !(g == k.shape[2]);
@@ -129,20 +134,21 @@ OpDef def_linear_attention() {
 
 // --- causal convolution -------------------------------------------------------------------------------------------
 
-static Status infer_causal_conv(Op& op, InferContext&) {
+static Status infer_causal_conv(Op& op, InferContext& cx) {
   const std::string& act = op.attr<CausalConvAttrs>().activation;
   if (act != "none" && act != "silu" && act != "swish") return invalid("activation " + quote(act) + " is none of none, silu, swish");
   for (int i : {0, 1, 3}) TRY(need_rank(op, i, 3));
   TRY(need_rank(op, 2, 1));
   const Type &x = type_of(op, 0), &w = type_of(op, 1);
-  auto differ = [](const Dim& a, const Dim& b) { return a.is_const() && b.is_const() && !(a == b); };
-  bool kernel = !differ(w.shape[0], x.shape[1]) && !differ(w.shape[1], 1) && !w.shape[2].is(0);
-  if (!kernel) return invalid("the kernel of causal_conv_with_state is " + w.to_string() + " for " + x.to_string());
-  bool bias = !has_operand(op, 2) || !differ(type_of(op, 2).shape[0], x.shape[1]);
-  if (!bias) return invalid("the bias of causal_conv_with_state is " + type_of(op, 2).to_string());
+  if (w.shape[2].is(0)) return invalid("the kernel of causal_conv_with_state is " + w.to_string());
+  TRY(cx.equal(w.shape[0], x.shape[1], "causal_conv_with_state's channels and those of its kernel"));
+  TRY(cx.equal(w.shape[1], 1, "the second dim of causal_conv_with_state's kernel and 1"));
+  if (has_operand(op, 2)) TRY(cx.equal(type_of(op, 2).shape[0], x.shape[1], "causal_conv_with_state's bias and channels"));
   Dim width = w.shape[2] - Dim(1);
-  bool state = !has_operand(op, 3) || !differ(type_of(op, 3).shape[2], width);
-  if (!state) return invalid("the state of causal_conv_with_state is " + type_of(op, 3).to_string());
+  if (has_operand(op, 3)) {
+    const Shape want{x.shape[0], x.shape[1], width};
+    for (int d = 0; d < 3; ++d) TRY(cx.equal(type_of(op, 3).shape[d], want[d], "dims " + std::to_string(d) + " of causal_conv_with_state's state"));
+  }
   set_type(op, 0, x);
   set_type(op, 1, Type::tensor(x.dtype, {x.shape[0], x.shape[1], width}));
   return {};

@@ -8,7 +8,7 @@
 
 namespace weft {
 
-static Status infer_loss(Op& op, InferContext&) {
+static Status infer_loss(Op& op, InferContext& cx) {
   TRY(need_float_input(op, 2));
   TRY(need_tensor(op, 1));
   const Type &x = type_of(op, 0), &target = type_of(op, 1);
@@ -16,12 +16,10 @@ static Status infer_loss(Op& op, InferContext&) {
   if (a.reduction != "none" && a.reduction != "sum" && a.reduction != "mean")
     return invalid("reduction must be \"none\", \"sum\" or \"mean\", is " + quote(a.reduction));
   if (!is_int(target.dtype) || target.rank() != x.rank() - 1) return invalid("targets " + target.to_string() + " do not fit " + x.to_string());
-  for (int d = 0; d < target.rank(); ++d) {
-    const Dim &t = target.shape[d], &e = x.shape[d ? d + 1 : 0];
-    if (t.is_const() && e.is_const() && !(t == e)) return invalid("targets " + target.to_string() + " do not fit " + x.to_string());
-  }
+  for (int d = 0; d < target.rank(); ++d) TRY(cx.equal(target.shape[d], x.shape[d ? d + 1 : 0], "dims " + std::to_string(d) + " of the loss's targets"));
   if (has_operand(op, 2) && (!type_of(op, 2).is_ranked() || type_of(op, 2).dtype != x.dtype || type_of(op, 2).rank() != 1))
     return invalid("weights must be a vector of the input's type, are " + type_of(op, 2).to_string());
+  if (has_operand(op, 2)) TRY(cx.equal(type_of(op, 2).shape[0], x.shape[1], "the loss's weights and classes"));
   set_type(op, 0, Type::tensor(x.dtype, a.reduction == "none" ? target.shape : Shape{}));
   set_type(op, 1, x);
   return {};

@@ -145,8 +145,8 @@ struct Col2ImAttrs : AttrsOf<Col2ImAttrs> {
 
 // --- what an op does, for passes and code generation ---------------------------------------------------------------
 
-// Dims of reshape's result. Error when they cannot hold the operand's elements, as far as that is provable.
-Result<Shape> reshaped(const Shape& from, const std::vector<Dim>& to, bool allowzero);
+// Dims of reshape's result, which hold the operand's elements.
+Result<Shape> reshaped(const Shape& from, const std::vector<Dim>& to, bool allowzero, Facts& facts);
 Result<std::vector<int>> transpose_perm(const Op& op);
 // One dim of a slice: elements start, start + step, ... (`length` of them; start is not clamped where length is 0).
 struct SliceRange {

@@ -10,39 +10,37 @@ namespace weft {
 
 static bool is_quantized(DType t) { return (is_int(t) && bit_width(t) <= 16) || (is_float(t) && bit_width(t) <= 8); }
 
-Result<ScaleMap> scale_map(const Shape& x, const Shape& scale, int64_t axis, int64_t block_size) {
+Result<ScaleMap> scale_map(const Shape& x, const Shape& scale, int64_t axis, int64_t block_size, Facts& facts) {
   ScaleMap m;
   if (scale.empty() || (is_static(scale) && numel(scale).is(1))) return m;
   TRY_ASSIGN(m.axis, normalize_axis(axis, static_cast<int>(x.size())));
-  std::string text = "a scale of shape [" + shape_text(scale) + "] does not fit an input of shape [" + shape_text(x) + "]";
-  auto differ = [](const Dim& a, const Dim& b) { return a.is_const() && b.is_const() && !(a == b); };
+  if (block_size < 0 || scale.size() != (block_size ? x.size() : 1))
+    return invalid("a scale of shape [" + shape_text(scale) + "] does not fit an input of shape [" + shape_text(x) + "]");
   if (block_size > 0) {
-    if (scale.size() != x.size()) return invalid(text);
     Shape want = x;
     want[m.axis] = ceildiv(x[m.axis], block_size);
-    for (size_t d = 0; d < x.size(); ++d)
-      if (differ(scale[d], want[d])) return invalid(text + " in blocks of " + std::to_string(block_size));
+    for (size_t d = 0; d < x.size(); ++d) TRY(facts.equal(scale[d], want[d], "a scale's dims and blocks of " + std::to_string(block_size)));
     m.kind = ScaleMap::Kind::blocks;
     return m;
   }
-  if (block_size < 0 || scale.size() != 1 || differ(scale[0], x[m.axis])) return invalid(text);
+  TRY(facts.equal(scale[0], x[m.axis], "a scale's elements and the dim that it scales"));
   m.kind = ScaleMap::Kind::axis;
   return m;
 }
 
 // Common checks of operands 0 (x), 1 (scale) and 2 (zero point).
-static Status check_scales(const Op& op, int64_t axis, int64_t block_size) {
+static Status check_scales(const Op& op, int64_t axis, int64_t block_size, Facts& facts) {
   for (int i = 0; i < op.num_operands(); ++i)
     if (op.operands[i]) TRY(need_tensor(op, i));
   const Type& scale = type_of(op, 1);
   if (!is_float(scale.dtype)) return unsupported(std::string(op_name(op.kind)) + " with a scale of type " + scale.to_string());
-  TRY(scale_map(type_of(op, 0).shape, scale.shape, axis, block_size));
+  TRY(scale_map(type_of(op, 0).shape, scale.shape, axis, block_size, facts));
   if (!has_operand(op, 2)) return {};
   const Type& zero = type_of(op, 2);
-  bool fits = zero.rank() == scale.rank();
-  for (int d = 0; d < zero.rank() && fits; ++d) fits = !zero.shape[d].is_const() || !scale.shape[d].is_const() || zero.shape[d] == scale.shape[d];
   bool single = is_static(zero.shape) && is_static(scale.shape) && numel(zero.shape).is(1) && numel(scale.shape).is(1);
-  if (!fits && !single) return invalid("the zero point is " + zero.to_string() + ", the scale " + scale.to_string());
+  if (single) return {};
+  if (zero.rank() != scale.rank()) return invalid("the zero point is " + zero.to_string() + ", the scale " + scale.to_string());
+  for (int d = 0; d < zero.rank(); ++d) TRY(facts.equal(zero.shape[d], scale.shape[d], "dims of the zero point and the scale"));
   return {};
 }
 
@@ -56,9 +54,9 @@ DType division_type(const Op& op) {
   return bit_width(t) < 16 ? DType::f32 : t;
 }
 
-static Status infer_quantize(Op& op, InferContext&) {
+static Status infer_quantize(Op& op, InferContext& cx) {
   const QuantizeAttrs& a = op.attr<QuantizeAttrs>();
-  TRY(check_scales(op, a.axis, a.block_size));
+  TRY(check_scales(op, a.axis, a.block_size, cx));
   const Type& x = type_of(op, 0);
   DType t = quantized_type(op);
   if (!is_float(x.dtype) && !is_int(x.dtype)) return invalid("quantize_linear does not take " + x.to_string());
@@ -69,9 +67,9 @@ static Status infer_quantize(Op& op, InferContext&) {
   set_type(op, 0, Type::tensor(t, x.shape));
   return {};
 }
-static Status infer_dequantize(Op& op, InferContext&) {
+static Status infer_dequantize(Op& op, InferContext& cx) {
   const DequantizeAttrs& a = op.attr<DequantizeAttrs>();
-  TRY(check_scales(op, a.axis, a.block_size));
+  TRY(check_scales(op, a.axis, a.block_size, cx));
   const Type& x = type_of(op, 0);
   if (!is_quantized(x.dtype) && x.dtype != DType::i32) return invalid("dequantize_linear does not take " + x.to_string());
   DType t = a.has_output_dtype ? a.output_dtype : type_of(op, 1).dtype;
@@ -84,7 +82,8 @@ static Status infer_dequantize(Op& op, InferContext&) {
 template <class F>
 static Result<std::vector<double>> with_scales(EvalCall& call, int64_t axis, int64_t block_size, F f) {
   const Tensor &x = call.tensor(0), &scale = call.tensor(1);
-  TRY_ASSIGN(ScaleMap m, scale_map(to_shape(x.dims), to_shape(scale.dims), axis, block_size));
+  Facts facts;
+  TRY_ASSIGN(ScaleMap m, scale_map(to_shape(x.dims), to_shape(scale.dims), axis, block_size, facts));
   std::vector<double> v = load_all<double>(x), s = load_all<double>(scale), z(s.size());
   if (call.has(2)) z = load_all<double>(call.tensor(2));
   if (z.size() != s.size()) return invalid("scale and zero point differ in their dims");

@@ -50,7 +50,7 @@ struct ScaleMap {
   Kind kind = Kind::one;
   int axis = 0;
 };
-Result<ScaleMap> scale_map(const Shape& x, const Shape& scale, int64_t axis, int64_t block_size);
+Result<ScaleMap> scale_map(const Shape& x, const Shape& scale, int64_t axis, int64_t block_size, Facts& facts);
 // Of a quantize_linear op: its result type, and the type that it divides in.
 DType quantized_type(const Op& op);
 DType division_type(const Op& op);

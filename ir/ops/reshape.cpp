@@ -23,7 +23,7 @@ static void cancel_common(Shape& a, Shape& b) {
   }
 }
 
-Result<Shape> reshaped(const Shape& from, const std::vector<Dim>& to, bool allowzero) {
+Result<Shape> reshaped(const Shape& from, const std::vector<Dim>& to, bool allowzero, Facts& facts) {
   Shape out, rest;
   int hole = -1;
   bool zero = false;
@@ -46,17 +46,20 @@ Result<Shape> reshaped(const Shape& from, const std::vector<Dim>& to, bool allow
   Shape elements = from;
   cancel_common(elements, rest);
   Dim have = numel(elements), want = numel(rest);
-  auto misfit = [&] { return invalid("reshape from [" + shape_text(from) + "] to [" + shape_text(to) + "]: the element counts differ"); };
+  auto fits = [&](const Dim& elements) -> Status {
+    if (elements == have) return {};
+    return facts.equal(have, elements, "reshape from [" + shape_text(from) + "] to [" + shape_text(to) + "]: the element counts");
+  };
   if (hole < 0) {
-    if (have.is_const() && want.is_const() && !(have == want)) return misfit();
+    TRY(fits(want));
     return out;
   }
   if (want.is(0)) {
-    if (have.is_const() && !have.is(0)) return misfit();
+    TRY(fits(0));
     return invalid("reshape to [" + shape_text(to) + "]: with a dim of 0 the one of -1 is any");
   }
   out[hole] = divide(have, want);
-  if (have.is_const() && want.is_const() && !(out[hole] * want == have)) return misfit();
+  TRY(fits(out[hole] * want));
   return out;
 }
 
@@ -70,7 +73,7 @@ static Status infer_reshape(Op& op, InferContext& cx) {
   if (to && (x.ranked || (!copies && !derives))) {
     Shape shape = *to;
     if (x.ranked) {
-      TRY_ASSIGN(shape, reshaped(x.shape, *to, op.attr<ReshapeAttrs>().allowzero));
+      TRY_ASSIGN(shape, reshaped(x.shape, *to, op.attr<ReshapeAttrs>().allowzero, cx));
     }
     set_type(op, 0, Type::tensor(x.dtype, std::move(shape)));
   } else if (auto rank = vector_length(op.operands[1])) {
@@ -87,7 +90,8 @@ static Status infer_reshape(Op& op, InferContext& cx) {
 static Result<std::vector<HostValue>> eval_reshape(EvalCall& call) {
   const Tensor& x = call.tensor(0);
   std::vector<int64_t> to = load_all<int64_t>(call.tensor(1));
-  TRY_ASSIGN(Shape shape, reshaped(to_shape(x.dims), Shape(to.begin(), to.end()), call.attr<ReshapeAttrs>().allowzero));
+  Facts facts;
+  TRY_ASSIGN(Shape shape, reshaped(to_shape(x.dims), Shape(to.begin(), to.end()), call.attr<ReshapeAttrs>().allowzero, facts));
   return one(with_dims(x, static_dims(shape)));
 }
 OpDef def_reshape() {
@@ -107,13 +111,13 @@ static std::optional<Shape> squeeze_ones(const Shape& x, const SymbolTable& symb
   }
   return out;
 }
-static Result<Shape> squeeze_axes(const Shape& x, const std::vector<int64_t>& given) {
+static Result<Shape> squeeze_axes(const Shape& x, const std::vector<int64_t>& given, Facts& facts) {
   TRY_ASSIGN(std::vector<int> axes, axes_in_order(given, static_cast<int>(x.size())));
   Shape out;
   for (size_t d = 0; d < x.size(); ++d) {
     bool gone = std::find(axes.begin(), axes.end(), static_cast<int>(d)) != axes.end();
-    if (gone && x[d].is_const() && !x[d].is(1)) return invalid("squeeze of dim " + std::to_string(d) + ", which is " + x[d].to_string());
-    if (!gone) out.push_back(x[d]);
+    if (gone) TRY(facts.equal(x[d], 1, "squeeze's dim " + std::to_string(d) + " and 1"));
+    else out.push_back(x[d]);
   }
   return out;
 }
@@ -129,7 +133,7 @@ static Status infer_squeeze(Op& op, InferContext& cx) {
     return {};
   }
   if (auto axes = const_ints(op.operands[1])) {
-    TRY_ASSIGN(Shape shape, squeeze_axes(x.shape, *axes));
+    TRY_ASSIGN(Shape shape, squeeze_axes(x.shape, *axes, cx));
     set_type(op, 0, Type::tensor(x.dtype, std::move(shape)));
     return {};
   }
@@ -141,7 +145,8 @@ static Status infer_squeeze(Op& op, InferContext& cx) {
 static Result<std::vector<HostValue>> eval_squeeze(EvalCall& call) {
   const Tensor& x = call.tensor(0);
   if (!call.has(1)) return one(with_dims(x, static_dims(*squeeze_ones(to_shape(x.dims), {}))));
-  TRY_ASSIGN(Shape shape, squeeze_axes(to_shape(x.dims), load_all<int64_t>(call.tensor(1))));
+  Facts facts;
+  TRY_ASSIGN(Shape shape, squeeze_axes(to_shape(x.dims), load_all<int64_t>(call.tensor(1)), facts));
   return one(with_dims(x, static_dims(shape)));
 }
 OpDef def_squeeze() {

@@ -82,15 +82,15 @@ static double rnn_apply(const RnnActivation& f, double x) {
 // --- infer --------------------------------------------------------------------------------------------------------
 
 // An operand of unknown rank may fit.
-static Status rnn_operand(const Op& op, int i, const Shape& want) {
+static Status rnn_operand(const Op& op, int i, const Shape& want, Facts& facts) {
   if (!has_operand(op, i) || (type_of(op, i).is_tensor() && !type_of(op, i).ranked)) return {};
   TRY(need_tensor(op, i));
   const Type& t = type_of(op, i);
   bool fits = t.rank() == static_cast<int>(want.size()) && (i == 4 ? is_int(t.dtype) : t.dtype == type_of(op, 0).dtype);
-  for (size_t d = 0; d < want.size() && fits; ++d) fits = !t.shape[d].is_const() || !want[d].is_const() || t.shape[d] == want[d];
-  if (fits) return {};
   std::string who = "operand " + std::to_string(i) + " of " + op_name(op.kind);
-  return invalid(who + " is " + t.to_string() + ", its shape should be [" + shape_text(want) + "]");
+  if (!fits) return invalid(who + " is " + t.to_string() + ", its shape should be [" + shape_text(want) + "]");
+  for (size_t d = 0; d < want.size(); ++d) TRY(facts.equal(t.shape[d], want[d], "dims " + std::to_string(d) + " of " + who + " and what it should be"));
+  return {};
 }
 
 // x's type; of unknown rank it must have rank 3, and the run decides its dims.
@@ -119,13 +119,13 @@ static Status infer_rnn(Op& op, InferContext& cx) {
   Dim steps = x.shape[a.layout == 0 ? 0 : 1], batch = x.shape[a.layout == 0 ? 1 : 0], directions = rnn_directions(a), gates = rnn_gates(op.kind);
   Dim hidden = a.hidden_size > 0 ? Dim(a.hidden_size) : r.shape[2];
   Shape state = a.layout == 0 ? Shape{directions, batch, hidden} : Shape{batch, directions, hidden};
-  TRY(rnn_operand(op, 1, {directions, gates * hidden, x.shape[2]}));
-  TRY(rnn_operand(op, 2, {directions, gates * hidden, hidden}));
-  TRY(rnn_operand(op, 3, {directions, Dim(2) * gates * hidden}));
-  TRY(rnn_operand(op, 4, {batch}));
-  TRY(rnn_operand(op, 5, state));
-  TRY(rnn_operand(op, 6, state));
-  TRY(rnn_operand(op, 7, {directions, Dim(3) * hidden}));
+  TRY(rnn_operand(op, 1, {directions, gates * hidden, x.shape[2]}, cx));
+  TRY(rnn_operand(op, 2, {directions, gates * hidden, hidden}, cx));
+  TRY(rnn_operand(op, 3, {directions, Dim(2) * gates * hidden}, cx));
+  TRY(rnn_operand(op, 4, {batch}, cx));
+  TRY(rnn_operand(op, 5, state, cx));
+  TRY(rnn_operand(op, 6, state, cx));
+  TRY(rnn_operand(op, 7, {directions, Dim(3) * hidden}, cx));
   Shape y = a.layout == 0 ? Shape{steps, directions, batch, hidden} : Shape{batch, steps, directions, hidden};
   set_type(op, 0, Type::tensor(x.dtype, y));
   set_type(op, 1, Type::tensor(x.dtype, state));

@@ -6,11 +6,10 @@
 
 namespace weft {
 
-static Result<Dim> rotary_head(const RotaryAttrs& a, const Shape& x) {
+static Result<Dim> rotary_head(const RotaryAttrs& a, const Shape& x, Facts& facts) {
   if (x.size() == 4) return x[3];
   if (x.size() != 3 || a.num_heads <= 0) return invalid("rotary_embedding takes an input of rank 4, or of rank 3 with num_heads");
-  bool splits = !x[2].is_const() || x[2].value() % a.num_heads == 0;
-  if (!splits) return invalid("rotary_embedding: " + std::to_string(a.num_heads) + " heads do not divide " + x[2].to_string());
+  TRY(facts.divides(Dim(a.num_heads), x[2], "rotary_embedding's heads"));
   return divide(x[2], a.num_heads);
 }
 
@@ -20,7 +19,7 @@ static Status infer_rotary(Op& op, InferContext& cx) {
     if (op.operands[i]) TRY(need_tensor(op, i));
   const Type &x = type_of(op, 0), &cos = type_of(op, 1), &sin = type_of(op, 2);
   if (!is_float(x.dtype) || !is_float(cos.dtype) || !is_float(sin.dtype)) return invalid("rotary_embedding takes floats");
-  TRY_ASSIGN(Dim head, rotary_head(a, x.shape));
+  TRY_ASSIGN(Dim head, rotary_head(a, x.shape, cx));
   int rank = has_operand(op, 3) ? 2 : 3;
   std::string caches = cos.to_string() + " and " + sin.to_string();
   bool ranks = cos.rank() == rank && sin.rank() == rank;
@@ -28,9 +27,14 @@ static Status infer_rotary(Op& op, InferContext& cx) {
   bool positions = !has_operand(op, 3) || (type_of(op, 3).rank() == 2 && is_int(type_of(op, 3).dtype));
   if (!positions) return invalid("position_ids is " + type_of(op, 3).to_string());
   Dim turned = a.rotary_embedding_dim ? Dim(a.rotary_embedding_dim) : head;
-  bool fits = !turned.is_const() || (turned.value() >= 0 && turned.value() % 2 == 0 && (!head.is_const() || turned.value() <= head.value()));
-  for (const Type* t : {&cos, &sin}) fits = fits && (!t->dim(-1).is_const() || !turned.is_const() || t->dim(-1).value() * 2 == turned.value());
-  if (!fits) return invalid("rotary_embedding turns " + turned.to_string() + " of " + head.to_string() + " channels with caches of " + caches);
+  TRY(cx.divides(Dim(2), turned, "rotary_embedding's channels in pairs"));
+  TRY(cx.at_most(turned, head, "rotary_embedding's channels of a head"));
+  for (const Type* t : {&cos, &sin}) TRY(cx.equal(t->dim(-1) * Dim(2), turned, "rotary_embedding's channels and twice the width of its caches"));
+  const Dim &batch = x.shape[0], &length = x.shape[x.rank() == 3 ? 1 : 2];
+  for (const Type* t : has_operand(op, 3) ? std::vector<const Type*>{&type_of(op, 3)} : std::vector<const Type*>{&cos, &sin}) {
+    TRY(cx.broadcasts(t->shape[0], batch, "rotary_embedding's batches"));
+    TRY(cx.equal(t->shape[1], length, "rotary_embedding's lengths"));
+  }
   return infer_same(op, cx);
 }
 
@@ -49,9 +53,8 @@ static Result<RotaryCache> load_rotary_cache(EvalCall& call, int64_t batch, int6
     if (ids.dims[1] != length || (ids.dims[0] != batch && ids.dims[0] != 1)) return invalid("position_ids does not fit the input");
     std::vector<int64_t> v = load_all<int64_t>(ids);
     for (int64_t r = 0; r < batch * length; ++r) {
-      c.rows.push_back(v[ids.dims[0] == 1 ? r % length : r]);
-      bool inside = c.rows.back() >= 0 && c.rows.back() < cos.dims[0];
-      if (!inside) return invalid("position " + std::to_string(c.rows.back()) + " lies outside the cache of rotary_embedding");
+      TRY_ASSIGN(int64_t row, wrap_index(v[ids.dims[0] == 1 ? r % length : r], cos.dims[0]));
+      c.rows.push_back(row);
     }
     return c;
   }
@@ -63,7 +66,8 @@ static Result<RotaryCache> load_rotary_cache(EvalCall& call, int64_t batch, int6
 static Result<std::vector<HostValue>> eval_rotary(EvalCall& call) {
   const Tensor& x = call.tensor(0);
   const RotaryAttrs& a = call.attr<RotaryAttrs>();
-  TRY_ASSIGN(Dim head_dim, rotary_head(a, to_shape(x.dims)));
+  Facts facts;
+  TRY_ASSIGN(Dim head_dim, rotary_head(a, to_shape(x.dims), facts));
   bool packed = x.rank() == 3;
   int64_t batch = x.dims[0], length = x.dims[packed ? 1 : 2], heads = packed ? a.num_heads : x.dims[1], head = head_dim.value();
   TRY_ASSIGN(RotaryCache c, load_rotary_cache(call, batch, length));

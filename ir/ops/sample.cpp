@@ -9,7 +9,6 @@ namespace weft {
 static Error bad_operand(const Op& op, int i, const char* wanted) {
   return invalid(std::string(op_name(op.kind)) + "'s operand " + std::to_string(i) + " must be " + wanted + ", is " + type_of(op, i).to_string());
 }
-static bool differ(const Dim& a, const Dim& b) { return a.is_const() && b.is_const() && a != b; }
 
 // --- grid_sample ------------------------------------------------------------------------------------------------------
 
@@ -27,14 +26,15 @@ static Result<GridSampleOptions> grid_sample_options(const GridSampleAttrs& a) {
   else return invalid("grid_sample's padding_mode is " + a.padding_mode);
   return o;
 }
-static Status infer_grid_sample(Op& op, InferContext&) {
+static Status infer_grid_sample(Op& op, InferContext& cx) {
   TRY(need_tensor(op, 0));
   TRY(need_tensor(op, 1));
   const Type &x = type_of(op, 0), &grid = type_of(op, 1);
   TRY(grid_sample_options(op.attr<GridSampleAttrs>()));
   if (x.rank() < 3 || (!is_float(x.dtype) && !is_int(x.dtype))) return bad_operand(op, 0, "numbers [n, c, ...]");
-  if (grid.rank() != x.rank() || !is_float(grid.dtype) || differ(grid.shape.back(), Dim(x.rank() - 2)) || differ(grid.shape[0], x.shape[0]))
-    return bad_operand(op, 1, "floats [n, ..., spatial rank]");
+  if (grid.rank() != x.rank() || !is_float(grid.dtype)) return bad_operand(op, 1, "floats [n, ..., spatial rank]");
+  TRY(cx.equal(grid.shape.back(), Dim(x.rank() - 2), "grid_sample's coordinates and spatial dims"));
+  TRY(cx.equal(grid.shape[0], x.shape[0], "grid_sample's batches"));
   Shape shape{x.shape[0], x.shape[1]};
   shape.insert(shape.end(), grid.shape.begin() + 1, grid.shape.end() - 1);
   set_type(op, 0, Type::tensor(x.dtype, std::move(shape)));
@@ -70,11 +70,12 @@ static Status infer_affine_grid(Op& op, InferContext& cx) {
   const Type& theta = type_of(op, 0);
   bool ranked = theta.rank() == 3 && theta.shape[1].is_const();
   int64_t spatial = ranked ? theta.shape[1].value() : 0;
-  if (!is_float(theta.dtype) || (spatial != 2 && spatial != 3) || differ(theta.shape[2], Dim(spatial + 1)))
-      return bad_operand(op, 0, "floats [n, 2, 3] or [n, 3, 4]");
+  if (!is_float(theta.dtype) || (spatial != 2 && spatial != 3)) return bad_operand(op, 0, "floats [n, 2, 3] or [n, 3, 4]");
+  TRY(cx.equal(theta.shape[2], Dim(spatial + 1), "columns of affine_grid's matrices and what they should be"));
   auto length = vector_length(op.operands[1]);
   if (length && *length != spatial + 2) return bad_operand(op, 1, "the size of the picture");
   const std::vector<Dim>* size = known_of(op.operands[1]);
+  if (size) TRY(cx.equal((*size)[0], theta.shape[0], "affine_grid's batches"));
   Shape shape{theta.shape[0]};
   for (int d = 0; d < spatial; ++d) shape.push_back(size ? (*size)[d + 2] : data_dim(op, 0, d + 1, cx));
   shape.push_back(Dim(spatial));
@@ -117,14 +118,13 @@ OpDef def_affine_grid() {
 
 // --- regions of interest ------------------------------------------------------------------------------------------------
 
-static Status need_regions(const Op& op, int columns) {
+static Status need_regions(const Op& op, int columns, Facts& facts) {
   TRY(need_tensor(op, 0));
   TRY(need_tensor(op, 1));
   const Type &x = type_of(op, 0), &rois = type_of(op, 1);
   if (x.rank() != 4 || !is_float(x.dtype)) return bad_operand(op, 0, "floats [n, c, h, w]");
-  if (rois.rank() != 2 || !is_float(rois.dtype) || differ(rois.shape[1], Dim(columns)))
-      return bad_operand(op, 1, columns == 4 ? "floats [regions, 4]" : "floats [regions, 5]");
-  return {};
+  if (rois.rank() != 2 || !is_float(rois.dtype)) return bad_operand(op, 1, columns == 4 ? "floats [regions, 4]" : "floats [regions, 5]");
+  return facts.equal(rois.shape[1], Dim(columns), "columns of the regions and what they should be");
 }
 static Result<RoiAlignOptions> roi_align_options(const RoiAlignAttrs& a) {
   RoiAlignOptions o;
@@ -139,13 +139,14 @@ static Result<RoiAlignOptions> roi_align_options(const RoiAlignAttrs& a) {
   o.spatial_scale = a.spatial_scale;
   return o;
 }
-static Status infer_roi_align(Op& op, InferContext&) {
-  TRY(need_regions(op, 4));
+static Status infer_roi_align(Op& op, InferContext& cx) {
+  TRY(need_regions(op, 4, cx));
   TRY(need_tensor(op, 2));
   const RoiAlignAttrs& a = op.attr<RoiAlignAttrs>();
   TRY(roi_align_options(a));
   const Type& batch = type_of(op, 2);
-  if (batch.rank() != 1 || !is_int(batch.dtype) || differ(batch.shape[0], type_of(op, 1).shape[0])) return bad_operand(op, 2, "integers [regions]");
+  if (batch.rank() != 1 || !is_int(batch.dtype)) return bad_operand(op, 2, "integers [regions]");
+  TRY(cx.equal(batch.shape[0], type_of(op, 1).shape[0], "roi_align's regions and batch indices"));
   set_type(op, 0, Type::tensor(type_of(op, 0).dtype, {type_of(op, 1).shape[0], type_of(op, 0).shape[1], Dim(a.output_height), Dim(a.output_width)}));
   return {};
 }
@@ -163,8 +164,8 @@ OpDef def_roi_align() {
           .infer = infer_roi_align, .eval = eval_roi_align, .cost = cost_sampled};
 }
 
-static Status infer_max_roi_pool(Op& op, InferContext&) {
-  TRY(need_regions(op, 5));
+static Status infer_max_roi_pool(Op& op, InferContext& cx) {
+  TRY(need_regions(op, 5, cx));
   const std::vector<int64_t>& pooled = op.attr<MaxRoiPoolAttrs>().pooled_shape;
   if (pooled.size() != 2 || pooled[0] < 1 || pooled[1] < 1) return invalid("max_roi_pool's pooled_shape must be two positive numbers");
   set_type(op, 0, Type::tensor(type_of(op, 0).dtype, {type_of(op, 1).shape[0], type_of(op, 0).shape[1], Dim(pooled[0]), Dim(pooled[1])}));

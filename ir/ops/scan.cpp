@@ -41,7 +41,7 @@ static Status infer_scan(Op& op, InferContext& cx) {
     Type slice = type_of(op, i);
     TRY_ASSIGN(int axis, normalize_axis(scan_setting(a.scan_input_axes, i - carried), slice.rank()));
     Dim n = slice.shape[axis];
-    if (length && length->is_const() && n.is_const() && !(*length == n)) return invalid("scan inputs of " + length->to_string() + " and of " + n.to_string() + " slices");
+    if (length) TRY(cx.equal(*length, n, "lengths of scan's inputs"));
     if (!length || n.is_const()) length = n;
     slice.shape.erase(slice.shape.begin() + axis);
     slice.layout = Layout();

@@ -30,7 +30,7 @@ static Cost scatter_cost(const Op& op) { return moved_bytes(op, 1); }
 
 // --- scatter_elements -----------------------------------------------------------------------------------------------
 
-static Status infer_scatter_elements(Op& op, InferContext&) {
+static Status infer_scatter_elements(Op& op, InferContext& cx) {
   TRY(check_updates(op));
   const Type &x = type_of(op, 0), &indices = type_of(op, 1);
   TRY_ASSIGN(ScatterMode mode, scatter_mode(op.attr<ScatterAttrs>().reduction, x.dtype));
@@ -38,7 +38,11 @@ static Status infer_scatter_elements(Op& op, InferContext&) {
   if (!x.ranked || !indices.ranked || !type_of(op, 2).ranked) return {};
   if (indices.rank() != x.rank() || type_of(op, 2).rank() != x.rank())
     return invalid("scatter_elements of " + type_of(op, 2).to_string() + " to " + indices.to_string() + " of " + x.to_string());
-  TRY(normalize_axis(op.attr<ScatterAttrs>().axis, x.rank()));
+  TRY_ASSIGN(int axis, normalize_axis(op.attr<ScatterAttrs>().axis, x.rank()));
+  for (int d = 0; d < x.rank(); ++d) {
+    TRY(cx.equal(type_of(op, 2).shape[d], indices.shape[d], "dims " + std::to_string(d) + " of scatter_elements' updates and indices"));
+    if (d != axis) TRY(cx.at_most(indices.shape[d], x.shape[d], "dims " + std::to_string(d) + " of scatter_elements' indices and data"));
+  }
   if (mode == ScatterMode::none) know_moved(op, {0, 2});
   return {};
 }
@@ -58,7 +62,7 @@ OpDef def_scatter_elements() {
 
 // --- scatter_nd -----------------------------------------------------------------------------------------------------
 
-static Status infer_scatter_nd(Op& op, InferContext&) {
+static Status infer_scatter_nd(Op& op, InferContext& cx) {
   TRY(check_updates(op));
   const Type &x = type_of(op, 0), &indices = type_of(op, 1), &updates = type_of(op, 2);
   TRY_ASSIGN(ScatterMode mode, scatter_mode(op.attr<ScatterNdAttrs>().reduction, x.dtype));
@@ -70,6 +74,10 @@ static Status infer_scatter_nd(Op& op, InferContext&) {
     fits = tuple <= x.rank() && updates.rank() == indices.rank() - 1 + x.rank() - tuple;
   }
   if (!fits) return invalid("scatter_nd of " + updates.to_string() + " to " + indices.to_string() + " of " + x.to_string());
+  for (int d = 0; d < updates.rank() && indices.dim(-1).is_const(); ++d) {
+    int lead = indices.rank() - 1, behind = static_cast<int>(indices.dim(-1).value()) + d - lead;
+    TRY(cx.equal(updates.shape[d], d < lead ? indices.shape[d] : x.shape[behind], "dims " + std::to_string(d) + " of scatter_nd's updates and what they should be"));
+  }
   if (mode == ScatterMode::none) know_moved(op, {0, 2});
   return {};
 }
@@ -92,7 +100,7 @@ static Result<int> cache_axis(const TensorScatterAttrs& a, int rank) {
   if (axis == 0) return invalid("tensor_scatter along dim 0, which counts the batch");
   return axis;
 }
-static Status infer_tensor_scatter(Op& op, InferContext&) {
+static Status infer_tensor_scatter(Op& op, InferContext& cx) {
   const TensorScatterAttrs& a = op.attr<TensorScatterAttrs>();
   if (a.mode != "linear" && a.mode != "circular") return invalid("tensor_scatter's mode must be \"linear\" or \"circular\", is " + quote(a.mode));
   if (!type_of(op, 0).is_tensor()) return need_tensor(op, 0);
@@ -102,12 +110,11 @@ static Status infer_tensor_scatter(Op& op, InferContext&) {
   set_type(op, 0, cache);
   if (!cache.ranked || !update.ranked) return {};
   TRY_ASSIGN(int axis, cache_axis(a, cache.rank()));
-  bool fits = update.rank() == cache.rank();
-  for (int d = 0; fits && d < cache.rank(); ++d) {
-    const Dim &c = cache.shape[d], &u = update.shape[d];
-    if (c.is_const() && u.is_const()) fits = d == axis ? u.value() <= c.value() : u == c;
+  if (update.rank() != cache.rank()) return invalid("update " + update.to_string() + " of " + cache.to_string());
+  for (int d = 0; d < cache.rank(); ++d) {
+    std::string what = "dims " + std::to_string(d) + " of tensor_scatter's update and cache";
+    TRY(d == axis ? cx.at_most(update.shape[d], cache.shape[d], what) : cx.equal(update.shape[d], cache.shape[d], what));
   }
-  if (!fits) return invalid("update " + update.to_string() + " of " + cache.to_string());
   return {};
 }
 static Result<std::vector<HostValue>> eval_tensor_scatter(EvalCall& call) {

@@ -153,15 +153,14 @@ static Result<std::vector<Dim>> equal_parts(const Dim& n, int64_t count) {
   out.back() = last;
   return out;
 }
-static Status check_parts(const std::vector<Dim>& parts, size_t count, const Dim& n) {
+static Status check_parts(const std::vector<Dim>& parts, size_t count, const Dim& n, Facts& facts) {
   if (parts.size() != count) return invalid("split gives " + std::to_string(parts.size()) + " parts, the op has " + std::to_string(count) + " results");
   Dim sum = 0;
   for (const Dim& p : parts) {
     if (p.is_const() && p.value() < 0) return invalid("split gives a part of " + p.to_string());
     sum += p;
   }
-  if (sum.is_const() && n.is_const() && !(sum == n)) return invalid("split gives " + sum.to_string() + " elements of a dim of " + n.to_string());
-  return {};
+  return facts.equal(sum, n, "split's parts and the dim that they make up");
 }
 static Status infer_split(Op& op, InferContext& cx) {
   if (unranked_operand(op, 0)) return {};
@@ -182,7 +181,7 @@ static Status infer_split(Op& op, InferContext& cx) {
   } else {
     TRY_ASSIGN(parts, equal_parts(x.shape[axis], static_cast<int64_t>(count)));
   }
-  TRY(check_parts(parts, count, x.shape[axis]));
+  TRY(check_parts(parts, count, x.shape[axis], cx));
   for (size_t r = 0; r < count; ++r) {
     Shape shape = x.shape;
     shape[axis] = parts[r];
@@ -201,7 +200,8 @@ static Result<std::vector<HostValue>> eval_split(EvalCall& call) {
   } else {
     TRY_ASSIGN(parts, equal_parts(x.dims[axis], static_cast<int64_t>(count)));
   }
-  TRY(check_parts(parts, count, x.dims[axis]));
+  Facts facts;
+  TRY(check_parts(parts, count, x.dims[axis], facts));
   Window from{0, dense_strides(x.dims)};
   std::vector<HostValue> out;
   for (const Dim& p : parts) {

@@ -21,8 +21,8 @@ static Status infer_top_k(Op& op, InferContext& cx) {
   if (known && known->size() != 1) return invalid("top_k's k must be one integer");
   Dim count = known ? (*known)[0] : cx.fresh("k");
   const Dim& n = shape[axis];
-  if (count.is_const() && (count.value() < 0 || (n.is_const() && count.value() > n.value())))
-    return invalid("top_k of " + count.to_string() + " elements along a dim of " + n.to_string());
+  TRY(cx.at_most(0, count, "top_k's elements"));
+  TRY(cx.at_most(count, n, "top_k's elements and those there are"));
   shape[axis] = count;
   set_type(op, 0, Type::tensor(x.dtype, shape));
   set_type(op, 1, Type::tensor(DType::i64, shape));
@@ -108,9 +108,9 @@ static Status infer_nms(Op& op, InferContext& cx) {
     if (t.dtype != DType::f32 || t.rank() != 3) return invalid("boxes and scores must be f32 tensors of 3 dims, operand " + std::to_string(i) + " is " + t.to_string());
   }
   const Shape &boxes = type_of(op, 0).shape, &scores = type_of(op, 1).shape;
-  auto differ = [](const Dim& a, const Dim& b) { return a.is_const() && b.is_const() && !(a == b); };
-  if (differ(boxes[0], scores[0]) || differ(boxes[1], scores[2]) || differ(boxes[2], 4))
-    return invalid("boxes " + type_of(op, 0).to_string() + " and scores " + type_of(op, 1).to_string() + " do not fit");
+  TRY(cx.equal(boxes[0], scores[0], "batches of boxes and scores"));
+  TRY(cx.equal(boxes[1], scores[2], "numbers of boxes and scores"));
+  TRY(cx.equal(boxes[2], 4, "a box's coordinates and what they should be"));
   for (int i = 2; i < op.num_operands(); ++i) {
     if (!has_operand(op, i)) continue;
     const Type& t = type_of(op, i);

@@ -35,11 +35,11 @@ static Type with_dtype(Type t, DType dtype) {
 
 // --- string_concat ----------------------------------------------------------------------------------------------------
 
-static Status infer_string_concat(Op& op, InferContext&) {
+static Status infer_string_concat(Op& op, InferContext& cx) {
   for (int i : {0, 1}) TRY(need_strings(op, i));
   for (int i : {0, 1})
     if (unranked_operand(op, i)) return {};
-  TRY_ASSIGN(Shape shape, broadcast_shapes({&type_of(op, 0).shape, &type_of(op, 1).shape}));
+  TRY_ASSIGN(Shape shape, broadcast_shapes({&type_of(op, 0).shape, &type_of(op, 1).shape}, cx, "string_concat's operands"));
   set_type(op, 0, Type::tensor(DType::str, std::move(shape)));
   return {};
 }

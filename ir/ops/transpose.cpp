@@ -60,16 +60,14 @@ static Status need_picture(const Tensor& x) {
   if (x.rank() != 4) return invalid("a tensor of rank " + std::to_string(x.rank()) + " where [n, c, h, w] is wanted");
   return {};
 }
-static bool divides(int64_t k, const Dim& d) { return !d.is_const() || d.value() % k == 0; }
-
-static Status infer_depth_to_space(Op& op, InferContext&) {
+static Status infer_depth_to_space(Op& op, InferContext& cx) {
   if (unranked_operand(op, 0)) return {};
   const DepthToSpaceAttrs& a = op.attr<DepthToSpaceAttrs>();
   TRY(check_block(op, a.blocksize));
   if (a.mode != "DCR" && a.mode != "CRD") return invalid("depth_to_space's mode must be \"DCR\" or \"CRD\", is " + quote(a.mode));
   const Type& x = type_of(op, 0);
   int64_t b = a.blocksize;
-  if (!divides(b * b, x.shape[1])) return invalid(x.shape[1].to_string() + " channels in blocks of " + std::to_string(b * b));
+  TRY(cx.divides(Dim(b * b), x.shape[1], "depth_to_space's blocks of channels"));
   set_type(op, 0, Type::tensor(x.dtype, {x.shape[0], floordiv(x.shape[1], b * b), x.shape[2] * b, x.shape[3] * b}));
   return {};
 }
@@ -90,12 +88,12 @@ OpDef def_depth_to_space() {
           .infer = infer_depth_to_space, .eval = eval_depth_to_space};
 }
 
-static Status infer_space_to_depth(Op& op, InferContext&) {
+static Status infer_space_to_depth(Op& op, InferContext& cx) {
   if (unranked_operand(op, 0)) return {};
   int64_t b = op.attr<SpaceToDepthAttrs>().blocksize;
   TRY(check_block(op, b));
   const Type& x = type_of(op, 0);
-  if (!divides(b, x.shape[2]) || !divides(b, x.shape[3])) return invalid(x.to_string() + " in blocks of " + std::to_string(b));
+  for (int d : {2, 3}) TRY(cx.divides(Dim(b), x.shape[d], "space_to_depth's blocks"));
   set_type(op, 0, Type::tensor(x.dtype, {x.shape[0], x.shape[1] * (b * b), floordiv(x.shape[2], b), floordiv(x.shape[3], b)}));
   return {};
 }

@@ -71,6 +71,11 @@ Result<std::vector<WindowAxis>> window_axes(const WindowAttrs& a, const Shape& s
   return axes;
 }
 
+Status kernel_facts(const WindowAttrs& a, const Shape& w, Facts& facts) {
+  for (size_t k = 0; k < a.kernel_shape.size(); ++k) TRY(facts.equal(w[k + 2], Dim(a.kernel_shape[k]), "the kernel's dims and kernel_shape"));
+  return {};
+}
+
 Result<std::vector<WindowAxis>> transpose_window_axes(const ConvTransposeAttrs& a, const Shape& spatial, const Shape& kernel) {
   TRY_ASSIGN(std::vector<WindowAxis> axes, bare_axes(a, spatial, kernel));
   TRY(check_list("output_padding", a.output_padding, axes.size(), 0));

@@ -24,6 +24,7 @@ class Binder {
   }
 
   Result<std::unique_ptr<Bound>> bind() {
+    for (const Step& s : program_.checks) TRY(check_condition(code_, s, out_->slots.data()));
     std::set<int> tensors(program_.tensors.begin(), program_.tensors.end());
     if (&program_ == &code_.main)
       for (const std::vector<PlanPort>* ports : {&plan_.inputs, &plan_.outputs, &plan_.states})

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "ir/base/facts.h"
 #include "ir/base/text.h"
 #include "runtime/executor/flatten.h"
 
@@ -245,6 +246,24 @@ class Compiler {
 };
 
 }  // namespace
+
+Status check_condition(const PlanCode& code, const Step& check, const int64_t* slots) {
+  const Command& c = *check.source;
+  int64_t v = 0;
+  bool known = code.program.eval(check.dim, slots, &v);
+  if (known && v > 0) return {};
+  std::string text = c.text;
+  if (!known) text = "a condition cannot be computed: " + c.dim.to_string();
+  else if (text.empty()) text = "it does not hold that " + c.dim.to_string() + " > 0";
+  SymbolValues values;
+  for_each_symbol(c.dim, [&](const std::string& s) {
+    if (int i = code.program.slot(s); slots[i] != kNoValue) values[s] = slots[i];
+  });
+  if (std::string symbols = symbol_text(c.dim, values); !symbols.empty()) text += " (" + symbols + ")";
+  Error e = invalid(text);
+  if (!c.nodes.empty()) e.at_node(c.nodes[0]);
+  return e;
+}
 
 Result<PlanCode> compile_plan(const Plan& plan, const ExecutableParts& parts) { return Compiler(plan, parts).compile(); }
 

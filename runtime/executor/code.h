@@ -98,6 +98,7 @@ struct Stretch {
 // One region tree.
 struct Program {
   std::vector<Step> steps;
+  std::vector<Step> checks;                  // of early dims, which hold or not before anything runs
   std::vector<Stretch> stretches;            // in order; only for a device
   std::vector<LaunchCode> launches;
   std::vector<HostCallCode> host_calls;
@@ -129,6 +130,9 @@ struct PlanCode {
 
   const CompiledDim* dims_of(int tensor) const { return dims.data() + tensors[tensor].dims; }
 };
+
+// Error unless the condition of a check holds.
+Status check_condition(const PlanCode& code, const Step& check, const int64_t* slots);
 
 // The plan is verified and outlives the code. Error: a kernel or host function that is not there, a symbol that nothing
 // gives a value, a command that the CPU cannot run (kUnsupported).

@@ -42,12 +42,14 @@ class Flattener {
   }
 
   Status region(const Region& r) {
+    ++depth_;
     for (const Command& c : r.commands) {
       Status s = command(c);
       if (s.ok()) continue;
       if (!c.nodes.empty()) s.error().at_node(c.nodes[0]);
       return s;
     }
+    --depth_;
     return {};
   }
 
@@ -69,11 +71,18 @@ class Flattener {
       case CommandKind::copy: return emit(Step::Kind::copy, c, number), Status{};
       case CommandKind::fill: return emit(Step::Kind::fill, c, number), Status{};
       case CommandKind::host_call: return host_call(c, number);
-      case CommandKind::set:
-      case CommandKind::check: {
-        Step& s = emit(c.kind == CommandKind::set ? Step::Kind::set : Step::Kind::check, c, number);
-        s.slot = c.kind == CommandKind::set ? code_.program.slot(c.name) : -1;
+      case CommandKind::set: {
+        Step& s = emit(Step::Kind::set, c, number);
+        s.slot = code_.program.slot(c.name);
         TRY_ASSIGN(s.dim, code_.program.compile(c.dim));
+        return {};
+      }
+      case CommandKind::check: {
+        Step& s = emit(Step::Kind::check, c, number);
+        TRY_ASSIGN(s.dim, code_.program.compile(c.dim));
+        if (depth_ > 1 || s.dim.late) return {};
+        out_.checks.push_back(s);
+        out_.steps.pop_back();
         return {};
       }
       case CommandKind::read: return emit(Step::Kind::read, c, number).slot = code_.program.slot(c.name), Status{};
@@ -252,7 +261,7 @@ class Flattener {
   PlanCode& code_;
   Program out_;
   std::set<int> tensors_;
-  int next_number_ = 0;
+  int next_number_ = 0, depth_ = 0;
 };
 
 }  // namespace

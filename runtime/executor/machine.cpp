@@ -162,7 +162,7 @@ Status Machine::step(const Step& s) {
       return assign(s.slot, v);
     }
     case Step::Kind::read: return read(s);
-    case Step::Kind::check: return check(s);
+    case Step::Kind::check: return check_condition(code_, s, slots_.data());
     case Step::Kind::select: return select(s);
     case Step::Kind::branch: {
       TRY_ASSIGN(bool yes, condition(s.source->tensors[0]));
@@ -313,12 +313,6 @@ Status Machine::read(const Step& s) {
     load_row_i64(t.dtype, p, &v, 1);
   }
   return assign(s.slot, v);
-}
-
-Status Machine::check(const Step& s) {
-  TRY_ASSIGN(int64_t v, value(s.dim, s.source->dim, "a condition"));
-  if (v > 0) return {};
-  return invalid(s.source->text.empty() ? "it does not hold that " + s.source->dim.to_string() + " > 0" : s.source->text);
 }
 
 Status Machine::select(const Step& s) {

@@ -57,7 +57,6 @@ class Machine {
   static Status resize_output(void* self, int output, std::span<const int64_t> dims);
   Status resize(int output, std::span<const int64_t> dims);
   Status read(const Step& s);
-  Status check(const Step& s);
   Status select(const Step& s);
   Status loop(const Step& s);
   Result<bool> condition(int tensor);
