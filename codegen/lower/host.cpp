@@ -52,9 +52,7 @@ Status sort_call(HostOp& h) {
     return h.call("unique");
   }
   const TopKAttrs& a = op.attr<TopKAttrs>();
-  TRY_ASSIGN(int64_t axis, h.axis(a.axis));
-  Dim k = op.result()->type.shape[axis], n = op.operands[0]->type.shape[axis];
-  h.l.check_positive(min(k, n - k) + Dim(1), "top_k wants more elements than there are");
+  TRY(h.axis(a.axis));
   h.set("largest", int64_t{a.largest});
   h.output(1);
   return h.call("top_k");
@@ -173,11 +171,14 @@ static std::optional<Status> check_constant(const Value* indices, const Dim& n, 
   return host_check_indices(view_of(*t), n.value(), natural, ignored);
 }
 
+// Inside a fused region indices may be computed: no kernel takes those, so that they lie in memory when it is their turn.
+static bool still_to_be_computed(const Lowering& l, const Value* v) {
+  return !l.tensors.count(v) && v->def && !constant_of(v) && !known_of(v);
+}
+
 static Status check_axis(Lowering& l, const Value* indices, const Value* x, int axis, bool natural, std::optional<int64_t> ignored) {
   if (auto known = check_constant(indices, x->type.shape[axis], natural, ignored)) return std::move(*known);
-  // Inside a fused region an index may be computed: kernels keep such an index inside the dim.
-  auto placed = l.tensors.find(indices);
-  if (placed == l.tensors.end() && indices->def && !constant_of(indices) && !known_of(indices)) return {};
+  if (still_to_be_computed(l, indices)) return {};
   TRY_ASSIGN(int i, l.tensor(indices));
   auto of = l.tensors.find(x);
   int t = of != l.tensors.end() ? of->second : l.alias(nullptr, i, x->type.shape, std::vector<Dim>(x->type.shape.size(), Dim(0)), 0);
@@ -194,10 +195,16 @@ Status Lowering::check_indices(const Op& op) {
       return check_axis(*this, op.operands[1], x, axis, false, std::nullopt);
     }
     case OpKind::gather_nd: {
-      if (!tensors.count(op.operands[1]) && !constant_of(op.operands[1])) return {};
+      if (still_to_be_computed(*this, op.operands[1])) return {};
       TRY_ASSIGN(int i, tensor(op.operands[1]));
       TRY_ASSIGN(int t, tensor(x));
       return call("check_tuples", {i, t}, {}, "batch_dims=" + std::to_string(op.attr<GatherNdAttrs>().batch_dims));
+    }
+    case OpKind::reverse_sequence: {
+      if (still_to_be_computed(*this, op.operands[1])) return {};
+      TRY_ASSIGN(int lengths, tensor(op.operands[1]));
+      TRY_ASSIGN(int t, tensor(x));
+      return call("check_lengths", {lengths, t}, {}, "axis=" + std::to_string(op.attr<ReverseSequenceAttrs>().time_axis));
     }
     case OpKind::negative_log_likelihood_loss: {
       const LossAttrs& a = op.attr<LossAttrs>();

@@ -8,17 +8,22 @@
 
 namespace weft {
 
-// Element `at` of an index tensor as a position in a dim of n: negative ones count from the end. The lowering has checked
-// that those of a tensor in memory lie inside; computed ones are kept inside here.
-static Result<Dim> position(SpecBuilder& r, const Value* indices, const Index& at, const Dim& n) {
+// Element `at` of a tensor that says where to read. The lowering has checked those that lie in memory; one that the kernel
+// computes itself could point anywhere.
+static Result<int> emit_checked(SpecBuilder& r, const Op& op, const Value* indices, const Index& at) {
+  if (!r.is_external(indices) && indices->def && !constant_of(indices)) return r.refuse(op, "indices that the same kernel computes");
+  return r.emit(indices, at);
+}
+
+// As a position in a dim of n: negative ones count from the end.
+static Result<Dim> position(SpecBuilder& r, const Op& op, const Value* indices, const Index& at, const Dim& n) {
   if (auto known = const_ints(indices); known && known->size() == 1) {
     int64_t k = (*known)[0];
     return k < 0 ? n + Dim(k) : Dim(k);
   }
-  TRY_ASSIGN(int id, r.emit(indices, at));
+  TRY_ASSIGN(int id, emit_checked(r, op, indices, at));
   S i = r.at(id).cast(DType::i64), size = r.at(r.index_value(n));
   if (!is_unsigned_int(indices->type.dtype)) i = select(lt(i, i.lit(0)), i + size, i);
-  if (!r.is_external(indices) && indices->def && !constant_of(indices)) i = max(min(i, size - 1.0), i.lit(0));
   return r.as_index(i.id);
 }
 
@@ -26,7 +31,7 @@ Result<int> rule_gather(SpecBuilder& r, const Op& op, int, const Index& idx) {
   const Value *v = op.operands[0], *indices = op.operands[1];
   TRY_ASSIGN(int axis, normalize_axis(op.attr<GatherAttrs>().axis, v->type.rank()));
   auto first = idx.begin() + axis, last = first + indices->type.rank();
-  TRY_ASSIGN(Dim k, position(r, indices, Index(first, last), v->type.shape[axis]));
+  TRY_ASSIGN(Dim k, position(r, op, indices, Index(first, last), v->type.shape[axis]));
   Index from(idx.begin(), first);
   from.push_back(k);
   from.insert(from.end(), last, idx.end());
@@ -37,7 +42,7 @@ Result<int> rule_gather_elements(SpecBuilder& r, const Op& op, int, const Index&
   const Value* v = op.operands[0];
   TRY_ASSIGN(int axis, normalize_axis(op.attr<GatherAttrs>().axis, v->type.rank()));
   Index from = idx;
-  TRY_ASSIGN(from[axis], position(r, op.operands[1], idx, v->type.shape[axis]));
+  TRY_ASSIGN(from[axis], position(r, op, op.operands[1], idx, v->type.shape[axis]));
   return r.emit(v, from);
 }
 
@@ -50,7 +55,7 @@ Result<int> rule_gather_nd(SpecBuilder& r, const Op& op, int, const Index& idx) 
   at.emplace_back();
   for (int64_t k = 0; k < tuple.value(); ++k) {
     at.back() = Dim(k);
-    TRY_ASSIGN(Dim p, position(r, indices, at, v->type.shape[batch + k]));
+    TRY_ASSIGN(Dim p, position(r, op, indices, at, v->type.shape[batch + k]));
     from.push_back(p);
   }
   from.insert(from.end(), idx.begin() + lead, idx.end());
@@ -60,12 +65,10 @@ Result<int> rule_gather_nd(SpecBuilder& r, const Op& op, int, const Index& idx) 
 Result<int> rule_reverse_sequence(SpecBuilder& r, const Op& op, int, const Index& idx) {
   const ReverseSequenceAttrs& a = op.attr<ReverseSequenceAttrs>();
   const Value* v = op.operands[0];
-  TRY_ASSIGN(int id, r.emit(op.operands[1], {idx[a.batch_axis]}));
-  S length = r.at(id).cast(DType::i64), t = r.at(r.index_value(idx[a.time_axis])), last = r.at(r.index_value(v->type.shape[a.time_axis])) - 1.0;
-  // A length outside of the dim must not lead outside either.
-  S from_end = min(max(length - 1.0 - t, t.lit(0)), last);
+  TRY_ASSIGN(int id, emit_checked(r, op, op.operands[1], {idx[a.batch_axis]}));
+  S length = r.at(id).cast(DType::i64), t = r.at(r.index_value(idx[a.time_axis]));
   Index from = idx;
-  from[a.time_axis] = r.as_index(select(lt(t, length), from_end, t).id);
+  from[a.time_axis] = r.as_index(select(lt(t, length), length - 1.0 - t, t).id);
   return r.emit(v, from);
 }
 
@@ -86,7 +89,7 @@ Result<int> rule_one_hot(SpecBuilder& r, const Op& op, int, const Index& idx) {
 // -w * log_p[target] and w, at a position of the target; both 0 where the target is to be ignored.
 static Result<std::pair<S, S>> loss_at(SpecBuilder& r, const Op& op, const Index& idx, DType t) {
   const LossAttrs& a = op.attr<LossAttrs>();
-  TRY_ASSIGN(int id, r.emit(op.operands[1], idx));
+  TRY_ASSIGN(int id, emit_checked(r, op, op.operands[1], idx));
   S target = r.at(id).cast(DType::i64), kept = eq(target, target), c = target;
   if (a.has_ignore_index) {
     S ignored{&r.program(), r.program().constant_int(DType::i64, a.ignore_index)};

@@ -118,11 +118,17 @@ static Status check_reversal(const ReverseSequenceAttrs& a, int rank) {
   if (fits) return {};
   return invalid("reverse_sequence of a tensor of rank " + std::to_string(rank) + " with batch_axis " + std::to_string(a.batch_axis) + " and time_axis " + std::to_string(a.time_axis));
 }
-static Status infer_reverse_sequence(Op& op, InferContext&) {
+static Status infer_reverse_sequence(Op& op, InferContext& cx) {
   const Type& x = type_of(op, 0);
   if (!x.is_tensor()) return need_tensor(op, 0);
   TRY(need_int_vector(op, 1));
-  if (x.ranked) TRY(check_reversal(op.attr<ReverseSequenceAttrs>(), x.rank()));
+  const ReverseSequenceAttrs& a = op.attr<ReverseSequenceAttrs>();
+  if (x.ranked) TRY(check_reversal(a, x.rank()));
+  const Type& lengths = type_of(op, 1);
+  if (x.ranked && lengths.ranked) {
+    if (lengths.rank() != 1) return invalid("reverse_sequence takes a vector of lengths, got " + lengths.to_string());
+    TRY(cx.equal(lengths.shape[0], x.shape[a.batch_axis], "reverse_sequence's lengths and sequences"));
+  }
   set_type(op, 0, x);
   return {};
 }
@@ -131,12 +137,12 @@ static Result<std::vector<HostValue>> eval_reverse_sequence(EvalCall& call) {
   const Tensor& x = call.tensor(0);
   TRY(check_reversal(a, x.rank()));
   std::vector<int64_t> lengths = load_all<int64_t>(call.tensor(1)), strides = dense_strides(x.dims);
-  int64_t batch = x.dims[a.batch_axis], time = x.dims[a.time_axis], inner = 1;
+  int64_t batch = x.dims[a.batch_axis], inner = 1;
   for (int d = 2; d < x.rank(); ++d) inner *= x.dims[d];
   if (static_cast<int64_t>(lengths.size()) != batch) return invalid("reverse_sequence has " + std::to_string(lengths.size()) + " lengths for " + std::to_string(batch) + " sequences");
+  TRY(host_check_lengths(view_of(call.tensor(1)), x.dims[a.time_axis]));
   TRY_ASSIGN(Tensor out, deep_copy(x));
   for (int64_t b = 0; b < batch; ++b) {
-    if (lengths[b] < 0 || lengths[b] > time) return invalid("a sequence of length " + std::to_string(lengths[b]) + " in " + std::to_string(time) + " steps");
     int64_t step = strides[a.time_axis], at = b * strides[a.batch_axis];
     copy_window(out, {at, {step, 1}}, x, {at + (lengths[b] - 1) * step, {-step, 1}}, {lengths[b], inner});
   }

@@ -28,6 +28,13 @@ Status host_call_check_tuples(HostCall& c) {
   return host_check_tuples(c.inputs[0], c.inputs[1], batch);
 }
 
+Status host_call_check_lengths(HostCall& c) {
+  TRY(operands(c, 2, 2, 0, 0));
+  TRY(expect(is_int(c.inputs[0].dtype), "wants integer lengths"));
+  TRY_ASSIGN(int axis, axis_of(c, c.inputs[1].rank(), 0));
+  return host_check_lengths(c.inputs[0], c.inputs[1].dims[axis]);
+}
+
 static Result<ScatterMode> reduction_of(const HostCall& c) {
   TRY_ASSIGN(int64_t mode, c.integer("reduction", 0));
   if (mode < 0 || mode > static_cast<int64_t>(ScatterMode::max)) return invalid("a host call has reduction " + std::to_string(mode));

@@ -133,6 +133,12 @@ Status host_check_indices(const TensorView& indices, int64_t n, bool natural, st
   }
   return {};
 }
+Status host_check_lengths(const TensorView& lengths, int64_t n) {
+  for (Walk w(lengths); !w.done(); w.next())
+    if (int64_t length = integer_at(lengths, w.offset()); length < 0 || length > n)
+      return invalid("a sequence of length " + std::to_string(length) + " in " + std::to_string(n) + " steps");
+  return {};
+}
 Status host_check_tuples(const TensorView& indices, const TensorView& x, int64_t batch_dims) {
   for (Walk w(indices); !w.done(); w.next()) {
     int64_t d = batch_dims + w.index().back();

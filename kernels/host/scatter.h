@@ -23,6 +23,8 @@ Status host_tensor_scatter(const TensorView& cache, const TensorView& update, co
 
 // Every index lies in [-n, n), or in [0, n) when `natural`; `ignored` is one that may be anything.
 Status host_check_indices(const TensorView& indices, int64_t n, bool natural, std::optional<int64_t> ignored);
+// Every length lies in [0, n].
+Status host_check_lengths(const TensorView& lengths, int64_t n);
 // The last dim of `indices` holds tuples that index x's dims from `batch_dims` on.
 Status host_check_tuples(const TensorView& indices, const TensorView& x, int64_t batch_dims);
 
