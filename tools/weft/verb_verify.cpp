@@ -218,6 +218,8 @@ Status verify_paths(Cli& cli, const VerifyArgs& a) {
   TRY_ASSIGN(std::vector<VerifyCase> cases, collect(a));
   TRY_ASSIGN(std::vector<CaseResult> results, run_cases(cli, a, cases));
   cli.log.end_progress();
+  for (size_t i = 0; i < cases.size(); ++i)
+    if (results[i].status == CaseStatus::misused) return usage((cases.size() > 1 ? cases[i].name + ": " : "") + results[i].reason);
   std::map<CaseStatus, int> count;
   for (CaseStatus s : {CaseStatus::passed, CaseStatus::failed, CaseStatus::unsupported, CaseStatus::skipped, CaseStatus::cancelled}) count[s] = 0;
   for (const CaseResult& r : results) ++count[r.status];

@@ -57,6 +57,10 @@ class CaseRunner {
     const bool early = !built_ && e.code == Code::kUnsupported;
     result_.status = e.code == Code::kCancelled ? CaseStatus::cancelled : early ? CaseStatus::unsupported : CaseStatus::failed;
     result_.reason = e.message;
+    if (e.code == Code::kUsage && !options_.compile.shapes.empty()) {
+      result_.status = CaseStatus::misused;
+      if (!e.hint.empty()) result_.reason += "; " + e.hint;
+    }
     // What is unsupported is the same for every node of a kind.
     if (!early && !e.node.empty() && e.message.find(e.node) == std::string::npos) result_.reason += " (node " + e.node + ")";
   }
@@ -319,7 +323,7 @@ Difference compare_values(const std::string& name, const HostValue& got, const H
 }
 
 const char* status_name(CaseStatus s) {
-  static constexpr const char* kNames[] = {"passed", "failed", "unsupported", "skipped", "cancelled"};
+  static constexpr const char* kNames[] = {"passed", "failed", "unsupported", "skipped", "cancelled", "misused"};
   return kNames[static_cast<int>(s)];
 }
 

@@ -7,7 +7,7 @@
 //
 // `unsupported` comes only from an Error of that code before any kernel is built (or from the evaluator); what produced
 // numbers is passed or failed. `skipped` is what nothing can be held against: inputs that cannot be generated, outputs that
-// are random.
+// are random. `misused` is no result: options that do not fit the model.
 #pragma once
 
 #include <optional>
@@ -34,7 +34,7 @@ struct VerifyCase {
   std::string folder;  // of the data sets; empty: generated inputs
 };
 
-enum class CaseStatus : uint8_t { passed, failed, unsupported, skipped, cancelled };
+enum class CaseStatus : uint8_t { passed, failed, unsupported, skipped, cancelled, misused };
 const char* status_name(CaseStatus s);
 
 // What --bisect finds.
