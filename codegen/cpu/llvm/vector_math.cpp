@@ -1,6 +1,6 @@
 // Vector maths as straight-line IR for float and double, scalars and vectors alike: no calls, no tables but one (the
-// reduction of large sine arguments). Float results are within 2 ULP over all inputs (tests sweep them); the polynomial
-// coefficients are minimax fits made for these ranges. Subnormals, infinities, NaN and signed zeros behave as in C.
+// reduction of large sine arguments in double). Float results are within 2 ULP over all inputs (tests sweep them); the
+// polynomial coefficients are minimax fits made for these ranges. Subnormals, infinities, NaN and signed zeros behave as in C.
 //
 // Also the conversions between float and the narrow float types, which hardware has for few of them.
 #include <cmath>
@@ -74,13 +74,18 @@ struct M {
     if (!dbl) return poly(r, {5.e-01, 1.6666666e-01, 4.166636e-02, 8.33339e-03, 1.3940915e-03, 1.9845899e-04});
     return poly(r, {1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0});
   }
+  struct Sum {
+    Val hi, lo;  // lo: what rounding hi lost
+  };
+  // Of a number: fptosi of NaN is poison.
+  Sum exp_sum(Val x) {
+    Reduced q = reduce_exp(clamp(x, dbl ? -746.0 : -105.0, dbl ? 710.5 : 89.5));
+    Val t = fma(mul(q.r, q.r), exp_tail(q.r), q.r), v = add(t, c(1));
+    return {scale(v, q.n), scale(sub(t, sub(v, c(1))), q.n)};
+  }
   Val exp(Val x) {
-    // fptosi of NaN is poison: n is made from a NaN-free copy, r keeps the NaN.
     Val nan = b.CreateFCmpUNO(x, x);
-    Val y = clamp(select(nan, c(0), x), dbl ? -746.0 : -105.0, dbl ? 710.5 : 89.5);
-    Reduced q = reduce_exp(y);
-    Val v = add(fma(mul(q.r, q.r), exp_tail(q.r), q.r), c(1));
-    return select(nan, x, scale(v, q.n));
+    return select(nan, x, exp_sum(select(nan, c(0), x)).hi);
   }
   Val expm1(Val x) {
     Val nan = b.CreateFCmpUNO(x, x);
@@ -159,11 +164,16 @@ struct M {
     big = sub(c(1), div(c(2), add(exp(mul(clamp(a, 0, 10), c(2))), c(1))));
     Val z = mul(x, x);
     Val small = fma(mul(x, z), poly(z, {-3.333328e-01, 1.3331442e-01, -5.373971e-02, 2.0639079e-02, -5.7049785e-03}), x);
-    return select(lt(a, c(0.625)), small, copysign(big, x));
+    return copysign(select(lt(a, c(0.625)), small, big), x);
   }
+  // 1 / (1 + z) or z / (1 + z), z = exp(-|x|), and a first-order correction for what rounding z and 1 + z lost.
   Val sigmoid(Val x) {
-    Val z = exp(b.CreateFNeg(abs(x)));
-    return div(select(lt(x, c(0)), z, c(1)), add(z, c(1)));
+    Val nan = b.CreateFCmpUNO(x, x), negative = lt(x, c(0));
+    Sum z = exp_sum(b.CreateFNeg(abs(select(nan, c(0), x))));
+    Val s = add(z.hi, c(1)), lost = add(sub(z.hi, sub(s, c(1))), z.lo);
+    Val q = div(select(negative, z.hi, c(1)), s), inverse = select(negative, sub(c(1), q), q);
+    Val r = fma(fma(b.CreateFNeg(q), lost, select(negative, z.lo, c(0))), inverse, q);
+    return select(nan, x, r);
   }
   Val erf(Val x) {
     Val a = abs(x);
@@ -205,17 +215,16 @@ struct M {
       r = select(inv, sub(c(1.5707963267948966), r), r);
       return select(b.CreateFCmpUNO(x, x), x, copysign(r, x));
     }
-    // To |y| <= tan(pi/8): the complement beyond tan(3pi/8), a turn by pi/4 between.
-    Val big = lt(c(2.414213562373095), a), mid = lt(c(0.4142135623730950), a);
-    Val y = select(big, div(c(-1), a), select(mid, div(sub(a, c(1)), add(a, c(1))), a));
-    Val base = select(big, c(1.5707963267948966), select(mid, c(0.7853981633974483), c(0)));
-    Val z = mul(y, y);
-    Val p = poly(z, {-3.3333316e-01, 1.9998471e-01, -1.424353e-01, 1.0593783e-01, -6.0781416e-02});
-    return copysign(add(base, fma(mul(y, z), p, y)), x);
+    // |x| > 1 by the complement; pi/2 as two floats.
+    Val big = lt(c(1), a), y = select(big, div(c(1), a), a), z = mul(y, y);
+    Val p = poly(z, {-0.333332991, 0.199985483, -0.142642417, 0.109521859, -0.0840345052, 0.0579575965, -0.0311778483, 0.0109146069, -0.00179362192});
+    Val r = add(y, fma(mul(y, z), p, select(big, c(4.371139e-08), c(0))));
+    return copysign(select(big, sub(c(1.57079637), r), r), x);
   }
 
   // sin or cos in double: quadrant and remainder, then the series on |r| <= pi/4.
-  Val sin_cos_double(Val x, bool cosine) {
+  // narrow: x was a float.
+  Val sin_cos_double(Val x, bool cosine, bool narrow) {
     Val nan = b.CreateFCmpUNO(x, x);
     Val bad = b.CreateOr(nan, b.CreateFCmpOEQ(abs(x), c(INFINITY)));
     Val y = select(bad, c(0), x);
@@ -225,13 +234,15 @@ struct M {
     r = fma(n, c(-1.5893254712295857e-08), r);
     r = fma(n, c(-6.123233995736766e-17), r);
     Val q = b.CreateFPToSI(select(big, c(0), n), ity);
-    Large l = reduce_large(y);
+    Large l = narrow ? reduce_float(y) : reduce_double(y);
     r = select(big, l.r, r);
     q = b.CreateSelect(big, l.q, q);
     if (cosine) q = b.CreateAdd(q, ci(1));
     Val z = mul(r, r);
-    Val s = fma(mul(r, z), poly(z, {-1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800, 1.0 / 6227020800.0, -1.0 / 1307674368000.0}), r);
-    Val k = add(fma(z, c(-0.5), c(1)), mul(mul(z, z), poly(z, {1.0 / 24, -1.0 / 720, 1.0 / 40320, -1.0 / 3628800, 1.0 / 479001600, -1.0 / 87178291200.0})));
+    Val s = fma(mul(r, z), poly(z, {-1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800, 1.0 / 6227020800.0, -1.0 / 1307674368000.0,
+                                       1.0 / 355687428096000.0}), r);
+    Val k = add(fma(z, c(-0.5), c(1)), mul(mul(z, z), poly(z, {1.0 / 24, -1.0 / 720, 1.0 / 40320, -1.0 / 3628800, 1.0 / 479001600, -1.0 / 87178291200.0,
+                                                                              1.0 / 20922789888000.0})));
     Val zero = ci(0);
     Val v = select(b.CreateICmpNE(b.CreateAnd(q, ci(1)), zero), k, s);
     v = select(b.CreateICmpNE(b.CreateAnd(q, ci(2)), zero), b.CreateFNeg(v), v);
@@ -240,57 +251,85 @@ struct M {
   struct Large {
     Val r, q;
   };
-  // |x| = m 2^e with an integer m < 2^53: m times (2^e mod 2 pi), the latter from a table of double pairs.
-  Large reduce_large(Val x) {
-    constexpr int kLow = -36, kHigh = 971;
-    static const std::vector<double> table = [] {
-      std::vector<double> t;
-      // 2 pi to 200 bits would be wanted for doubles; floats need e <= 104 and 2 pi as three doubles.
-      long double two_pi = 6.283185307179586476925286766559005768L;
-      long double p = std::ldexp(1.0L, kLow);
-      for (int k = kLow; k <= kHigh; ++k) {
-        t.push_back(static_cast<double>(p));
-        t.push_back(static_cast<double>(p - static_cast<long double>(static_cast<double>(p))));
-        p *= 2;
-        if (p >= two_pi) p -= two_pi;
-      }
-      return t;
-    }();
-    auto* data = llvm::ConstantDataArray::get(e.cx, llvm::ArrayRef<double>(table));
-    auto* g = e.module->getNamedGlobal("two_pi_powers");
+  // |x| = m 2^e with an integer m. Of 2/pi 2^e the bits above 2 make whole turns with m and are left out; a window of the
+  // bits that follow times m, modulo 2^(its length), is the angle in quarters of a turn.
+  static constexpr uint32_t kTwoOverPi[] = {
+      0,          0,          0xA2F9836E, 0x4E441529, 0xFC2757D1, 0xF534DDC0, 0xDB629599, 0x3C439041, 0xFE5163AB, 0xDEBBC561, 0xB7246E3A,
+      0x424DD2E0, 0x06492EEA, 0x09D1921C, 0xFE1DEB1C, 0xB129A73E, 0xE88235F5, 0x2EBB4484, 0xE99C7026, 0xB45F7E41, 0x3991D639, 0x835339F4,
+      0x9C845F8B, 0xBDF9283B, 0x1FF897FF, 0xDE05980F, 0xEF2F118B, 0x5A0A6D1F, 0x6D367ECF, 0x27CB09B7, 0x4F463F66, 0x9E5FEA2D, 0x7527BAC7,
+      0xEBE5F17B, 0x3D0739F7, 0x8A5292EA, 0x6BFB5FB1, 0x1F8D5D08, 0x56033046, 0xFC7B6BAB};
+  Val and32(Val v) { return b.CreateAnd(v, ci(0xffffffff)); }
+  Val high32(Val v) { return b.CreateLShr(v, ci(32)); }
+  // 32 bits of the words a, b from bit `off` on.
+  Val funnel(Val hi, Val lo, Val off) { return high32(b.CreateShl(b.CreateOr(b.CreateShl(hi, ci(32)), lo), off)); }
+  // The word number and bit where the window for m 2^e begins, kLead zero bits standing before 2/pi.
+  static constexpr int kLead = 64;
+  Val window_start(Val e) {
+    Val s = b.CreateAdd(e, ci(kLead - 2));
+    return b.CreateSelect(b.CreateICmpSLT(s, ci(0)), ci(0), s);
+  }
+  Val exponent(Val i) { return b.CreateSub(b.CreateAnd(b.CreateLShr(i, ci(52)), ci(0x7ff)), ci(1023)); }
+  // hi: the angle modulo 4 quarters, times 2^62; below: bits behind it, times 2^126.
+  Large from_quarters(Val i, Val hi, Val below) {
+    Val q = b.CreateLShr(b.CreateAdd(hi, ci(int64_t{1} << 61)), ci(62));
+    Val f = b.CreateAShr(b.CreateShl(hi, ci(2)), ci(2));
+    Val r = mul(b.CreateSIToFP(f, ty), c(0x1p-62 * 1.5707963267948966));
+    if (below) r = add(r, mul(b.CreateSIToFP(b.CreateLShr(below, ci(1)), ty), c(0x1p-125 * 1.5707963267948966)));
+    Val neg = b.CreateICmpSLT(i, ci(0));
+    return {select(neg, b.CreateFNeg(r), r), b.CreateSelect(neg, b.CreateNeg(q), q)};
+  }
+  // 24 bits of m and 96 of the window, which is chosen by word numbers 0 to 5.
+  Large reduce_float(Val x) {
+    Val i = bits(x);
+    Val start = window_start(b.CreateSub(exponent(i), ci(23))), word = b.CreateLShr(start, ci(5)), off = b.CreateAnd(start, ci(31));
+    auto bit = [&](int64_t k) { return b.CreateICmpNE(b.CreateAnd(word, ci(k)), ci(0)); };
+    Val one = bit(1), two = bit(2), four = bit(4), w[8];
+    for (int k = 0; k < 8; ++k) w[k] = b.CreateSelect(four, ci(kTwoOverPi[k + 4]), ci(kTwoOverPi[k]));
+    for (int k = 0; k < 6; ++k) w[k] = b.CreateSelect(two, w[k + 2], w[k]);
+    for (int k = 0; k < 4; ++k) w[k] = b.CreateSelect(one, w[k + 1], w[k]);
+    Val m = b.CreateLShr(b.CreateOr(b.CreateAnd(i, ci((int64_t{1} << 52) - 1)), ci(int64_t{1} << 52)), ci(29));
+    Val low = b.CreateMul(m, funnel(w[2], w[3], off));
+    Val mid = b.CreateAdd(b.CreateMul(m, funnel(w[1], w[2], off)), high32(low));
+    Val top = b.CreateAdd(b.CreateMul(m, funnel(w[0], w[1], off)), high32(mid));
+    return from_quarters(i, b.CreateOr(b.CreateShl(top, ci(32)), and32(mid)), nullptr);
+  }
+  // 53 bits of m and 192 of the window: the double nearest to a multiple of pi/2 is 2^-61 away from it.
+  Large reduce_double(Val x) {
+    auto* g = e.module->getNamedGlobal("two_over_pi");
     if (!g) {
-      g = new llvm::GlobalVariable(*e.module, data->getType(), true, llvm::GlobalValue::PrivateLinkage, data, "two_pi_powers");
+      auto* data = llvm::ConstantDataArray::get(e.cx, llvm::ArrayRef<uint32_t>(kTwoOverPi));
+      g = new llvm::GlobalVariable(*e.module, data->getType(), true, llvm::GlobalValue::PrivateLinkage, data, "two_over_pi");
       g->setAlignment(llvm::Align(64));
     }
     Val i = bits(x);
-    Val ex = b.CreateSub(b.CreateAnd(b.CreateLShr(i, ci(52)), ci(0x7ff)), ci(1023 + 52));
-    ex = b.CreateSelect(b.CreateICmpSLT(ex, ci(kLow)), ci(kLow), ex);
-    Val m = b.CreateSIToFP(b.CreateOr(b.CreateAnd(i, ci((int64_t{1} << 52) - 1)), ci(int64_t{1} << 52)), ty);
-    Val slot = b.CreateShl(b.CreateSub(ex, ci(kLow)), ci(1));
+    Val start = window_start(b.CreateSub(exponent(i), ci(52))), word = b.CreateLShr(start, ci(5)), off = b.CreateAnd(start, ci(31));
     auto fetch = [&](int64_t plus) -> Val {
-      Val at = b.CreateAdd(slot, ci(plus));
-      if (!ty->isVectorTy()) return b.CreateLoad(b.getDoubleTy(), b.CreateGEP(b.getDoubleTy(), g, at));
-      Val v = llvm::PoisonValue::get(ty);
+      Val at = b.CreateAdd(word, ci(plus));
+      auto load = [&](Val k) { return b.CreateZExt(b.CreateLoad(b.getInt32Ty(), b.CreateGEP(b.getInt32Ty(), g, k)), b.getInt64Ty()); };
+      if (!ty->isVectorTy()) return load(at);
+      Val v = llvm::PoisonValue::get(ity);
       for (unsigned k = 0; k < llvm::cast<llvm::FixedVectorType>(ty)->getNumElements(); ++k)
-        v = b.CreateInsertElement(v, b.CreateLoad(b.getDoubleTy(), b.CreateGEP(b.getDoubleTy(), g, b.CreateExtractElement(at, k))), k);
+        v = b.CreateInsertElement(v, load(b.CreateExtractElement(at, k)), k);
       return v;
     };
-    Val hi = fetch(0), lo = fetch(1);
-    // m * (hi + lo) as a sum of exact products of halves, reduced by pi/2 piece by piece.
-    Val m1 = real(b.CreateAnd(bits(m), ci(~((int64_t{1} << 27) - 1)))), m0 = sub(m, m1);
-    Val h1 = real(b.CreateAnd(bits(hi), ci(~((int64_t{1} << 27) - 1)))), h0 = sub(hi, h1);
-    Val r = c(0), q = ci(0);
-    for (Val part : {mul(m1, h1), mul(m1, h0), mul(m0, h1), mul(m0, h0), mul(m, lo)}) {
-      Val s = add(r, part);
-      Val n = round(mul(s, c(0.6366197723675814)));
-      // Keep n in range of the three-part pi/2.
-      Val t = fma(n, c(-1.5707963109016418), s);
-      t = fma(n, c(-1.5893254712295857e-08), t);
-      r = fma(n, c(-6.123233995736766e-17), t);
-      q = b.CreateAdd(q, b.CreateFPToSI(n, ity));
+    constexpr int kWords = 6;
+    Val w[kWords + 1], window[kWords], product[kWords];
+    for (int k = 0; k <= kWords; ++k) w[k] = fetch(k);
+    for (int k = 0; k < kWords; ++k) window[k] = funnel(w[k], w[k + 1], off);
+    Val m = b.CreateOr(b.CreateAnd(i, ci((int64_t{1} << 52) - 1)), ci(int64_t{1} << 52)), m0 = and32(m), m1 = high32(m), carry = ci(0);
+    for (int k = kWords - 1; k >= 0; --k) {
+      Val p = b.CreateAdd(b.CreateMul(m0, window[k]), carry);
+      product[k] = and32(p);
+      carry = high32(p);
     }
-    Val neg = b.CreateICmpSLT(i, ci(0));
-    return {select(neg, b.CreateFNeg(r), r), b.CreateSelect(neg, b.CreateNeg(q), q)};
+    carry = ci(0);
+    for (int k = kWords - 2; k >= 0; --k) {
+      Val p = b.CreateAdd(b.CreateAdd(b.CreateMul(m1, window[k + 1]), product[k]), carry);
+      product[k] = and32(p);
+      carry = high32(p);
+    }
+    auto pair = [&](int k) { return b.CreateOr(b.CreateShl(product[k], ci(32)), product[k + 1]); };
+    return from_quarters(i, pair(0), pair(2));
   }
 };
 
@@ -314,11 +353,11 @@ Val Emitter::math(Prim p, Val x) {
     case Prim::atan: return m.atan(x);
     case Prim::sin:
     case Prim::cos: {
-      if (m.dbl) return m.sin_cos_double(x, p == Prim::cos);
+      if (m.dbl) return m.sin_cos_double(x, p == Prim::cos, false);
       Val wide = b.CreateFPExt(x, with_scalar(*this, x, b.getDoubleTy()));
-      Val r = b.CreateFPTrunc(M(*this, wide).sin_cos_double(wide, p == Prim::cos), x->getType());
-      // Tiny arguments, the sign of zero included.
-      return p == Prim::sin ? m.select(m.lt(m.abs(x), m.c(1e-4)), m.fma(m.mul(x, m.mul(x, x)), m.c(-1.0 / 6), x), r) : r;
+      Val r = b.CreateFPTrunc(M(*this, wide).sin_cos_double(wide, p == Prim::cos, true), x->getType());
+      // The sign of zero.
+      return p == Prim::sin ? m.select(b.CreateFCmpOEQ(x, m.c(0)), x, r) : r;
     }
     default: break;
   }
