@@ -10,7 +10,8 @@
 namespace weft {
 
 // past: null when absent.
-static Result<AttentionShape> attention_shape(const AttentionAttrs& a, const Shape& q, const Shape& k, const Shape& v, const Shape* past, Facts& facts) {
+static Result<AttentionShape> attention_shape(const AttentionAttrs& a, const Shape& q, const Shape& k, const Shape& v, const Shape* past,
+                                              Facts& facts) {
   bool ranks = (q.size() == 3 || q.size() == 4) && k.size() == q.size() && v.size() == q.size();
   if (!ranks) return invalid("attention takes q, k, v of rank 3 or of rank 4");
   AttentionShape s;

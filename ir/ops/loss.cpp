@@ -16,7 +16,8 @@ static Status infer_loss(Op& op, InferContext& cx) {
   if (a.reduction != "none" && a.reduction != "sum" && a.reduction != "mean")
     return invalid("reduction must be \"none\", \"sum\" or \"mean\", is " + quote(a.reduction));
   if (!is_int(target.dtype) || target.rank() != x.rank() - 1) return invalid("targets " + target.to_string() + " do not fit " + x.to_string());
-  for (int d = 0; d < target.rank(); ++d) TRY(cx.equal(target.shape[d], x.shape[d ? d + 1 : 0], "dims " + std::to_string(d) + " of the loss's targets"));
+  for (int d = 0; d < target.rank(); ++d)
+    TRY(cx.equal(target.shape[d], x.shape[d ? d + 1 : 0], "dims " + std::to_string(d) + " of the loss's targets"));
   if (has_operand(op, 2) && (!type_of(op, 2).is_ranked() || type_of(op, 2).dtype != x.dtype || type_of(op, 2).rank() != 1))
     return invalid("weights must be a vector of the input's type, are " + type_of(op, 2).to_string());
   if (has_operand(op, 2)) TRY(cx.equal(type_of(op, 2).shape[0], x.shape[1], "the loss's weights and classes"));

@@ -89,7 +89,8 @@ static Status rnn_operand(const Op& op, int i, const Shape& want, Facts& facts) 
   bool fits = t.rank() == static_cast<int>(want.size()) && (i == 4 ? is_int(t.dtype) : t.dtype == type_of(op, 0).dtype);
   std::string who = "operand " + std::to_string(i) + " of " + op_name(op.kind);
   if (!fits) return invalid(who + " is " + t.to_string() + ", its shape should be [" + shape_text(want) + "]");
-  for (size_t d = 0; d < want.size(); ++d) TRY(facts.equal(t.shape[d], want[d], "dims " + std::to_string(d) + " of " + who + " and what it should be"));
+  for (size_t d = 0; d < want.size(); ++d)
+    TRY(facts.equal(t.shape[d], want[d], "dims " + std::to_string(d) + " of " + who + " and what it should be"));
   return {};
 }
 

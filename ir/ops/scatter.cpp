@@ -76,7 +76,8 @@ static Status infer_scatter_nd(Op& op, InferContext& cx) {
   if (!fits) return invalid("scatter_nd of " + updates.to_string() + " to " + indices.to_string() + " of " + x.to_string());
   for (int d = 0; d < updates.rank() && indices.dim(-1).is_const(); ++d) {
     int lead = indices.rank() - 1, behind = static_cast<int>(indices.dim(-1).value()) + d - lead;
-    TRY(cx.equal(updates.shape[d], d < lead ? indices.shape[d] : x.shape[behind], "dims " + std::to_string(d) + " of scatter_nd's updates and what they should be"));
+    const Dim& want = d < lead ? indices.shape[d] : x.shape[behind];
+    TRY(cx.equal(updates.shape[d], want, "dims " + std::to_string(d) + " of scatter_nd's updates and what they should be"));
   }
   if (mode == ScatterMode::none) know_moved(op, {0, 2});
   return {};

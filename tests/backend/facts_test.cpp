@@ -78,7 +78,8 @@ std::vector<Tensor> inputs_of(const Module& m, const SymbolValues& values) {
     std::vector<int64_t> dims;
     for (const Dim& d : in->type.shape) dims.push_back(d.eval(values).value());
     // Indices must lie inside.
-    out.push_back(is_int(in->type.dtype) ? std::move(Tensor::make(in->type.dtype, dims)).value() : random_tensor(in->type.dtype, dims, out.size() + 1));
+    DType t = in->type.dtype;
+    out.push_back(is_int(t) ? std::move(Tensor::make(t, dims)).value() : random_tensor(t, dims, out.size() + 1));
   }
   return out;
 }
@@ -158,7 +159,8 @@ graph @main(%c: bool[], %x: f32[a], %y: f32[b]) -> (z = %z) {
 )");
   ASSERT_TRUE(m.ok()) << m.error().to_string();
   auto with = [&](int64_t condition, int64_t b) {
-    return std::vector<Tensor>{tensor_of_values<int64_t>(DType::b1, {}, {condition}), random_tensor(DType::f32, {4}, 1), random_tensor(DType::f32, {b}, 2)};
+    Tensor c = tensor_of_values<int64_t>(DType::b1, {}, {condition});
+    return std::vector<Tensor>{c, random_tensor(DType::f32, {4}, 1), random_tensor(DType::f32, {b}, 2)};
   };
   check_module((*m)->clone(), with(1, 4), Bound::ulps(1));
   check_module((*m)->clone(), with(0, 3), Bound::ulps(1));

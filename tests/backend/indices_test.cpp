@@ -71,8 +71,10 @@ std::unique_ptr<Module> module_of(const Row& row) {
 }
 std::vector<Tensor> inputs_of(const Module& m, const Row& row, const std::vector<int64_t>& given) {
   std::vector<Tensor> out;
-  for (auto& in : m.main()->inputs)
-    out.push_back(in->name == "i" ? tensor_of_values<int64_t>(DType::i64, row.dims, given) : random_tensor(DType::f32, static_dims(in->type.shape), out.size() + 1));
+  for (auto& in : m.main()->inputs) {
+    if (in->name == "i") out.push_back(tensor_of_values<int64_t>(DType::i64, row.dims, given));
+    else out.push_back(random_tensor(DType::f32, static_dims(in->type.shape), out.size() + 1));
+  }
   return out;
 }
 std::string last_node(const std::string& described) {

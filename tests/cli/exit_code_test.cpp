@@ -30,7 +30,8 @@ TEST(ExitCodes, Usage) {
        {"weft", "weft fly", "weft run", "weft run no-such-file.onnx", "weft run MODEL --no-such-option", "weft run MODEL --target tpu",
         "weft run MODEL --input z=1", "weft run MODEL --input x=1,2", "weft run MODEL --shapes x=1x4", "weft run MODEL --output z=@z.npy",
         "weft run MODEL --print many", "weft bench MODEL --concurrency 0", "weft opt MODEL --passes=no-such-pass", "weft opt",
-        "weft verify no-such-folder", "weft verify MODEL --shapes z=1x3", "weft verify MODEL --shapes x=1x3x1", "weft verify MODEL --shapes x=1x4", "weft cache show zz", "weft run MODEL --log-level loud", "weft compile MODEL --emit elf"}) {
+        "weft verify no-such-folder", "weft verify MODEL --shapes z=1x3", "weft verify MODEL --shapes x=1x3x1",
+        "weft verify MODEL --shapes x=1x4", "weft cache show zz", "weft run MODEL --log-level loud", "weft compile MODEL --emit elf"}) {
     std::string command = line;
     if (size_t at = command.find("MODEL"); at != std::string::npos) command.replace(at, 5, model);
     Outcome o = shell(command);

@@ -239,10 +239,10 @@ struct M {
     q = b.CreateSelect(big, l.q, q);
     if (cosine) q = b.CreateAdd(q, ci(1));
     Val z = mul(r, r);
-    Val s = fma(mul(r, z), poly(z, {-1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800, 1.0 / 6227020800.0, -1.0 / 1307674368000.0,
-                                       1.0 / 355687428096000.0}), r);
-    Val k = add(fma(z, c(-0.5), c(1)), mul(mul(z, z), poly(z, {1.0 / 24, -1.0 / 720, 1.0 / 40320, -1.0 / 3628800, 1.0 / 479001600, -1.0 / 87178291200.0,
-                                                                              1.0 / 20922789888000.0})));
+    Val odd = poly(z, {-1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800, 1.0 / 6227020800.0, -1.0 / 1307674368000.0,
+                       1.0 / 355687428096000.0});
+    Val even = poly(z, {1.0 / 24, -1.0 / 720, 1.0 / 40320, -1.0 / 3628800, 1.0 / 479001600, -1.0 / 87178291200.0, 1.0 / 20922789888000.0});
+    Val s = fma(mul(r, z), odd, r), k = add(fma(z, c(-0.5), c(1)), mul(mul(z, z), even));
     Val zero = ci(0);
     Val v = select(b.CreateICmpNE(b.CreateAnd(q, ci(1)), zero), k, s);
     v = select(b.CreateICmpNE(b.CreateAnd(q, ci(2)), zero), b.CreateFNeg(v), v);
