@@ -32,7 +32,7 @@ struct Lowering {
   std::map<const Value*, int> placed;          // parts of concats: their tensor inside the result
   std::vector<std::pair<int, int>> in_place;   // (tensor read, tensor written) by a launch that may use one memory for both
   std::map<std::string, Dim> sizes;            // products of input dims that variants are selected by, set at the start
-  std::vector<Command> at_start;
+  std::vector<Command> at_start;               // sets of these, and checks of dims that inputs decide: before everything else
   std::set<int> unallocated;                   // buffers whose `alloc` is still to come
   std::vector<Command>* commands = nullptr;    // where commands go now
   std::vector<std::string> nodes;              // provenance of what is being lowered
