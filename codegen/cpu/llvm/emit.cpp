@@ -371,28 +371,17 @@ Val Emitter::prim(const ScalarProgram& p, const ScalarInst& x, const std::vector
     case Prim::sub: return fl ? b.CreateFSub(a, c) : b.CreateSub(a, c);
     case Prim::mul: return fl ? b.CreateFMul(a, c) : b.CreateMul(a, c);
     case Prim::div: return fl ? b.CreateFDiv(a, c) : int_div(false);
-    case Prim::rem:
-      // fmod by truncated division: exact for |a/c| < 2^24, the range in which the result carries meaning.
-      if (fl) {
-        Val q = b.CreateUnaryIntrinsic(llvm::Intrinsic::trunc, b.CreateFDiv(a, c));
-        Val r = b.CreateFSub(a, b.CreateFMul(q, c));
-        // Sign of the dividend, also for a zero result.
-        return b.CreateSelect(b.CreateFCmpOEQ(r, llvm::Constant::getNullValue(ty)), b.CreateBinaryIntrinsic(llvm::Intrinsic::copysign, r, a), r);
-      }
-      return int_div(true);
+    case Prim::rem: return fl ? fmod(a, c) : int_div(true);
     case Prim::mod: {
-      if (fl) {
-        Val q = b.CreateUnaryIntrinsic(llvm::Intrinsic::floor, b.CreateFDiv(a, c));
-        return b.CreateFSub(a, b.CreateFMul(q, c));
-      }
-      Val r = int_div(true), zero = llvm::Constant::getNullValue(ty);
+      Val r = fl ? fmod(a, c) : int_div(true), zero = llvm::Constant::getNullValue(ty);
       if (uns) return r;
-      Val fix = b.CreateAnd(b.CreateICmpNE(r, zero), b.CreateICmpSLT(b.CreateXor(r, c), zero));
-      return b.CreateSelect(fix, b.CreateAdd(r, c), r);
+      Val some = fl ? b.CreateFCmpONE(r, zero) : b.CreateICmpNE(r, zero);
+      Val differ = fl ? b.CreateXor(b.CreateFCmpOLT(r, zero), b.CreateFCmpOLT(c, zero)) : b.CreateICmpSLT(b.CreateXor(r, c), zero);
+      return b.CreateSelect(b.CreateAnd(some, differ), fl ? b.CreateFAdd(r, c) : b.CreateAdd(r, c), r);
     }
     case Prim::min: return min_max(true);
     case Prim::max: return min_max(false);
-    case Prim::pow: return fl ? pow(a, c) : cast(pow(cast(a, t, DType::f64, true), cast(c, t, DType::f64, true)), DType::f64, t, true);
+    case Prim::pow: return fl ? pow(a, c) : int_pow(a, c, uns);
     case Prim::fma:
       if (!fl) return b.CreateAdd(b.CreateMul(a, c), d);
       return target.fma ? b.CreateIntrinsic(llvm::Intrinsic::fma, {ty}, {a, c, d}) : b.CreateFAdd(b.CreateFMul(a, c), d);

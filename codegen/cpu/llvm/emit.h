@@ -76,6 +76,8 @@ struct Emitter {
   // exp, expm1, log, log1p, sin, cos, atan, tanh, erf, sigmoid of float or double, scalar or vector (vector_math.cpp).
   Val math(Prim p, Val x);
   Val pow(Val x, Val y);
+  Val fmod(Val x, Val y);                            // of floats or doubles; exact (remainder.cpp)
+  Val int_pow(Val x, Val y, bool is_unsigned);       // wraps
   // float <-> narrow float bits, for a scalar or a vector of them (vector_math.cpp).
   Val narrow_to_float(DType t, Val bits);
   Val float_to_narrow(DType t, Val x, bool saturate);
