@@ -81,7 +81,7 @@ static std::string spec_text(const KernelSpec& s, bool names) {
   number("unroll", c.unroll), number("task_axes", c.task_axes), number("task_block", c.task_block);
   if (c.threads) {
     number("threads", c.threads), number("width", c.width), number("group", c.group), number("steps", c.steps), number("blocks", c.blocks);
-    number("shared_bytes", c.shared_bytes);
+    number("shared_bytes", c.shared_bytes), number("tiles", c.tiles);
   }
   t += "\n";
   if (names)
@@ -236,7 +236,7 @@ struct SpecParser {
     struct { const char* name; int64_t* v; } fields[] = {
         {"mr", &c.mr}, {"nr", &c.nr}, {"mc", &c.mc}, {"nc", &c.nc}, {"kc", &c.kc}, {"unroll", &c.unroll}, {"task_axes", &c.task_axes},
         {"task_block", &c.task_block}, {"threads", &c.threads}, {"width", &c.width}, {"group", &c.group}, {"steps", &c.steps},
-        {"blocks", &c.blocks}, {"shared_bytes", &c.shared_bytes}};
+        {"blocks", &c.blocks}, {"shared_bytes", &c.shared_bytes}, {"tiles", &c.tiles}};
     for (auto& f : fields) {
       if (f.v == &c.threads && !lx.at("threads")) break;  // of a CPU kernel
       TRY(lx.expect(f.name));

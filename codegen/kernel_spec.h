@@ -86,6 +86,7 @@ struct SpecConfig {
   // CUDA: threads of a block; elements that a thread's access moves along vec_axis; threads that share a point; accesses of a
   // row that stay in registers (0: rows are read again); the most blocks of a launch; dynamic shared memory.
   int64_t threads = 0, width = 0, group = 0, steps = 0, blocks = 0, shared_bytes = 0;
+  int64_t tiles = 0;                               // gemm: 1: the one above; 2: of a set, by the sizes at run time
   bool operator==(const SpecConfig&) const = default;
 };
 

@@ -1,7 +1,8 @@
 #include "codegen/cpu/contraction_shape.h"
 
 #include <algorithm>
-#include <set>
+
+#include "codegen/product.h"
 
 namespace weft {
 
@@ -24,60 +25,6 @@ Dim ContractionShape::line(const KernelSpec& sp, const Dim& outer) const {
   if (v_axes.size() == 1) return outer;
   return (outer - Dim(1)) * pitch + sp.axes[v_axes[1]].extent;
 }
-namespace {
-struct Factor {
-  int arg = -1;        // of the product
-  int operand = -1;    // the one that walks all axes that any of its loads walks
-  std::vector<int> loads;
-  bool plain = true;
-};
-}  // namespace
-
-static bool collect(const SpecStage& st, int inst, Factor* f) {
-  const ScalarInst& x = st.body.insts[inst];
-  if (x.prim == Prim::constant) return true;
-  if (x.prim != Prim::input) {
-    f->plain = f->plain && x.prim == Prim::cast;
-    return std::all_of(std::begin(x.args), std::end(x.args), [&](int arg) { return arg < 0 || collect(st, arg, f); });
-  }
-  if (st.inputs[x.index].kind != StageInput::Kind::load) return false;
-  f->loads.push_back(st.inputs[x.index].operand);
-  return true;
-}
-static std::set<std::string> axes_of(const KernelSpec& sp, int operand) {
-  std::set<std::string> out;
-  for (std::string& name : sp.operands[operand].linear().symbols())
-    if (sp.axis(name) >= 0 || name[0] == '$') out.insert(std::move(name));
-  return out;
-}
-static bool find_operand(const KernelSpec& sp, Factor* f) {
-  size_t most = 0;
-  std::set<std::string> all;
-  for (int o : f->loads) {
-    std::set<std::string> axes = axes_of(sp, o);
-    all.insert(axes.begin(), axes.end());
-    if (f->operand >= 0 && axes.size() <= most) continue;
-    f->operand = o;
-    most = axes.size();
-  }
-  return f->operand >= 0 && all.size() == most;
-}
-
-// body = mul(x, y), combine = add, init 0, all in one type; x and y are computed from loads.
-static bool factors(const KernelSpec& sp, Factor out[2]) {
-  const SpecStage& st = sp.stages[0];
-  if (st.kind != SpecStage::Kind::reduce || st.body.outputs.size() != 1 || st.init[0] != 0) return false;
-  const ScalarInst& c = st.combine.insts[st.combine.outputs[0]];
-  if (c.prim != Prim::add || st.combine.insts.size() != 3) return false;
-  const ScalarInst& mul = st.body.insts[st.body.outputs[0]];
-  if (mul.prim != Prim::mul) return false;
-  for (int k = 0; k < 2; ++k) {
-    out[k].arg = mul.args[k];
-    if (!collect(st, mul.args[k], &out[k]) || !find_operand(sp, &out[k])) return false;
-  }
-  return out[0].operand != out[1].operand;
-}
-
 // Whether the address walks these axes (outer first) as one line; *stride: its step.
 static bool one_line(const KernelSpec& sp, const Dim& address, const std::vector<int>& axes, Dim* stride) {
   *stride = 0;
@@ -126,10 +73,10 @@ static void choose_line(const KernelSpec& sp, const Dim& lv, const std::vector<i
 }
 
 // The loads beside V's own are read once per step of K: they do not walk the line.
-static bool beside_line(const KernelSpec& sp, const Factor& v, const std::vector<int>& v_axes) {
+static bool beside_line(const KernelSpec& sp, const ProductFactor& v, const std::vector<int>& v_axes) {
   for (int o : v.loads) {
     if (o == v.operand) continue;
-    std::set<std::string> axes = axes_of(sp, o);
+    std::set<std::string> axes = axes_of_operand(sp, o);
     for (int a : v_axes)
       if (axes.count(sp.axes[a].name)) return false;
   }
@@ -139,9 +86,9 @@ static bool beside_line(const KernelSpec& sp, const Factor& v, const std::vector
 std::optional<ContractionShape> contraction_shape(const KernelSpec& sp, bool swap, bool lines) {
   if (sp.stages.size() < 2) return std::nullopt;
   ContractionShape r;
-  Factor f[2];
-  if (!factors(sp, f)) return std::nullopt;
-  const Factor &fs = f[swap ? 1 : 0], &fv = f[swap ? 0 : 1];
+  auto product = find_product(sp);
+  if (!product || product->x.operand < 0 || product->y.operand < 0 || product->x.operand == product->y.operand) return std::nullopt;
+  const ProductFactor &fs = swap ? product->y : product->x, &fv = swap ? product->x : product->y;
   r.s = fs.operand;
   r.v = fv.operand;
   r.s_arg = fs.arg;
@@ -150,7 +97,7 @@ std::optional<ContractionShape> contraction_shape(const KernelSpec& sp, bool swa
   r.v_plain = fv.plain;
   for (size_t k = 1; k < sp.stages.size(); ++k)
     if (sp.stages[k].kind != SpecStage::Kind::map_row) return std::nullopt;
-  for (const Factor* x : {&fs, &fv})
+  for (const ProductFactor* x : {&fs, &fv})
     for (int o : x->loads) {
       if (!sp.operands[o].guards.empty()) return std::nullopt;
       for (const std::string& name : sp.operands[o].linear().symbols())

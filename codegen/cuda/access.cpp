@@ -48,7 +48,7 @@ CudaEmitter::Walk CudaEmitter::walk(const SpecOperand& o, const std::function<bo
 
 std::string CudaEmitter::address(const SpecOperand& o, const SymbolText& env) const {
   Dim lin = o.linear();
-  bool wide = false;
+  bool wide = far;
   for (const std::string& s : lin.symbols()) wide = wide || s[0] == '$';
   std::string p = "p" + std::to_string(o.ptr);
   std::string type = pointer_type(o.ptr), mine = (type.rfind("const ", 0) == 0 ? "const " : "") + memory_type(o.dtype) + "*";

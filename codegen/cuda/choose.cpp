@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "codegen/backend.h"
+#include "codegen/cuda/gemm_shape.h"
 
 namespace weft {
 
@@ -169,8 +170,8 @@ int64_t accumulator_bytes(const KernelSpec& s) {
 }
 
 void choose_loops(KernelSpec& s, const Target& target, int axis) {
-  // kInFlight: bytes of loads that a thread should have under way.
-  constexpr int64_t kBlock = 256, kInFlight = 64, kShared = 40 << 10;
+  // kInFlight: bytes of loads that a thread should have under way. kLine: bytes that neighbouring threads should read together.
+  constexpr int64_t kBlock = 256, kInFlight = 64, kShared = 40 << 10, kLine = 128;
   SpecConfig& c = s.config;
   c.name = "loops";
   c.threads = kBlock;
@@ -179,11 +180,13 @@ void choose_loops(KernelSpec& s, const Target& target, int axis) {
   const int64_t points = product_of(s, false), rows = product_of(s, true);
   const bool has_rows = std::any_of(s.axes.begin(), s.axes.end(), [](const SpecAxis& a) { return a.row; });
   int64_t parallel_axes = std::count_if(s.axes.begin(), s.axes.end(), [](const SpecAxis& a) { return !a.row; });
+  const std::string along = axis >= 0 ? s.axes[static_cast<size_t>(axis)].name : "";
   if (axis >= 0) {
-    c.vec_axis = s.axes[static_cast<size_t>(axis)].name;
+    c.vec_axis = along;
     c.width = width_along(s, s.axes[static_cast<size_t>(axis)], parallel_axes == 1, false);
     // Rather more threads than wide ones.
-    while (c.width > 1 && points / c.width < sms * 64) c.width /= 2;
+    const int64_t shares = std::clamp<int64_t>(rows / 8, 1, 32);  // of a point's rows
+    while (c.width > 1 && points * shares / c.width < sms * 64) c.width /= 2;
     while (c.width > 1 && c.width * accumulator_bytes(s) * kBlock > kShared) c.width /= 2;
     move_last(s, static_cast<size_t>(axis));
   }
@@ -200,7 +203,9 @@ void choose_loops(KernelSpec& s, const Target& target, int axis) {
   } else {
     // Rows are shared between threads of a block where points alone do not fill the device.
     c.group = 1;
-    while (c.group < kBlock / 32 && threads * c.group < sms * 1024 && rows / (c.group * 2) >= 8) c.group *= 2;
+    const int64_t bytes = std::max<int64_t>(1, unit_bytes(s, along, true));
+    const int64_t columns = std::clamp<int64_t>(kLine / (c.width * bytes), 1, 32);
+    while (c.group < kBlock / columns && threads * c.group < sms * 1024 && rows / (c.group * 2) >= 8) c.group *= 2;
   }
   while (c.threads > 64 && threads * std::max<int64_t>(1, c.group) < sms * c.threads && c.group <= c.threads / 64) c.threads /= 2;
   Dim wide = c.width > 1 ? ceildiv(extent_of(s, false), Dim(c.width)) : extent_of(s, false);
@@ -210,6 +215,7 @@ void choose_loops(KernelSpec& s, const Target& target, int axis) {
 }  // namespace
 
 void choose_cuda(KernelSpec& spec, const Target& target) {
+  if (choose_gemm(spec, target)) return set_blocks(spec, target);
   constexpr int64_t kShortRow = 16;  // a thread walks it alone
   int best = -1;
   double least = 1e300;

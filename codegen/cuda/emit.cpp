@@ -48,13 +48,13 @@ static std::string number(int64_t v, bool wide) {
   bool fits = v >= INT32_MIN + int64_t{1} && v <= INT32_MAX;
   return std::to_string(v) + (fits && !wide ? "" : "ll");
 }
-static std::string factor(const std::string& s) { return s.find(' ') == std::string::npos ? s : "(" + s + ")"; }
+std::string CudaEmitter::factor(const std::string& s) { return s.find(' ') == std::string::npos ? s : "(" + s + ")"; }
 
 static std::string atom_text(const CudaEmitter& e, const DimAtom& a, const SymbolText& env, bool wide) {
   const std::string type = wide ? "i64" : "Index";
   if (a.fn == DimFn::symbol) {
     auto it = env.find(a.name);
-    if (it != env.end()) return wide ? type + "(" + it->second + ")" : factor(it->second);
+    if (it != env.end()) return wide ? type + "(" + it->second + ")" : CudaEmitter::factor(it->second);
     CHECK(e.params.count(a.name));
     return wide ? e.name_of(a.name) : type + "(" + e.name_of(a.name) + ")";
   }
@@ -123,13 +123,14 @@ static void collect_bounds(const CudaEmitter& e, const Dim& d, std::vector<Dim>*
       for (const Dim& x : a.args) collect_bounds(e, x, out);
 }
 
-std::optional<std::vector<std::string>> CudaEmitter::small_conditions() const {
-  std::vector<Dim> bounds;
+CudaEmitter::Conditions CudaEmitter::small_conditions() const {
   Dim points(1), rows(1);
   for (const SpecAxis& a : spec.axes) (a.row ? rows : points) *= max(a.extent, Dim(1));
-  bounds = {points, rows};
+  return small_conditions({points, rows});
+}
+CudaEmitter::Conditions CudaEmitter::small_conditions(std::vector<Dim> bounds) const {
   for (const SpecOperand& o : spec.operands) {
-    collect_bounds(*this, o.linear(), &bounds);
+    if (!far) collect_bounds(*this, o.linear(), &bounds);
     for (const SpecGuard& g : o.guards)
       for (const Dim* d : {&g.expr, &g.lo, &g.hi}) collect_bounds(*this, *d, &bounds);
   }
@@ -146,7 +147,7 @@ std::optional<std::vector<std::string>> CudaEmitter::small_conditions() const {
   return out;
 }
 
-std::optional<std::vector<std::string>> CudaEmitter::wide_conditions(bool tail) const {
+CudaEmitter::Conditions CudaEmitter::wide_conditions(bool tail) const {
   if (width == 1 || !any_packed()) return std::nullopt;
   std::vector<std::string> out;
   auto add = [&](const std::string& c) {
@@ -173,6 +174,7 @@ void CudaEmitter::prologue() {
   for (char c : spec.title) title += c == '\n' || c == '\r' || c == '\\' ? ' ' : c;
   line("// " + title + ": template " + spec.config.name + (vec.empty() ? "" : ", up to " + std::to_string(width) + " elements along " + vec));
   for (const char* header : {"launch", "memory", "reduce", "scalar"}) line("#include \"kernels/core/" + std::string(header) + ".cuh\"");
+  if (!extra_header.empty()) line("#include \"kernels/" + extra_header + ".cuh\"");
   line("");
   line("namespace weft {");
   line("");
@@ -192,9 +194,10 @@ std::string CudaEmitter::arguments() const {
   return s;
 }
 
-void CudaEmitter::entry(bool tail, bool elements, const std::function<void(bool wide, bool small)>& call) {
-  auto wide = wide_conditions(tail), small = small_conditions();
-  std::string signature = "extern \"C\" __global__ void __launch_bounds__(kThreads) " + symbol + "(";
+void CudaEmitter::entry(const Conditions& wide, const Conditions& small, bool elements,
+                        const std::function<void(bool wide, bool small)>& call) {
+  const std::string bounds = blocks_at_once > 1 ? "kThreads, " + std::to_string(blocks_at_once) : "kThreads";
+  std::string signature = "extern \"C\" __global__ void __launch_bounds__(" + bounds + ") " + symbol + "(";
   for (int k = 0; k < spec.num_ptrs; ++k) signature += pointer_type(k) + " p" + std::to_string(k) + ", ";
   open(signature + "const i64* dims)");
   line("let_next_kernel_start();");
@@ -227,6 +230,7 @@ void CudaEmitter::entry(bool tail, bool elements, const std::function<void(bool 
 
 std::string cuda_source(const KernelSpec& spec, const Target& target, const std::string& symbol) {
   if (spec.config.name == "rows") return cuda_rows(spec, target, symbol);
+  if (spec.config.name == "gemm") return cuda_gemm(spec, target, symbol);
   CHECK(spec.config.name == "loops");
   return cuda_loops(spec, target, symbol);
 }

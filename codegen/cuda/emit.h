@@ -33,6 +33,8 @@ struct CudaEmitter {
   std::vector<int> parallel, row;  // axis numbers
   std::string vec;              // the axis along which a thread's lanes run; empty: one lane
   int width = 1;                // lanes of the wide instance
+  bool far = false;             // addresses are computed in 64 bits whatever Index is
+  int blocks_at_once = 1;       // of a multiprocessor, which registers must allow
 
   // --- text
   void line(const std::string& s);
@@ -42,6 +44,7 @@ struct CudaEmitter {
   // --- names and small texts (scalar_text.cpp)
   static std::string name_of(const std::string& symbol);      // of a param or an axis
   static std::string memory_type(DType t);
+  static std::string factor(const std::string& s);            // in parentheses unless it is one word
   static std::string value_type(DType t);
   static std::string constant(DType t, double f, int64_t i);  // a value
   std::string pointer_type(int ptr) const;
@@ -63,9 +66,11 @@ struct CudaEmitter {
   std::string fill(const SpecOperand& o) const;                            // an element
   // Whether any operand is packed, so that a wide instance is worth having.
   bool any_packed() const;
-  // Conditions of the wide and of the 32-bit instances, in the kernel's entry; nullopt: it can never hold.
-  std::optional<std::vector<std::string>> wide_conditions(bool tail) const;
-  std::optional<std::vector<std::string>> small_conditions() const;
+  // Conditions of the wide and of the 32-bit instances, in the kernel's entry; nullopt: they can never hold.
+  using Conditions = std::optional<std::vector<std::string>>;
+  Conditions wide_conditions(bool tail) const;
+  Conditions small_conditions() const;
+  Conditions small_conditions(std::vector<Dim> counts) const;  // of these and what indices are made of
 
   // --- scalar programs (scalar_text.cpp)
   // Declares t<k> for the instructions that `want` selects; input(k) gives the text of body input k.
@@ -102,17 +107,21 @@ struct CudaEmitter {
   std::string count_of(const std::vector<int>& axes, bool lanes) const;
 
   // --- the whole source (emit.cpp)
+  std::string extra_header;     // "gemm/mma"
   void prologue();
   std::string parameters() const;   // of the instances: p0, …, n0, …
   std::string arguments() const;
   // The entry with its choice between instances: call(wide, small) prints a call. `elements`: whether beside the wide one there
   // is one for single elements with 32-bit indices, or only the 64-bit one, which serves all.
-  void entry(bool tail, bool elements, const std::function<void(bool wide, bool small)>& call);
+  void entry(const Conditions& wide, const Conditions& small, bool elements, const std::function<void(bool wide, bool small)>& call);
 };
 
 // The templates: each returns a whole source.
 std::string cuda_loops(const KernelSpec& spec, const Target& target, const std::string& symbol);
 std::string cuda_rows(const KernelSpec& spec, const Target& target, const std::string& symbol);
+std::string cuda_gemm(const KernelSpec& spec, const Target& target, const std::string& symbol);
+// Of loops, one function `plain<Index>(pointers, params)` that runs the spec element by element; it uses the accumulators.
+std::string cuda_plain(const KernelSpec& spec, const Target& target);
 // By spec.config.name.
 std::string cuda_source(const KernelSpec& spec, const Target& target, const std::string& symbol);
 

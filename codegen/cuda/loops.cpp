@@ -161,6 +161,16 @@ struct CudaLoops {
     e.close();
   }
 
+  // One function, for another template's source.
+  std::string function(const std::string& name) {
+    e.line("template <class Index>");
+    e.open("WEFT_FN void " + name + "(" + e.parameters() + ")");
+    e.line("const Index points = " + e.count_of(e.parallel, false) + ";");
+    strided();
+    e.close();
+    return std::move(e.text);
+  }
+
   std::string run() {
     e.prologue();
     if (unroll > 1) e.line("constexpr int kUnroll = " + std::to_string(unroll) + ";");
@@ -180,7 +190,7 @@ struct CudaLoops {
     else strided();
     e.close();
     e.line("");
-    e.entry(tail, true, [&](bool wide, bool small) { call(wide, small); });
+    e.entry(e.wide_conditions(tail), e.small_conditions(), true, [&](bool wide, bool small) { call(wide, small); });
     return std::move(e.text);
   }
 
@@ -197,6 +207,12 @@ struct CudaLoops {
 };
 
 }  // namespace
+
+std::string cuda_plain(const KernelSpec& spec, const Target& target) {
+  KernelSpec plain = spec;
+  plain.config.width = plain.config.group = plain.config.unroll = 1;
+  return CudaLoops(plain, target, "").function("plain");
+}
 
 std::string cuda_loops(const KernelSpec& spec, const Target& target, const std::string& symbol) { return CudaLoops(spec, target, symbol).run(); }
 

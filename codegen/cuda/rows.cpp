@@ -148,7 +148,7 @@ struct CudaRows {
     e.close();
     e.close();
     e.line("");
-    e.entry(false, false, [&](bool wide, bool small) { call(wide, small); });
+    e.entry(e.wide_conditions(false), e.small_conditions(), false, [&](bool wide, bool small) { call(wide, small); });
     return std::move(e.text);
   }
 

@@ -257,13 +257,14 @@ void CudaEmitter::decompose(const std::vector<int>& axes, const std::string& lin
   auto scale = [&](size_t k) { return lanes && spec.axes[static_cast<size_t>(axes[k])].name == vec ? " * V" : ""; };
   if (axes.empty()) return;
   if (axes.size() == 1) return line("const Index " + name(0) + " = " + linear + scale(0) + ";");
-  line("Index rest = " + linear + ";");
+  const std::string rest = "rest_" + name(0);
+  line("Index " + rest + " = " + linear + ";");
   for (size_t k = axes.size(); k-- > 1;) {
     std::string n = steps_of(*this, axes[k], lanes);
-    line("const Index " + name(k) + " = remainder<Index>(rest, " + n + ")" + scale(k) + ";");
-    line("rest = quotient<Index>(rest, " + n + ");");
+    line("const Index " + name(k) + " = remainder<Index>(" + rest + ", " + n + ")" + scale(k) + ";");
+    line(rest + " = quotient<Index>(" + rest + ", " + n + ");");
   }
-  line("const Index " + name(0) + " = rest" + scale(0) + ";");
+  line("const Index " + name(0) + " = " + rest + scale(0) + ";");
 }
 
 }  // namespace weft

@@ -73,6 +73,12 @@ WEFT_FN u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared
 WEFT_FN void copy_async(void* shared, const void* global, bool valid = true) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(valid ? 16 : 0));
 }
+// One element of 4 or 8 bytes.
+template <class T>
+WEFT_FN void copy_async_element(T* shared, const T* global, bool valid = true) {
+  constexpr int bytes = (int)sizeof(T);
+  asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(shared)), "l"(global), "n"(bytes), "r"(valid ? bytes : 0));
+}
 WEFT_FN void copy_async_commit() { asm volatile("cp.async.commit_group;"); }
 // Waits until at most N committed groups are under way.
 template <int N>

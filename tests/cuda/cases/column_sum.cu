@@ -1,4 +1,4 @@
-// column sum: template loops
+// column sum: template loops, up to 4 elements along i1
 #include "kernels/core/launch.cuh"
 #include "kernels/core/memory.cuh"
 #include "kernels/core/reduce.cuh"
@@ -7,7 +7,7 @@
 namespace weft {
 
 constexpr int kThreads = 256;
-constexpr int kGroup = 8;  // threads that share a point's rows
+constexpr int kGroup = 32;  // threads that share a point's rows
 constexpr int kColumns = kThreads / kGroup;
 
 struct Acc0 { f32 a0; };
@@ -18,27 +18,37 @@ WEFT_FN Acc0 join0(const Acc0& a, const Acc0& b) {
   return {t2};
 }
 
-template <class Index>
+template <int V, class Index>
 WEFT_FN void run(const f32* p0, f32* p1) {
-  const Index points = 2048;
+  const Index points = 2048 / V;
   const int column = threadIdx.x % kColumns, part = threadIdx.x / kColumns;
   for (Index from = (Index)blockIdx.x * kColumns; from < points; from += (Index)gridDim.x * kColumns) {
     const bool live = from + column < points;
     const Index at = live ? from + column : points - 1;
-    const Index i1 = at;
-    Acc0 acc0[1];
-    acc0[0] = Acc0{0.0f};
+    const Index i1 = at * V;
+    Acc0 acc0[V];
+#pragma unroll
+    for (int l = 0; l < V; ++l) acc0[l] = Acc0{0.0f};
 #pragma unroll 4
     for (Index row = part; row < 256; row += kGroup) {
       const Index i0 = row;
-      const f32 t0 = value(load_const(p0 + (i0 * 2048 + i1)));
-      acc0[0] = join0(acc0[0], Acc0{t0});
+      const Pack<f32, V> x0 = load_const<V>(p0 + (i0 * 2048 + i1));
+#pragma unroll
+      for (int l = 0; l < V; ++l) {
+        const f32 t0 = value(x0.v[l]);
+        acc0[l] = join0(acc0[l], Acc0{t0});
+      }
     }
-    __shared__ Acc0 shared0[kThreads * 1];
+    __shared__ Acc0 shared0[kThreads * V];
     reduce_columns<kGroup, kColumns>(acc0, shared0, [](const Acc0& a, const Acc0& b) { return join0(a, b); });
     {
-      const f32 t0 = acc0[0].a0;
-      if (live && part == 0) *(p1 + i1) = t0;
+      Pack<f32, V> y1;
+#pragma unroll
+      for (int l = 0; l < V; ++l) {
+        const f32 t0 = acc0[l].a0;
+        y1.v[l] = t0;
+      }
+      if (live && part == 0) store<V>(p1 + i1, y1);
     }
   }
 }
@@ -46,7 +56,11 @@ WEFT_FN void run(const f32* p0, f32* p1) {
 extern "C" __global__ void __launch_bounds__(kThreads) kernel(const f32* p0, f32* p1, const i64* dims) {
   let_next_kernel_start();
   wait_for_earlier_kernels();
-  run<int>(p0, p1);
+  if (aligned(p0, 16) && aligned(p1, 16)) {
+    run<4, int>(p0, p1);
+  } else {
+    run<1, int>(p0, p1);
+  }
 }
 
 }  // namespace weft

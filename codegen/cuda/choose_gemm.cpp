@@ -1,0 +1,260 @@
+// gemm_shape and choose_gemm: roles of axes, tile and slices of the gemm template, by an analytic model.
+#include <algorithm>
+#include <cmath>
+
+#include "codegen/backend.h"
+#include "codegen/cuda/gemm_shape.h"
+
+namespace weft {
+
+namespace {
+
+double size_of(const KernelSpec& s, const std::vector<int>& axes) {
+  double n = 1;
+  for (int a : axes) n *= static_cast<double>(std::max<int64_t>(1, s.estimate(s.axes[static_cast<size_t>(a)].extent)));
+  return n;
+}
+
+// The axis of these that the operand walks in single steps; -1: none.
+int unit_axis(const KernelSpec& s, int operand, const std::vector<int>& axes) {
+  if (operand < 0) return -1;
+  const Dim lin = s.operands[static_cast<size_t>(operand)].linear();
+  for (int a : axes) {
+    auto c = lin.coefficient(s.axes[static_cast<size_t>(a)].name);
+    if (c && c->is(1)) return a;
+  }
+  return -1;
+}
+
+std::set<std::string> axes_of_factor(const KernelSpec& s, const ProductFactor& f) {
+  std::set<std::string> out;
+  for (int o : f.loads) {
+    out.merge(axes_of_operand(s, o));
+    for (const SpecGuard& g : s.operands[static_cast<size_t>(o)].guards)
+      for (const Dim* d : {&g.expr, &g.lo, &g.hi})
+        for (std::string& name : d->symbols())
+          if (s.axis(name) >= 0) out.insert(std::move(name));
+  }
+  return out;
+}
+
+// The first operand that is stored.
+const SpecOperand* result_of(const KernelSpec& s) {
+  for (const SpecStage& st : s.stages)
+    if (!st.stores.empty()) return &s.operands[static_cast<size_t>(st.stores[0])];
+  return nullptr;
+}
+
+void describe(const KernelSpec& s, const Target& target, const std::vector<int>& k, GemmFactor* f) {
+  const ProductFactor& p = f->product;
+  int along_rows = unit_axis(s, p.operand, f->axes), along_k = unit_axis(s, p.operand, k);
+  auto extent = [&](int a) { return a < 0 ? int64_t{0} : s.estimate(s.axes[static_cast<size_t>(a)].extent); };
+  f->along_k = along_rows < 0 || extent(along_k) > extent(along_rows);
+  if (!p.plain || p.loads.size() != 1) return;
+  const SpecOperand& o = s.operands[static_cast<size_t>(p.loads[0])];
+  f->dtype = o.dtype;
+  const DType computed = s.stages[0].body.type(s.stages[0].body.outputs[0]);
+  const bool zero = o.guards.empty() || o.fill == 0;
+  f->direct = zero && o.dtype == computed && target.gpu.has(Gpu::cp_async) && (byte_size(o.dtype) == 4 || byte_size(o.dtype) == 8);
+}
+
+}  // namespace
+
+std::optional<GemmShape> gemm_shape(const KernelSpec& s, const Target& target) {
+  auto product = find_product(s);
+  if (!product || s.stages.size() < 2) return std::nullopt;
+  for (size_t k = 1; k < s.stages.size(); ++k)
+    if (s.stages[k].kind != SpecStage::Kind::map_row) return std::nullopt;
+  std::set<std::string> x = axes_of_factor(s, product->x), y = axes_of_factor(s, product->y);
+  for (const std::set<std::string>* names : {&x, &y})
+    for (const std::string& name : *names)
+      if (name[0] == '$') return std::nullopt;
+  // B is the factor along whose rows the result lies.
+  const SpecOperand* result = result_of(s);
+  bool swapped = false;
+  if (result)
+    for (const SpecAxis& a : s.axes) {
+      auto c = result->linear().coefficient(a.name);
+      if (!a.row && c && c->is(1) && x.count(a.name) && !y.count(a.name)) swapped = true;
+    }
+  GemmShape g;
+  g.a.product = swapped ? product->y : product->x;
+  g.b.product = swapped ? product->x : product->y;
+  if (swapped) std::swap(x, y);
+  for (size_t k = 0; k < s.axes.size(); ++k) {
+    const std::string& name = s.axes[k].name;
+    const bool in_a = x.count(name) != 0, in_b = y.count(name) != 0;
+    if (s.axes[k].row) g.k.push_back(static_cast<int>(k));
+    else if (in_a != in_b) (in_a ? g.a.axes : g.b.axes).push_back(static_cast<int>(k));
+    else g.batch.push_back(static_cast<int>(k));
+  }
+  if (g.k.empty() || g.a.axes.empty() || g.b.axes.empty()) return std::nullopt;
+  for (GemmFactor* f : {&g.a, &g.b}) describe(s, target, g.k, f);
+  auto zero = [&](const GemmFactor& f) {
+    const SpecOperand& o = s.operands[static_cast<size_t>(f.product.loads[0])];
+    return f.product.plain && f.product.loads.size() == 1 && (o.guards.empty() || o.fill == 0);
+  };
+  const bool half = g.a.dtype == DType::f16 && target.gpu.has(Gpu::f16_mma), brain = g.a.dtype == DType::bf16 && target.gpu.has(Gpu::bf16_mma);
+  const DType computed = s.stages[0].body.type(s.stages[0].body.outputs[0]);
+  const bool in_float = is_float(computed) && computed != DType::f64;
+  g.mma = zero(g.a) && zero(g.b) && g.a.dtype == g.b.dtype && (half || brain) && in_float && target.gpu.has(Gpu::cp_async);
+  return is_float(computed) || is_int(computed) ? std::optional(std::move(g)) : std::nullopt;
+}
+
+namespace {
+
+using Tile = GemmTile;
+constexpr Tile kMmaTiles[] = {
+    {128, 128, 32, 2, 4, 1, 4, 2, 1.0}, {128, 64, 32, 2, 2, 1, 4, 3, 0.85}, {64, 128, 32, 2, 2, 1, 4, 3, 0.85}, {64, 64, 64, 2, 2, 1, 3, 4, 0.65},
+    {32, 64, 64, 1, 2, 2, 3, 4, 0.4},   {16, 64, 256, 1, 1, 8, 3, 1, 0.2},    {16, 32, 256, 1, 1, 8, 4, 1, 0.12},
+};
+constexpr Tile kSimtTiles[] = {
+    {128, 128, 8, 8, 8, 1, 2, 2, 1.0}, {64, 64, 8, 8, 4, 1, 2, 4, 0.8}, {64, 64, 8, 4, 4, 1, 2, 4, 0.7},
+    {32, 64, 8, 4, 4, 1, 2, 6, 0.6},   {32, 32, 8, 4, 4, 1, 2, 8, 0.45}, {16, 64, 16, 4, 4, 2, 2, 6, 0.3},
+};
+// For few rows, few tiles, many tiles: of equally many threads.
+constexpr Tile kMmaSet[] = {kMmaTiles[5], {64, 64, 64, 2, 2, 2, 3, 2, 0.6}, kMmaTiles[0]};
+constexpr Tile kSimtSet[] = {kSimtTiles[5], kSimtTiles[1]};
+
+int64_t threads_of(const Tile& t, bool mma) { return mma ? 32 * t.m * t.n * t.slices : t.bm / t.m * (t.bn / t.n) * t.slices; }
+
+// As MmaShape and SimtShape have it.
+int64_t shared_bytes(const Tile& t, const GemmShape& g, int64_t bytes) {
+  if (!g.mma) return std::max(2 * t.bk * (t.bm + t.bn + 8) * bytes, t.bm * (t.bn + 4) * t.slices * bytes);
+  auto elements = [&](const GemmFactor& f, int64_t rows) { return f.along_k ? rows * (t.bk + 8) : t.bk * (rows + 8); };
+  return std::max((elements(g.a, t.bm) + elements(g.b, t.bn)) * t.stages * 2, t.bm * (t.bn + 8) * t.slices * 4);
+}
+
+struct Sizes {
+  double m, n, k, batch;
+};
+
+// Predicted seconds: rounds of tiles over the device, each as long as its share of the peak says; reading the factors bounds it
+// from below, at a rate that enough bytes under way make possible.
+double cost_of(const Tile& t, const Sizes& z, const Target& target, bool mma, double bytes) {
+  const double flops = mma ? 2 * 1024 : 2 * 128, clock = target.gpu.clock_mhz * 1e6, sms = target.gpu.multiprocessors;
+  auto blocks = [](double n, int64_t tile) { return std::ceil(n / static_cast<double>(tile)); };
+  const double tm = blocks(z.m, t.bm), tn = blocks(z.n, t.bn), tiles = tm * tn * z.batch, k = blocks(z.k, t.bk) * static_cast<double>(t.bk);
+  const double tile_seconds = static_cast<double>(2 * t.bm * t.bn) * k / (flops * clock * t.efficiency) + 2e-6;
+  const double rounds = std::ceil(tiles / (sms * static_cast<double>(t.at_once))) * static_cast<double>(t.at_once);
+  const double busy = tiles < sms * static_cast<double>(t.at_once) ? std::ceil(tiles / sms) : rounds;
+  constexpr double kLatency = 7e-7;
+  const double under_way = std::min(tiles, sms * static_cast<double>(t.at_once)) * static_cast<double>((t.bm + t.bn) * t.bk * (t.stages - 1)) * bytes;
+  const double rate = std::min(target.gpu.memory_rate, under_way / kLatency);
+  return std::max(busy * tile_seconds, z.batch * (z.m + z.n) * z.k * bytes / rate);
+}
+
+// Batch, M, N, K, each with the axis last whose neighbours lie together.
+void order_axes(KernelSpec& s, const GemmShape& g) {
+  auto last = [](std::vector<int> v, int axis) {
+    auto it = std::find(v.begin(), v.end(), axis);
+    if (it != v.end()) std::rotate(it, it + 1, v.end());
+    return v;
+  };
+  const SpecOperand* result = result_of(s);
+  auto unit_of_result = [&](const std::vector<int>& axes) {
+    int operand = result ? static_cast<int>(result - s.operands.data()) : -1;
+    return unit_axis(s, operand, axes);
+  };
+  std::vector<int> order = g.batch;
+  auto append = [&](const std::vector<int>& v) { order.insert(order.end(), v.begin(), v.end()); };
+  int n = unit_of_result(g.b.axes);
+  append(last(g.a.axes, unit_axis(s, g.a.product.operand, g.a.axes)));
+  append(last(g.b.axes, n >= 0 ? n : unit_axis(s, g.b.product.operand, g.b.axes)));
+  int k = g.b.along_k ? unit_axis(s, g.b.product.operand, g.k) : -1;
+  if (k < 0 && g.a.along_k) k = unit_axis(s, g.a.product.operand, g.k);
+  append(last(g.k, k));
+  std::vector<SpecAxis> axes;
+  for (int a : order) axes.push_back(s.axes[static_cast<size_t>(a)]);
+  s.axes = std::move(axes);
+}
+
+Dim count(const KernelSpec& s, const std::vector<int>& axes) {
+  Dim n(1);
+  for (int a : axes) n *= s.axes[static_cast<size_t>(a)].extent;
+  return n;
+}
+
+}  // namespace
+
+static int64_t value_bytes_of(const KernelSpec& s) {
+  const DType t = s.stages[0].body.type(s.stages[0].body.outputs[0]);
+  return is_float(t) && t != DType::f64 ? 4 : byte_size(t);
+}
+
+std::vector<GemmTile> gemm_tiles(const KernelSpec& s, const GemmShape& g) {
+  const SpecConfig& c = s.config;
+  if (c.tiles == 1) return {{c.mc, c.nc, c.kc, c.mr, c.nr, c.group, c.steps, 1, 1}};
+  std::vector<Tile> set(g.mma ? std::begin(kMmaSet) : std::begin(kSimtSet), g.mma ? std::end(kMmaSet) : std::end(kSimtSet));
+  if (const Dim rows = count(s, g.a.axes); rows.is_const()) {
+    if (rows.value() <= set[0].bm) set.resize(1);
+    else set.erase(set.begin());
+  }
+  return set;
+}
+
+bool choose_gemm(KernelSpec& s, const Target& target) {
+  auto g = gemm_shape(s, target);
+  if (!g) return false;
+  const Sizes z{size_of(s, g->a.axes), size_of(s, g->b.axes), size_of(s, g->k), size_of(s, g->batch)};
+  const double least = g->mma ? 2 : 8, most = std::max(z.m, z.n), work = z.m * z.n * z.k * z.batch;
+  if (std::min(z.m, z.n) < least || most < 16 || z.k < 8 || work < 32768) return false;
+  const int64_t value_bytes = value_bytes_of(s);
+  if (!g->mma && value_bytes < 4) return false;
+  const Tile* best = nullptr;
+  double least_cost = 1e300;
+  auto consider = [&](const Tile& t) {
+    const int64_t shared = shared_bytes(t, *g, value_bytes);
+    if (shared > target.gpu.shared_per_block || (value_bytes == 8 && t.bm * t.bn > 64 * 64)) return;
+    const double cost = cost_of(t, z, target, g->mma, byte_size(g->a.dtype));
+    s.runners_up.push_back("tile " + std::to_string(t.bm) + "x" + std::to_string(t.bn) + ": " + std::to_string(cost * 1e6) + " us");
+    if (cost >= least_cost) return;
+    least_cost = cost;
+    best = &t;
+  };
+  if (g->mma) std::for_each(std::begin(kMmaTiles), std::end(kMmaTiles), consider);
+  else std::for_each(std::begin(kSimtTiles), std::end(kSimtTiles), consider);
+  if (!best) return false;
+  order_axes(s, *g);
+  g = gemm_shape(s, target);
+  SpecConfig& c = s.config;
+  // Sizes that run-time dims decide and of which nothing is known: the kernel chooses between three tiles.
+  const Dim rows = count(s, g->a.axes) * count(s, g->b.axes) * count(s, g->batch);
+  const std::vector<std::string> open = rows.symbols();
+  const bool known = std::all_of(open.begin(), open.end(), [&](const std::string& p) { return s.typical.count(p) != 0; });
+  const bool quick = g->mma || (g->a.direct && g->b.direct);  // to compile
+  c.tiles = known || !quick ? 1 : 2;
+  const std::vector<Tile> set = gemm_tiles(s, *g);
+  int64_t shared = shared_bytes(*best, *g, value_bytes);
+  if (c.tiles > 1) {
+    int64_t most = 0;
+    for (const Tile& t : set) most = std::max(most, shared_bytes(t, *g, value_bytes));
+    if (most <= target.gpu.shared_per_block) {
+      shared = most;
+      best = &set.back();
+    } else {
+      c.tiles = 1;
+    }
+  }
+  c.name = "gemm";
+  c.mc = best->bm;
+  c.nc = best->bn;
+  c.kc = best->bk;
+  c.mr = best->m;
+  c.nr = best->n;
+  c.group = best->slices;
+  c.steps = best->stages;
+  c.threads = threads_of(*best, g->mma);
+  c.shared_bytes = shared;
+  c.vec_axis = s.axes[static_cast<size_t>(g->b.axes.back())].name;
+  int64_t largest = 1;
+  for (size_t k = 1; k < s.stages.size(); ++k)
+    for (int o : s.stages[k].stores) largest = std::max<int64_t>(largest, byte_size(s.operands[static_cast<size_t>(o)].dtype));
+  c.width = std::max<int64_t>(1, 16 / largest);
+  const Dim& n = s.axes[static_cast<size_t>(g->b.axes.back())].extent;
+  while (c.width > 1 && n.is_const() && n.value() % c.width != 0) c.width /= 2;
+  s.tasks = ceildiv(count(s, g->a.axes), Dim(c.mc)) * ceildiv(count(s, g->b.axes), Dim(c.nc)) * count(s, g->batch);
+  return true;
+}
+
+}  // namespace weft

@@ -1,0 +1,270 @@
+// The `gemm` template: a sum of products as tiles of products of matrices, over kernels/gemm. Blocks stride over the tiles; the
+// sums of a tile come to lie in shared memory, and the stages behind the sum run on them, in lanes along the last N axis.
+//
+// Where sizes do not fit 32 bits, the same spec runs element by element.
+#include <algorithm>
+
+#include "codegen/cuda/emit.h"
+#include "codegen/cuda/gemm_shape.h"
+#include "ir/base/check.h"
+#include "ir/base/text.h"
+
+namespace weft {
+
+namespace {
+
+// What must hold for wide accesses of a factor or of the epilogue: alignment of pointers, and of sizes.
+struct Part {
+  bool possible = false;
+  std::vector<std::string> aligned, sizes;
+};
+
+struct CudaGemm {
+  CudaEmitter e;
+  const KernelSpec& s;
+  GemmShape g;
+  Part a, b, out;
+  bool lanes;
+  std::vector<GemmTile> tiles;
+
+  CudaGemm(const KernelSpec& spec, const Target& target, const std::string& symbol) : e(spec, target, symbol), s(spec), g(*gemm_shape(spec, target)) {
+    e.far = true;
+    e.extra_header = g.mma ? "gemm/mma" : "gemm/simt";
+    tiles = gemm_tiles(s, g);
+    e.blocks_at_once = !g.mma && s.config.mc * s.config.nc > 64 * 64 ? 2 : 1;
+    if (g.mma) {
+      a = factor_part(g.a);
+      b = factor_part(g.b);
+    }
+    out = epilogue_part();
+    lanes = out.possible;
+    e.vec = lanes ? s.config.vec_axis : "";
+    e.width = lanes ? static_cast<int>(s.config.width) : 1;
+  }
+
+  static void add(std::vector<std::string>* to, const std::string& c) {
+    if (std::find(to->begin(), to->end(), c) == to->end()) to->push_back(c);
+  }
+  static void add(std::vector<std::string>* to, const std::vector<std::string>& all) {
+    for (const std::string& c : all) add(to, c);
+  }
+  // Adds an operand that is walked along e.vec in accesses of e.width elements; false when it cannot be.
+  bool add_operand(const SpecOperand& o, Part* part) const {
+    std::vector<std::string> sizes;
+    if (e.walk(o, [](int) { return false; }, &sizes) != CudaEmitter::Walk::packed) return false;
+    const int bytes = std::min(16, e.width * byte_size(o.dtype));
+    if (bytes > byte_size(o.dtype)) add(&part->aligned, "aligned(p" + std::to_string(o.ptr) + ", " + std::to_string(bytes) + ")");
+    add(&part->sizes, sizes);
+    return true;
+  }
+  // Whether the extent of e.vec is a multiple of e.width, perhaps under a condition.
+  bool add_extent(Part* part) const {
+    const Dim& extent = s.axes[static_cast<size_t>(s.axis(e.vec))].extent;
+    if (extent.is_const()) return extent.value() % e.width == 0;
+    add(&part->sizes, CudaEmitter::factor(e.dim(extent, {}, true)) + " % " + std::to_string(e.width) + " == 0");
+    return true;
+  }
+  Part factor_part(const GemmFactor& f) {
+    const SpecOperand& o = s.operands[static_cast<size_t>(f.product.operand)];
+    e.vec = s.axes[static_cast<size_t>((f.along_k ? g.k : f.axes).back())].name;
+    e.width = 16 / byte_size(o.dtype);
+    Part p;
+    p.possible = add_operand(o, &p) && add_extent(&p);
+    return p;
+  }
+  Part epilogue_part() {
+    Part p;
+    if (s.config.width <= 1) return p;
+    e.vec = s.config.vec_axis;
+    e.width = static_cast<int>(s.config.width);
+    for (size_t k = 1; k < s.stages.size(); ++k) {
+      for (const StageInput& in : s.stages[k].inputs)
+        if (in.kind == StageInput::Kind::load) add_operand(s.operands[static_cast<size_t>(in.operand)], &p);
+      for (int o : s.stages[k].stores) p.possible |= add_operand(s.operands[static_cast<size_t>(o)], &p);
+    }
+    p.possible = p.possible && add_extent(&p);
+    return p;
+  }
+
+  // --- the function -----------------------------------------------------------------------------------------------------------
+
+  std::string value_type() const { return CudaEmitter::value_type(s.stages[0].body.type(s.stages[0].body.outputs[0])); }
+
+  void shapes() {
+    auto n = [](int64_t v) { return std::to_string(v); };
+    auto flag = [](bool v) { return std::string(v ? "true" : "false"); };
+    for (size_t k = 0; k < tiles.size(); ++k) {
+      const GemmTile& t = tiles[k];
+      std::string shape = n(t.bm) + ", " + n(t.bn) + ", " + n(t.bk) + ", " + n(t.m) + ", " + n(t.n) + ", " + n(t.slices);
+      const std::string stages = ", " + n(t.stages) + ", " + flag(g.a.along_k) + ", " + flag(g.b.along_k);
+      shape = g.mma ? CudaEmitter::memory_type(g.a.dtype) + ", " + shape + stages : value_type() + ", " + shape;
+      const std::string name = tile_name(k);
+      e.line("typedef " + std::string(g.mma ? "MmaShape<" : "SimtShape<") + shape + "> " + name + ";");
+      const std::string shared = name + "::kSharedBytes <= " + n(s.config.shared_bytes);
+      e.line("static_assert(" + name + "::kThreads == kThreads && " + shared + ", \"not of the launch\");");
+    }
+  }
+  std::string tile_name(size_t k) const { return tiles.size() == 1 ? "Tile" : "Tile" + std::to_string(k); }
+
+  // The elements of a factor: functions of row and step, of which the header makes a hook.
+  void factor(const char* name, const GemmFactor& f, const SymbolText& env) {
+    const SpecOperand& o = s.operands[static_cast<size_t>(std::max(0, f.product.operand))];
+    const std::string along = f.along_k ? "true" : "false", rows = std::string("rows_") + name;
+    auto lambda = [&](const std::string& type, const std::function<void(const SymbolText&)>& f_body, const std::string& end) {
+      e.depth += 2;
+      e.open("[&](Index row, Index k) -> " + type);
+      SymbolText at = env;
+      e.decompose(f.axes, "row", false, &at);
+      e.decompose(g.k, "k", false, &at);
+      f_body(at);
+      e.close("}" + end);
+      e.depth -= 2;
+    };
+    auto at = [&](const SymbolText& x) { e.line("return " + e.address(o, x) + ";"); };
+    auto inside = [&] {
+      if (o.guards.empty()) return e.line("    [](Index, Index) { return true; });");
+      lambda("bool", [&](const SymbolText& x) { e.line("return " + e.guard(o, x) + ";"); }, ");");
+    };
+    if (g.mma || f.direct) {
+      const std::string wide_text = !g.mma ? "" : name[0] == 'a' ? ", kWideA" : ", kWideB";
+      e.line("const auto " + std::string(name) + " = " + (g.mma ? "mma_factor<" : "simt_elements<") + along + wide_text + ">(" + rows + ", depth,");
+      lambda("const " + CudaEmitter::memory_type(o.dtype) + "*", at, ",");
+      return inside();
+    }
+    e.line("const auto " + std::string(name) + " = simt_values<" + along + ">(" + rows + ", depth,");
+    lambda(value_type(), [&](const SymbolText& x) {
+      SpecStage part = s.stages[0];
+      part.body.outputs = {f.product.arg};
+      CudaEmitter::Place place;
+      place.env = x;
+      e.body(part, place, false, [&](const std::vector<std::string>& t) { e.line("return " + t[0] + ";"); });
+    }, ");");
+  }
+
+  void epilogue(const SymbolText& env) {
+    const std::string v = lanes ? "V" : "1";
+    e.open("for (int q = threadIdx.x; q < Tile::kBM * (Tile::kBN / " + v + "); q += kThreads)");
+    e.line("const int row = q / (Tile::kBN / " + v + "), column = q % (Tile::kBN / " + v + ") * " + v + ";");
+    e.line("const Index m = first_m + row, n = first_n + column;");
+    e.line("if (m >= rows_a || n >= rows_b) continue;");
+    SymbolText at = env;
+    e.decompose(g.a.axes, "m", false, &at);
+    e.decompose(g.b.axes, lanes ? "(n / V)" : "n", lanes, &at);
+    e.line(value_type() + " sums[" + v + "];");
+    e.line("sums_of<Tile>(sums, shared, row, column);");
+    CudaEmitter::Place place;
+    place.env = at;
+    place.lanes = place.acc_lanes = lanes;
+    place.acc = [&](int, int) { return std::string(lanes ? "sums[l]" : "sums[0]"); };
+    for (size_t k = 1; k < s.stages.size(); ++k) {
+      e.line("{");
+      ++e.depth;
+      e.map_stage(s.stages[k], place);
+      e.close();
+    }
+    e.close();
+  }
+
+  void function() {
+    e.line("template <class Tile, " + std::string(g.mma ? "bool kWideA, bool kWideB, " : "") + (lanes ? "int V, " : "") + "class Index>");
+    e.open("WEFT_FN void run(" + e.parameters() + ")");
+    e.line("extern __shared__ uint4 shared[];");
+    e.line("const Index rows_a = " + e.count_of(g.a.axes, false) + ", rows_b = " + e.count_of(g.b.axes, false) + ";");
+    e.line("const Index depth = " + e.count_of(g.k, false) + ";");
+    e.line("const Index tiles_m = (rows_a + Tile::kBM - 1) / Tile::kBM, tiles_n = (rows_b + Tile::kBN - 1) / Tile::kBN;");
+    e.line("const Index tiles = tiles_m * tiles_n;");
+    const std::string all = g.batch.empty() ? "tiles" : "tiles * " + CudaEmitter::factor(e.count_of(g.batch, false));
+    e.open("for (Index i = blockIdx.x; i < " + all + "; i += gridDim.x)");
+    SymbolText env;
+    if (!g.batch.empty()) e.decompose(g.batch, "quotient<Index>(i, tiles)", false, &env);
+    e.line("const TilePlace place = place_tile((i32)remainder<Index>(i, tiles), (i32)tiles_m, (i32)tiles_n);");
+    e.line("const Index first_m = (Index)place.m * Tile::kBM, first_n = (Index)place.n * Tile::kBN;");
+    factor("a", g.a, env);
+    factor("b", g.b, env);
+    e.line("multiply_tile<Tile>(shared, a, b, first_m, first_n);");
+    epilogue(env);
+    e.close();
+    e.close();
+    e.line("");
+  }
+
+  // --- the choice between instances ---------------------------------------------------------------------------------------------
+
+  // Wide are the parts whose sizes need no asking, or, with `all`, every one that can be.
+  static bool is_wide(const Part& p, bool all) { return p.possible && (all || p.sizes.empty()); }
+  std::vector<std::string> conditions(bool all) const {
+    std::vector<std::string> c;
+    for (const Part* p : {&a, &b, &out}) {
+      if (!is_wide(*p, all)) continue;
+      add(&c, p->aligned);
+      add(&c, p->sizes);
+    }
+    return c;
+  }
+  std::string instance(size_t tile, bool all) const {
+    auto flag = [&](const Part& p) { return std::string(is_wide(p, all) ? "true, " : "false, "); };
+    const std::string factors = g.mma ? flag(a) + flag(b) : "", width = lanes ? std::to_string(is_wide(out, all) ? e.width : 1) + ", " : "";
+    return "run<" + tile_name(tile) + ", " + factors + width + "int>(" + e.arguments() + ");";
+  }
+  Dim product(const std::vector<int>& axes) const {
+    Dim n(1);
+    for (int k : axes) n *= s.axes[static_cast<size_t>(k)].extent;
+    return n;
+  }
+  // What is counted in Index: rows, depth, and tiles, the smallest of which is 16 x 32.
+  std::vector<Dim> counts() const {
+    const Dim m = product(g.a.axes), n = product(g.b.axes);
+    return {m, n, product(g.k), ceildiv(m, Dim(16)) * ceildiv(n, Dim(32)) * product(g.batch)};
+  }
+  void call(bool all) {
+    // What is not all wide has one tile: an instance takes a tenth of a second to compile.
+    if (tiles.size() == 1 || !all) return e.line(instance(tiles.size() / 2, all));
+    // Few rows; tiles that leave part of the device without work; many tiles.
+    const GemmTile& big = tiles.back();
+    const Dim count = ceildiv(product(g.a.axes), Dim(big.bm)) * ceildiv(product(g.b.axes), Dim(big.bn)) * product(g.batch);
+    std::string prefix;
+    for (size_t k = 0; k + 1 < tiles.size(); ++k) {
+      const bool few = !product(g.a.axes).is_const() && k == 0;
+      const std::string rows = e.dim(product(g.a.axes), {}, true) + " <= " + std::to_string(tiles[k].bm);
+      const std::string work = e.dim(count, {}, true) + " < " + std::to_string(e.target.gpu.multiprocessors);
+      e.line(prefix + "if (" + (few ? rows : work) + ") " + instance(k, all));
+      prefix = "else ";
+    }
+    e.line(prefix + instance(tiles.size() - 1, all));
+  }
+
+  std::string run() {
+    e.prologue();
+    shapes();
+    e.accumulators();
+    e.line("");
+    function();
+    e.text += cuda_plain(s, e.target);
+    e.line("");
+    // Where all is wide or depends on pointers alone, what does not hold is so rare that it runs element by element.
+    const bool any = a.possible || b.possible || out.possible, sized = conditions(true) != conditions(false);
+    auto small = e.small_conditions(counts());
+    auto part = conditions(false);
+    CudaEmitter::Conditions wide;
+    if (any) wide = conditions(true);
+    e.entry(wide, small, sized || !any, [&](bool w, bool is_small) {
+      if (!is_small) return e.line("plain<i64>(" + e.arguments() + ");");
+      if (w || !any) return call(true);
+      // The parts that need no sizes stay wide.
+      if (part.empty()) return call(false);
+      e.open("if (" + join(part, " && ") + ")");
+      call(false);
+      e.close("} else {");
+      ++e.depth;
+      e.line("plain<i64>(" + e.arguments() + ");");
+      e.close();
+    });
+    return std::move(e.text);
+  }
+};
+
+}  // namespace
+
+std::string cuda_gemm(const KernelSpec& spec, const Target& target, const std::string& symbol) { return CudaGemm(spec, target, symbol).run(); }
+
+}  // namespace weft

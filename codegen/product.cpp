@@ -1,0 +1,56 @@
+#include "codegen/product.h"
+
+#include <algorithm>
+
+namespace weft {
+
+static bool collect(const SpecStage& st, int inst, ProductFactor* f) {
+  const ScalarInst& x = st.body.insts[inst];
+  if (x.prim == Prim::constant) return true;
+  if (x.prim != Prim::input) {
+    f->plain = f->plain && x.prim == Prim::cast;
+    return std::all_of(std::begin(x.args), std::end(x.args), [&](int arg) { return arg < 0 || collect(st, arg, f); });
+  }
+  if (st.inputs[x.index].kind != StageInput::Kind::load) return false;
+  f->loads.push_back(st.inputs[x.index].operand);
+  return true;
+}
+
+std::set<std::string> axes_of_operand(const KernelSpec& sp, int operand) {
+  std::set<std::string> out;
+  for (std::string& name : sp.operands[operand].linear().symbols())
+    if (sp.axis(name) >= 0 || name[0] == '$') out.insert(std::move(name));
+  return out;
+}
+
+static void find_operand(const KernelSpec& sp, ProductFactor* f) {
+  size_t most = 0;
+  std::set<std::string> all;
+  for (int o : f->loads) {
+    std::set<std::string> axes = axes_of_operand(sp, o);
+    all.insert(axes.begin(), axes.end());
+    if (f->operand >= 0 && axes.size() <= most) continue;
+    f->operand = o;
+    most = axes.size();
+  }
+  if (all.size() != most) f->operand = -1;
+}
+
+std::optional<Product> find_product(const KernelSpec& sp) {
+  if (sp.stages.empty()) return std::nullopt;
+  const SpecStage& st = sp.stages[0];
+  if (st.kind != SpecStage::Kind::reduce || st.body.outputs.size() != 1 || st.init[0] != 0) return std::nullopt;
+  const ScalarInst& c = st.combine.insts[st.combine.outputs[0]];
+  if (c.prim != Prim::add || st.combine.insts.size() != 3) return std::nullopt;
+  const ScalarInst& mul = st.body.insts[st.body.outputs[0]];
+  if (mul.prim != Prim::mul) return std::nullopt;
+  Product p;
+  for (auto [f, arg] : {std::pair(&p.x, mul.args[0]), {&p.y, mul.args[1]}}) {
+    f->arg = arg;
+    if (!collect(st, arg, f) || f->loads.empty()) return std::nullopt;
+    find_operand(sp, f);
+  }
+  return p;
+}
+
+}  // namespace weft

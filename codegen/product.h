@@ -1,0 +1,27 @@
+// What is the same for every backend about a KernelSpec whose first stage is a sum of products.
+#pragma once
+
+#include <optional>
+#include <set>
+
+#include "codegen/kernel_spec.h"
+
+namespace weft {
+
+struct ProductFactor {
+  int arg = -1;             // the value of the body that is multiplied
+  std::vector<int> loads;   // operands it is computed from
+  int operand = -1;         // the one that walks all axes that any of its loads walks; -1: there is none
+  bool plain = true;        // that operand's elements, perhaps cast
+};
+
+// Stage 0 is a reduction of mul(x, y) by add from 0, all in one type; both are computed from loads and constants.
+struct Product {
+  ProductFactor x, y;
+};
+std::optional<Product> find_product(const KernelSpec& s);
+
+// Names of the axes, and `$k`, that an operand's address depends on.
+std::set<std::string> axes_of_operand(const KernelSpec& s, int operand);
+
+}  // namespace weft

@@ -1,0 +1,177 @@
+// A tile of a product of matrices on tensor cores (mma.sync, sm_80 and later): f16 or bf16 factors, float sums.
+//
+// A block computes kBM x kBN sums. Steps of kBK along K go through kStages slots of shared memory, filled by cp.async while
+// earlier ones are multiplied. kSlices > 1 gives each step's K to that many groups of warps, whose sums are joined at the
+// end: for products of few rows, whose tiles alone do not fill the device.
+//
+// A factor is given by mma_factor: where its elements are, and a guard beyond its extents; elements outside count as zero.
+#pragma once
+
+#include "kernels/core/memory.cuh"
+#include "kernels/core/reduce.cuh"
+#include "kernels/gemm/tiles.cuh"
+
+namespace weft {
+
+// --- instructions -----------------------------------------------------------------------------------------------------
+
+// Four 8x8 matrices of 16-bit elements, each row of which some lane points at.
+template <bool kTransposed>
+WEFT_FN void load_matrices(u32 (&r)[4], const void* row) {
+  if constexpr (kTransposed)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
+}
+
+template <class T>
+WEFT_FN void multiply_16x8x16(f32 (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  if constexpr (same<T, f16>)
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  else
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// --- factors ----------------------------------------------------------------------------------------------------------
+
+// along_k: neighbours in memory are along K, else along the rows. wide: accesses of 16 bytes are aligned, and inside as a whole.
+template <bool kAlongK, bool kWide, class Index, class At, class Inside>
+struct MmaFactor {
+  static constexpr bool along_k = kAlongK, wide = kWide;
+  Index rows, depth;
+  At at;
+  Inside inside;
+};
+template <bool kAlongK, bool kWide, class Index, class At, class Inside>
+WEFT_FN MmaFactor<kAlongK, kWide, Index, At, Inside> mma_factor(Index rows, Index depth, At at, Inside inside) { return {rows, depth, at, inside}; }
+
+// --- a factor's tile in shared memory ---------------------------------------------------------------------------------
+
+// kRows x kDepth elements, neighbours along K or along the rows as in memory. Lines are padded by 16 bytes, so that eight of
+// them lie in different banks.
+template <class T, int kRows, int kDepth, bool kAlongK>
+struct FactorTile {
+  static constexpr int line = (kAlongK ? kDepth : kRows) + 8, lines = kAlongK ? kRows : kDepth, elements = line * lines;
+  WEFT_FN static int place(int row, int k) { return kAlongK ? row * line + k : k * line + row; }
+};
+
+// Fills a tile from row `row0` and step `k0` on. Elements outside become zero.
+template <int kThreads, int kRows, int kDepth, class T, class Hook, class Index>
+WEFT_FN void fill_tile(T* tile, const Hook& hook, Index row0, Index k0) {
+  typedef FactorTile<T, kRows, kDepth, Hook::along_k> Tile;
+  constexpr int V = Hook::wide ? 16 / (int)sizeof(T) : 1, across = (Hook::along_k ? kDepth : kRows) / V, count = across * Tile::lines;
+  static_assert(count % kThreads == 0 || count < kThreads, "the threads do not share a tile evenly");
+#pragma unroll (Hook::wide ? 16 : 4)
+  for (int i = 0; i < (count + kThreads - 1) / kThreads; ++i) {
+    const int q = i * kThreads + (int)threadIdx.x;
+    if (count < kThreads && q >= count) break;
+    const int row = Hook::along_k ? q / across : q % across * V, k = Hook::along_k ? q % across * V : q / across;
+    const Index r = row0 + row, d = k0 + k;
+    // An access of several elements is inside as a whole: extents are multiples of it.
+    const bool inside = r < hook.rows && d < hook.depth && hook.inside(r, d);
+    if constexpr (Hook::wide) copy_async(tile + Tile::place(row, k), inside ? hook.at(r, d) : hook.at(0, 0), inside);
+    else tile[Tile::place(row, k)] = inside ? *hook.at(r, d) : T{0};
+  }
+}
+
+// --- the tile of sums -------------------------------------------------------------------------------------------------
+
+template <class T, int kM, int kN, int kK, int kWarpsM, int kWarpsN, int kSliceCount, int kStageCount, bool kAAlongK, bool kBAlongK>
+struct MmaShape {
+  static constexpr int kBM = kM, kBN = kN, kBK = kK, kStages = kStageCount, kSlices = kSliceCount;
+  static constexpr int kThreads = 32 * kWarpsM * kWarpsN * kSlices;
+  static constexpr int kWM = kBM / kWarpsM, kWN = kBN / kWarpsN, kMI = kWM / 16, kNI = kWN / 8;
+  typedef T Element;
+  typedef f32 Value;
+  typedef FactorTile<T, kBM, kBK, kAAlongK> TileA;
+  typedef FactorTile<T, kBN, kBK, kBAlongK> TileB;
+  static constexpr int kStageElements = TileA::elements + TileB::elements;
+  static constexpr int kLineC = kBN + 8;  // of the sums in shared memory; pairs of a half warp lie in different banks
+  static constexpr int kBytesC = kBM * kLineC * kSlices * 4, kBytesStages = kStageElements * kStages * 2;
+  static constexpr int kSharedBytes = kBytesC > kBytesStages ? kBytesC : kBytesStages;
+
+  // This thread's place.
+  WEFT_FN static int warp() { return (int)threadIdx.x / 32 % (kWarpsM * kWarpsN); }
+  WEFT_FN static int slice() { return (int)threadIdx.x / (32 * kWarpsM * kWarpsN); }
+  WEFT_FN static int warp_m() { return warp() / kWarpsN * kWM; }
+  WEFT_FN static int warp_n() { return warp() % kWarpsN * kWN; }
+};
+
+template <class S>
+WEFT_FN void multiply_stage(f32 (&sum)[S::kMI][S::kNI][4], const typename S::Element* a, const typename S::Element* b) {
+  typedef typename S::Element T;
+  const int lane = (int)threadIdx.x % 32;
+#pragma unroll
+  for (int step = 0; step < S::kBK / 16 / S::kSlices; ++step) {
+    const int k = (step * S::kSlices + S::slice()) * 16;
+    u32 fa[S::kMI][4], fb[S::kNI / 2][4];
+#pragma unroll
+    for (int i = 0; i < S::kMI; ++i) {
+      const int m = S::warp_m() + i * 16;
+      if constexpr (S::TileA::lines == S::kBM) load_matrices<false>(fa[i], a + S::TileA::place(m + lane % 16, k + lane / 16 * 8));
+      else load_matrices<true>(fa[i], a + S::TileA::place(m + lane / 8 % 2 * 8, k + lane % 8 + lane / 16 * 8));
+    }
+#pragma unroll
+    for (int j = 0; j < S::kNI / 2; ++j) {
+      const int n = S::warp_n() + j * 16;
+      if constexpr (S::TileB::lines == S::kBN) load_matrices<false>(fb[j], b + S::TileB::place(n + lane % 8 + lane / 16 * 8, k + lane / 8 % 2 * 8));
+      else load_matrices<true>(fb[j], b + S::TileB::place(n + lane / 16 * 8, k + lane % 16));
+    }
+#pragma unroll
+    for (int i = 0; i < S::kMI; ++i)
+#pragma unroll
+      for (int j = 0; j < S::kNI; ++j) multiply_16x8x16<T>(sum[i][j], fa[i], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
+  }
+}
+
+// The sums of the tile at (m0, n0), in shared memory afterwards: element (m, n) of slice s at (s * kBM + m) * kLineC + n.
+// All threads of the block must come.
+template <class S, class A, class B, class Index>
+WEFT_FN void multiply_tile(void* shared, const A& a, const B& b, Index m0, Index n0) {
+  typedef typename S::Element T;
+  T* stages = (T*)shared;
+  const Index steps = (a.depth + S::kBK - 1) / S::kBK;
+  auto fill = [&](Index step, int slot) {
+    T* at = stages + slot * S::kStageElements;
+    fill_tile<S::kThreads, S::kBM, S::kBK>(at, a, m0, (Index)(step * S::kBK));
+    fill_tile<S::kThreads, S::kBN, S::kBK>(at + S::TileA::elements, b, n0, (Index)(step * S::kBK));
+  };
+  f32 sum[S::kMI][S::kNI][4] = {};
+  __syncthreads();  // what was in shared memory before has been read
+#pragma unroll
+  for (int s = 0; s < S::kStages - 1; ++s) {
+    if (s < steps) fill(s, s);
+    copy_async_commit();
+  }
+  int slot = 0;
+#pragma unroll 1
+  for (Index step = 0; step < steps; ++step) {
+    copy_async_wait<S::kStages - 2>();
+    __syncthreads();
+    const Index next = step + S::kStages - 1;
+    if (next < steps) fill(next, slot == 0 ? S::kStages - 1 : slot - 1);
+    copy_async_commit();
+    const T* at = stages + slot * S::kStageElements;
+    multiply_stage<S>(sum, at, at + S::TileA::elements);
+    slot = slot + 1 == S::kStages ? 0 : slot + 1;
+  }
+  copy_async_wait<0>();
+  __syncthreads();
+  f32* out = (f32*)shared + S::slice() * S::kBM * S::kLineC;
+  const int lane = (int)threadIdx.x % 32;
+#pragma unroll
+  for (int i = 0; i < S::kMI; ++i)
+#pragma unroll
+    for (int j = 0; j < S::kNI; ++j) {
+      f32* c = out + (S::warp_m() + i * 16 + lane / 4) * S::kLineC + S::warp_n() + j * 8 + lane % 4 * 2;
+      *(float2*)c = make_float2(sum[i][j][0], sum[i][j][1]);
+      *(float2*)(c + 8 * S::kLineC) = make_float2(sum[i][j][2], sum[i][j][3]);
+    }
+  __syncthreads();
+}
+
+}  // namespace weft

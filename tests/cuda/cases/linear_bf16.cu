@@ -1,0 +1,118 @@
+// linear: template gemm, up to 8 elements along i1
+#include "kernels/core/launch.cuh"
+#include "kernels/core/memory.cuh"
+#include "kernels/core/reduce.cuh"
+#include "kernels/core/scalar.cuh"
+#include "kernels/gemm/mma.cuh"
+
+namespace weft {
+
+constexpr int kThreads = 256;
+typedef MmaShape<bf16, 16, 64, 256, 1, 1, 8, 3, true, false> Tile0;
+static_assert(Tile0::kThreads == kThreads && Tile0::kSharedBytes <= 135936, "not of the launch");
+typedef MmaShape<bf16, 64, 64, 64, 2, 2, 2, 3, true, false> Tile1;
+static_assert(Tile1::kThreads == kThreads && Tile1::kSharedBytes <= 135936, "not of the launch");
+typedef MmaShape<bf16, 128, 128, 32, 2, 4, 1, 4, true, false> Tile2;
+static_assert(Tile2::kThreads == kThreads && Tile2::kSharedBytes <= 135936, "not of the launch");
+
+struct Acc0 { f32 a0; };
+WEFT_FN Acc0 join0(const Acc0& a, const Acc0& b) {
+  const f32 t0 = a.a0;
+  const f32 t1 = b.a0;
+  const f32 t2 = t0 + t1;
+  return {t2};
+}
+
+template <class Tile, bool kWideA, bool kWideB, int V, class Index>
+WEFT_FN void run(const bf16* p0, const bf16* p1, bf16* p2, const bf16* p3, i64 n0) {
+  extern __shared__ uint4 shared[];
+  const Index rows_a = Index(n0), rows_b = 1024, depth = 1024;
+  const Index tiles_m = (rows_a + Tile::kBM - 1) / Tile::kBM, tiles_n = (rows_b + Tile::kBN - 1) / Tile::kBN;
+  const Index tiles = tiles_m * tiles_n;
+  for (Index i = blockIdx.x; i < tiles; i += gridDim.x) {
+    const TilePlace place = place_tile((i32)remainder<Index>(i, tiles), (i32)tiles_m, (i32)tiles_n);
+    const Index first_m = (Index)place.m * Tile::kBM, first_n = (Index)place.n * Tile::kBN;
+    const auto a = mma_factor<true, kWideA>(rows_a, depth,
+        [&](Index row, Index k) -> const bf16* {
+          const Index i0 = row;
+          const Index r0 = k;
+          return p0 + (i64(i0) * 1024ll + i64(r0));
+        },
+        [](Index, Index) { return true; });
+    const auto b = mma_factor<false, kWideB>(rows_b, depth,
+        [&](Index row, Index k) -> const bf16* {
+          const Index i1 = row;
+          const Index r0 = k;
+          return p1 + (i64(i1) + i64(r0) * 1024ll);
+        },
+        [](Index, Index) { return true; });
+    multiply_tile<Tile>(shared, a, b, first_m, first_n);
+    for (int q = threadIdx.x; q < Tile::kBM * (Tile::kBN / V); q += kThreads) {
+      const int row = q / (Tile::kBN / V), column = q % (Tile::kBN / V) * V;
+      const Index m = first_m + row, n = first_n + column;
+      if (m >= rows_a || n >= rows_b) continue;
+      const Index i0 = m;
+      const Index i1 = (n / V) * V;
+      f32 sums[V];
+      sums_of<Tile>(sums, shared, row, column);
+      {
+        Pack<bf16, V> y2;
+        const Pack<bf16, V> x1 = load_const<V>(p3 + i64(i1));
+#pragma unroll
+        for (int l = 0; l < V; ++l) {
+          const f32 t0 = sums[l];
+          const f32 t1 = value(x1.v[l]);
+          const f32 t2 = cast<f32>(t1);
+          const f32 t3 = t0 + t2;
+          const f32 t4 = cast<bf16>(t3);
+          y2.v[l] = narrow<bf16>(t4);
+        }
+        store<V>(p2 + (i64(i0) * 1024ll + i64(i1)), y2);
+      }
+    }
+  }
+}
+
+template <class Index>
+WEFT_FN void plain(const bf16* p0, const bf16* p1, bf16* p2, const bf16* p3, i64 n0) {
+  const Index points = Index(n0) * 1024;
+  for (Index at = (Index)blockIdx.x * kThreads + threadIdx.x; at < points; at += (Index)gridDim.x * kThreads) {
+    Index rest_i0 = at;
+    const Index i1 = remainder<Index>(rest_i0, 1024);
+    rest_i0 = quotient<Index>(rest_i0, 1024);
+    const Index i0 = rest_i0;
+    Acc0 acc0{0.0f};
+#pragma unroll 4
+    for (Index r0 = 0; r0 < 1024; ++r0) {
+      const f32 t0 = value(load_const(p0 + (i0 * 1024 + r0)));
+      const f32 t1 = value(load_const(p1 + (i1 + r0 * 1024)));
+      const f32 t2 = cast<f32>(t0);
+      const f32 t3 = cast<f32>(t1);
+      acc0.a0 = fma(t2, t3, acc0.a0);
+    }
+    {
+      const f32 t0 = acc0.a0;
+      const f32 t1 = value(load_const(p3 + i1));
+      const f32 t2 = cast<f32>(t1);
+      const f32 t3 = t0 + t2;
+      const f32 t4 = cast<bf16>(t3);
+      *(p2 + (i0 * 1024 + i1)) = narrow<bf16>(t4);
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads) kernel(const bf16* p0, const bf16* p1, bf16* p2, const bf16* p3, const i64* dims) {
+  let_next_kernel_start();
+  wait_for_earlier_kernels();
+  const i64 n0 = dims[0];
+  const bool small = n0 >= 0 && n0 < 1073741824ll && quotient<i64>(n0 + 15ll, 16ll) * 32ll < 1073741824ll;
+  if (small && aligned(p0, 16) && aligned(p1, 16) && aligned(p3, 16) && aligned(p2, 16)) {
+    if (n0 <= 16) run<Tile0, true, true, 8, int>(p0, p1, p2, p3, n0);
+    else if (quotient<i64>(n0 + 127ll, 128ll) * 8ll < 132) run<Tile1, true, true, 8, int>(p0, p1, p2, p3, n0);
+    else run<Tile2, true, true, 8, int>(p0, p1, p2, p3, n0);
+  } else {
+    plain<i64>(p0, p1, p2, p3, n0);
+  }
+}
+
+}  // namespace weft
