@@ -3,6 +3,7 @@
 
 #include "codegen/backend.h"
 #include "codegen/cuda/gemm_shape.h"
+#include "codegen/cuda/transpose_shape.h"
 
 namespace weft {
 
@@ -64,7 +65,8 @@ double work_of(const KernelSpec& s) {
         switch (x.prim) {
           case Prim::exp: case Prim::log: case Prim::sigmoid: case Prim::tanh: case Prim::sqrt: one = 12; break;
           case Prim::expm1: case Prim::log1p: case Prim::erf: case Prim::atan: one = 25; break;
-          case Prim::sin: case Prim::cos: case Prim::pow: case Prim::mod: case Prim::rem: one = 80; break;
+          case Prim::sin: case Prim::cos: case Prim::mod: case Prim::rem: one = 80; break;
+          case Prim::pow: one = is_float(x.type) ? 250 : 80; break;
           case Prim::div: one = is_float(x.type) ? 10 : 25; break;
           case Prim::cast: one = is_float(x.type) && byte_size(x.type) == 1 ? 20 : 3; break;
           default: break;
@@ -215,7 +217,7 @@ void choose_loops(KernelSpec& s, const Target& target, int axis) {
 }  // namespace
 
 void choose_cuda(KernelSpec& spec, const Target& target) {
-  if (choose_gemm(spec, target)) return set_blocks(spec, target);
+  if (choose_gemm(spec, target) || choose_transpose(spec)) return set_blocks(spec, target);
   constexpr int64_t kShortRow = 16;  // a thread walks it alone
   int best = -1;
   double least = 1e300;

@@ -231,6 +231,7 @@ void CudaEmitter::entry(const Conditions& wide, const Conditions& small, bool el
 std::string cuda_source(const KernelSpec& spec, const Target& target, const std::string& symbol) {
   if (spec.config.name == "rows") return cuda_rows(spec, target, symbol);
   if (spec.config.name == "gemm") return cuda_gemm(spec, target, symbol);
+  if (spec.config.name == "transpose") return cuda_transpose(spec, target, symbol);
   CHECK(spec.config.name == "loops");
   return cuda_loops(spec, target, symbol);
 }

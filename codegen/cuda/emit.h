@@ -85,6 +85,7 @@ struct CudaEmitter {
     bool lanes = false;     // runs along `vec` in V lanes
     std::string slot;       // "[u]": which of several points in flight
     std::map<int, std::string> kept;  // operand -> Pack that is loaded already
+    std::map<int, std::string> given; // operand -> its element, wherever it lies
     std::function<std::string(int stage, int output)> acc;
     bool acc_lanes = false; // each lane has accumulators of its own
     std::string live;       // a condition for stores; empty: none
@@ -120,6 +121,7 @@ struct CudaEmitter {
 std::string cuda_loops(const KernelSpec& spec, const Target& target, const std::string& symbol);
 std::string cuda_rows(const KernelSpec& spec, const Target& target, const std::string& symbol);
 std::string cuda_gemm(const KernelSpec& spec, const Target& target, const std::string& symbol);
+std::string cuda_transpose(const KernelSpec& spec, const Target& target, const std::string& symbol);
 // Of loops, one function `plain<Index>(pointers, params)` that runs the spec element by element; it uses the accumulators.
 std::string cuda_plain(const KernelSpec& spec, const Target& target);
 // By spec.config.name.

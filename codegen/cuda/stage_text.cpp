@@ -112,6 +112,7 @@ void CudaEmitter::body(const SpecStage& st, const Place& at, bool loaded, const 
     const StageInput& in = input_of(st, p.insts[k]);
     if (in.kind == StageInput::Kind::acc) return at.acc(in.stage, in.output);
     if (in.kind == StageInput::Kind::index) return dim(in.dim, in_lane ? lane_env : env, true);
+    if (auto given = at.given.find(in.operand); given != at.given.end()) return "value(" + given->second + ")";
     if (l.walk[k] == Walk::packed) return "value(" + packed_text(p.insts[k]) + ".v[l])";
     if (loaded && is_hoisted(*this, st, l, k)) return "value(" + x_of(p.insts[k], at.slot) + ")";
     return "value(" + load(spec.operands[in.operand], in_lane ? lane_env : env, false) + ")";

@@ -100,7 +100,6 @@ WEFT_FN bool max(bool a, bool b) { return a || b; }
   WEFT_FN T atan(T a) { return ::atan##suffix(a); }                                             \
   WEFT_FN T tanh(T a) { return ::tanh##suffix(a); }                                             \
   WEFT_FN T erf(T a) { return ::erf##suffix(a); }                                               \
-  WEFT_FN T pow(T a, T b) { return ::pow##suffix(a, b); }                                       \
   WEFT_FN T rem(T a, T b) { return ::fmod##suffix(a, b); }                                      \
   WEFT_FN T mod(T a, T b) {                                                                     \
     const T r = ::fmod##suffix(a, b);                                                           \
@@ -115,6 +114,9 @@ WEFT_FN bool max(bool a, bool b) { return a || b; }
 WEFT_FLOATS(f32, f)
 WEFT_FLOATS(f64, )
 #undef WEFT_FLOATS
+// Floats through doubles, so that the product y log x keeps the bits that the result needs.
+WEFT_FN f32 pow(f32 a, f32 b) { return (f32)::pow((f64)a, (f64)b); }
+WEFT_FN f64 pow(f64 a, f64 b) { return ::pow(a, b); }
 
 // --- casts ------------------------------------------------------------------------------------------------------------
 

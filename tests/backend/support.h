@@ -100,6 +100,19 @@ inline std::vector<std::string>& targets() {
   return chosen;
 }
 
+// Those whose code this machine can run.
+inline std::vector<std::string> targets_that_run() {
+  std::vector<std::string> out;
+  for (const std::string& text : targets()) {
+    api::CompileOptions options;
+    options.target = text;
+    auto t = Compilation(options).target();  // `cuda` alone is this machine's
+    auto devices = cuda_devices();
+    if (t.ok() && (t->backend == Backend::cuda ? devices.ok() && !devices->empty() : runs_here(*t))) out.push_back(text);
+  }
+  return out;
+}
+
 // After the passes of `opt_level`; -1: without any.
 inline Result<api::Executable> compile_for(std::unique_ptr<Module> m, const std::string& target, int opt_level) {
   api::CompileOptions o;

@@ -89,7 +89,8 @@ void report(const std::string& what, const Worst& w) {
 }  // namespace
 
 TEST(VectorMath, WithinTwoUnitsOverAllFloats) {
-  std::vector<std::string> targets = backend_test::targets();
+  std::vector<std::string> targets = targets_that_run();
+  if (targets.empty()) GTEST_SKIP() << "none of the targets runs here";
   std::vector<api::Executable> compiled;
   for (const std::string& target : targets) {
     auto exe = compile_for(module_of(false), target, -1);
@@ -143,7 +144,7 @@ TEST(VectorMath, DoubleSinesOfLargeArguments) {
   Value* v = g->add_input(Type::tensor(DType::f64, to_shape(in.dims)), "x");
   g->outputs = {b.op(OpKind::sin, {v}), b.op(OpKind::cos, {v})};
   g->output_names = {"sin", "cos"};
-  for (const std::string& target : backend_test::targets()) {
+  for (const std::string& target : targets_that_run()) {
     auto exe = compile_for(m->clone(), target, -1);
     ASSERT_TRUE(exe.ok()) << exe.error().to_string();
     auto got = run_compiled(*exe, {in});
@@ -181,7 +182,7 @@ TEST(VectorMath, PowersWithinTwoUnits) {
     float near_one = 1 + (static_cast<float>(rng() % 2048) - 1024) * 0x1p-20f;
     pair(near_one, static_cast<float>(exponent / std::log2(near_one)));
   }
-  for (const std::string& target : backend_test::targets()) {
+  for (const std::string& target : targets_that_run()) {
     auto exe = compile_for(module_of(true), target, -1);
     ASSERT_TRUE(exe.ok()) << exe.error().to_string();
     auto got = run_compiled(*exe, {floats(x), floats(y)});

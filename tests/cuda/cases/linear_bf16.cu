@@ -26,7 +26,8 @@ WEFT_FN Acc0 join0(const Acc0& a, const Acc0& b) {
 template <class Tile, bool kWideA, bool kWideB, int V, class Index>
 WEFT_FN void run(const bf16* p0, const bf16* p1, bf16* p2, const bf16* p3, i64 n0) {
   extern __shared__ uint4 shared[];
-  const Index rows_a = Index(n0), rows_b = 1024, depth = 1024;
+  const Index rows_a = Index(n0), rows_b = 1024;
+  const Index depth = 1024;
   const Index tiles_m = (rows_a + Tile::kBM - 1) / Tile::kBM, tiles_n = (rows_b + Tile::kBN - 1) / Tile::kBN;
   const Index tiles = tiles_m * tiles_n;
   for (Index i = blockIdx.x; i < tiles; i += gridDim.x) {

@@ -22,7 +22,8 @@ WEFT_FN Acc0 join0(const Acc0& a, const Acc0& b) {
 template <class Tile, int V, class Index>
 WEFT_FN void run(const f32* p0, const f32* p1, f32* p2) {
   extern __shared__ uint4 shared[];
-  const Index rows_a = 512, rows_b = 384, depth = 256;
+  const Index rows_a = 512, rows_b = 384;
+  const Index depth = 256;
   const Index tiles_m = (rows_a + Tile::kBM - 1) / Tile::kBM, tiles_n = (rows_b + Tile::kBN - 1) / Tile::kBN;
   const Index tiles = tiles_m * tiles_n;
   for (Index i = blockIdx.x; i < tiles; i += gridDim.x) {
