@@ -55,6 +55,7 @@ WEFT_FN MmaFactor<kAlongK, kWide, Index, At, Inside> mma_factor(Index rows, Inde
 // them lie in different banks.
 template <class T, int kRows, int kDepth, bool kAlongK>
 struct FactorTile {
+  static constexpr bool along_k = kAlongK;
   static constexpr int line = (kAlongK ? kDepth : kRows) + 8, lines = kAlongK ? kRows : kDepth, elements = line * lines;
   WEFT_FN static int place(int row, int k) { return kAlongK ? row * line + k : k * line + row; }
 };
@@ -112,13 +113,13 @@ WEFT_FN void multiply_stage(f32 (&sum)[S::kMI][S::kNI][4], const typename S::Ele
 #pragma unroll
     for (int i = 0; i < S::kMI; ++i) {
       const int m = S::warp_m() + i * 16;
-      if constexpr (S::TileA::lines == S::kBM) load_matrices<false>(fa[i], a + S::TileA::place(m + lane % 16, k + lane / 16 * 8));
+      if constexpr (S::TileA::along_k) load_matrices<false>(fa[i], a + S::TileA::place(m + lane % 16, k + lane / 16 * 8));
       else load_matrices<true>(fa[i], a + S::TileA::place(m + lane / 8 % 2 * 8, k + lane % 8 + lane / 16 * 8));
     }
 #pragma unroll
     for (int j = 0; j < S::kNI / 2; ++j) {
       const int n = S::warp_n() + j * 16;
-      if constexpr (S::TileB::lines == S::kBN) load_matrices<false>(fb[j], b + S::TileB::place(n + lane % 8 + lane / 16 * 8, k + lane / 8 % 2 * 8));
+      if constexpr (S::TileB::along_k) load_matrices<false>(fb[j], b + S::TileB::place(n + lane % 8 + lane / 16 * 8, k + lane / 8 % 2 * 8));
       else load_matrices<true>(fb[j], b + S::TileB::place(n + lane / 16 * 8, k + lane % 16));
     }
 #pragma unroll
