@@ -12,6 +12,7 @@
 #include "codegen/backend.h"
 #include "codegen/lower/lower.h"
 #include "codegen/lower/spec_builder.h"
+#include "codegen/split_reduction.h"
 #include "ir/core/op_def.h"
 
 namespace weft {
@@ -78,6 +79,7 @@ struct Lowering {
   // tensors: per pointer; dims: per param.
   Status launch(KernelSpec spec, std::vector<int> tensor_ids, const std::vector<Dim>& dims);
   Status launch_chosen(KernelSpec spec, std::vector<int> tensor_ids, const std::vector<Dim>& dims);
+  Status launch_split(const SplitReduction& split, const std::vector<int>& tensor_ids, const std::vector<Dim>& dims);
   // Constant factors of a contraction become tensors of the prepare region (prepare_factors.cpp).
   void mark_constant(KernelSpec& spec, const std::vector<int>& tensor_ids) const;
   Status prepare_factors(KernelSpec& spec, std::vector<int>& tensor_ids);

@@ -99,11 +99,35 @@ std::string size_symbol(Lowering& l, const std::vector<std::string>& symbols) {
 
 }  // namespace
 
+Status Lowering::launch_split(const SplitReduction& split, const std::vector<int>& ids, const std::vector<Dim>& dims) {
+  Shape shape;
+  for (const Dim& d : split.dims)
+    shape.push_back(d.substitute([&](const std::string& s) -> std::optional<Dim> {
+      for (size_t k = 0; k < dims.size(); ++k)
+        if (split.first.params[k] == s) return dims[k];
+      return std::nullopt;
+    }));
+  std::vector<int> partials;
+  for (DType t : split.partials) {
+    partials.push_back(temp("partial", t, shape));
+    allocate(partials.back());
+  }
+  auto tensors_of = [&](const std::vector<int>& ptrs) {
+    std::vector<int> out;
+    for (int p : ptrs) out.push_back(p >= 0 ? ids[static_cast<size_t>(p)] : partials[static_cast<size_t>(-1 - p)]);
+    return out;
+  };
+  TRY(launch(split.first, tensors_of(split.first_ptrs), dims));
+  return launch(split.second, tensors_of(split.second_ptrs), dims);
+}
+
 Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector<Dim>& dims) {
   split_axes(spec);
   collapse_axes(spec);
   mark_constant(spec, ids);
   if (target.backend == Backend::cuda) {
+    constexpr int64_t kPartsEach = 8;  // of a multiprocessor
+    if (auto split = split_reduction(spec, kPartsEach * target.gpu.multiprocessors)) return launch_split(*split, ids, dims);
     choose_cuda(spec, target);
     return launch_chosen(std::move(spec), std::move(ids), dims);
   }

@@ -57,6 +57,20 @@ TEST(BackendReduce, TypesAndExtremes) {
   }
 }
 
+// On GPUs the rows are split between blocks, and a second kernel joins the parts.
+TEST(BackendReduce, LongRowsToFewResults) {
+  TestGraph g;
+  g.bind("n", 2);
+  ReduceAttrs all;
+  ArgReduceAttrs last;
+  last.axis = 1;
+  last.select_last_index = true;
+  Value *x = g.input(DType::f32, {Dim::symbol("n"), 98304}, 0.5, 2), *i = g.input(DType::i32, {3, 65536}), *row = g.constant(axes_of({1}));
+  g.check({g.op(OpKind::reduce_mean, {x, row}, all), g.op(OpKind::reduce_log_sum_exp, {x}, all), g.op(OpKind::reduce_max, {x}, all),
+           g.op(OpKind::arg_max, {i}, last), g.op(OpKind::reduce_sum, {i, row}, all)},
+          Bound::range(8));
+}
+
 TEST(BackendReduce, Normalisations) {
   TestGraph g;
   g.bind("n", 3);
