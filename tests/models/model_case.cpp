@@ -10,6 +10,7 @@
 #include "frontend/api/reference.h"
 #include "frontend/onnx/import.h"
 #include "frontend/onnx/tensor_io.h"
+#include "ir/core/builder.h"
 
 namespace weft::model_test {
 
@@ -31,6 +32,72 @@ Result<Model> evaluated(const std::string& path) {
   TRY_ASSIGN(std::shared_ptr<Module> module, import_onnx_file(path));
   TRY_ASSIGN(std::vector<PortInfo> inputs, describe_inputs(*module));
   return Model{std::move(inputs), describe_outputs(*module), [module](const NamedTensors& in) { return evaluate_module(*module, in); }};
+}
+
+namespace {
+
+// Makes doubles of all floats: inputs, constants and what attributes name.
+struct Widen : FieldVisitor {
+  Module& m;
+  Status status;
+  explicit Widen(Module& module) : m(module) {}
+  void field(const char*, int64_t&) override {}
+  void field(const char*, bool&) override {}
+  void field(const char*, double&) override {}
+  void field(const char*, std::string&) override {}
+  void field(const char*, std::vector<int64_t>&) override {}
+  void field(const char*, std::vector<double>&) override {}
+  void field(const char*, std::vector<std::string>&) override {}
+  void field(const char*, Shape&) override {}
+  void field(const char*, DType& t) override {
+    if (t == DType::f32) t = DType::f64;
+  }
+  void field(const char* name, Type& t) override { field(name, t.dtype); }
+  void field(const char*, ConstantRef& c) override {
+    if (c.id < 0 || m.constants[c.id].dtype != DType::f32) return;
+    auto narrow = tensor_of(m.constants[c.id]);
+    auto wide = narrow.ok() ? store_all(DType::f64, narrow->dims, load_all<double>(*narrow)) : std::move(narrow);
+    if (!wide.ok()) return status = std::move(wide.error()), void();
+    std::vector<std::byte> bytes(wide->data.get(), wide->data.get() + wide->bytes());
+    c.id = m.constants.add_bytes(m.constants[c.id].name, DType::f64, wide->dims, std::move(bytes));
+  }
+  Status graph(Graph& g) {
+    for (auto& in : g.inputs) field("", in->type);
+    for (auto& op : g.ops) {
+      op->attrs->visit(*this);
+      for (auto& sub : op->graphs) TRY(graph(*sub));
+    }
+    return status;
+  }
+};
+
+Result<NamedTensors> converted(const NamedTensors& values, DType from, DType to) {
+  NamedTensors out;
+  for (const NamedTensor& v : values) {
+    TRY_ASSIGN(weft::Tensor t, to_host_tensor(v.tensor));
+    if (t.dtype == from) {
+      TRY_ASSIGN(t, store_all(to, t.dims, load_all<double>(t)));
+    }
+    TRY_ASSIGN(api::Tensor same, from_host_value(t));
+    out.add(v.name, std::move(same));
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<Model> evaluated_in_double(const std::string& path) {
+  TRY_ASSIGN(std::shared_ptr<Module> module, import_onnx_file(path));
+  TRY_ASSIGN(std::vector<PortInfo> inputs, describe_inputs(*module));
+  std::vector<PortInfo> outputs = describe_outputs(*module);
+  TRY(Widen(*module).graph(*module->main()));
+  TRY(infer_graph(*module->main()));
+  auto run = [module](const NamedTensors& in) -> Result<NamedTensors> {
+    TRY_ASSIGN(NamedTensors wide, converted(in, DType::f32, DType::f64));
+    TRY_ASSIGN(NamedTensors out, evaluate_module(*module, wide));
+    return converted(out, DType::f64, DType::f32);
+  };
+  return Model{std::move(inputs), std::move(outputs), run};
 }
 
 static Result<NamedTensors> read_values(const fs::path& folder, const std::string& kind, const std::vector<PortInfo>& ports) {

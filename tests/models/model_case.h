@@ -18,6 +18,8 @@ struct Model {
 };
 Result<Model> compiled(const std::string& path);
 Result<Model> evaluated(const std::string& path);
+// By the evaluator with every float a double: what a model means, but for rounding. Its outputs are rounded to float.
+Result<Model> evaluated_in_double(const std::string& path);
 Model runnable(Executable exe);
 
 struct DataSet {

@@ -26,9 +26,8 @@ INSTANTIATE_TEST_SUITE_P(All, SharedExports,
 class RecordedModels : public testing::TestWithParam<const char*> {
  protected:
   std::string folder() const { return prepared("record_models") + "/" + GetParam(); }
-  // The detector ends in a steep sigmoid, which makes rounding errors large: the outputs of ONNX Runtime itself differ by
-  // 1e-5 to 5e-5 of the range between its optimisation levels. For all other models they differ by 3e-6 at most.
-  double tolerance() const { return std::string(GetParam()).find("_det_") == std::string::npos ? 1e-5 : 5e-5; }
+  // The detector's rounding errors are large, see below: what was recorded is itself off by 1.4e-5 of the range.
+  double tolerance() const { return std::string(GetParam()).find("_det_") == std::string::npos ? 1e-5 : 3e-5; }
 };
 TEST_P(RecordedModels, Compiled) { expect_recorded(compiled(folder() + "/model.onnx"), folder(), tolerance()); }
 TEST_P(RecordedModels, Evaluated) { expect_recorded(evaluated(folder() + "/model.onnx"), folder(), tolerance()); }
@@ -38,6 +37,30 @@ INSTANTIATE_TEST_SUITE_P(All, RecordedModels,
                                          "silero/silero_vad_16k_sequence", "silero/silero_vad_half", "silero/silero_vad_op18_ifless",
                                          "silero/silero_vad_openvino_16k"),
                          test_name);
+
+// The detector ends in a steep sigmoid, which makes rounding errors large. Against the same model in doubles ONNX Runtime 1.32
+// is off by 1.4e-5 to 2.0e-5 of the range, by optimisation level (1.5e-5 to 1.9e-5 between two of them); the evaluator, which
+// rounds once per op, by 1.1e-5. So outputs of two programs cannot be held to 1e-5 of each other; each is held to this instead.
+TEST(Detector, AsNearToTheTruthAsOnnxRuntime) {
+  constexpr double kNear = 2e-5;
+  const std::string folder = prepared("record_models") + "/rapidocr/ch_PP-OCRv4_det_infer", path = folder + "/model.onnx";
+  Result<Model> exact = evaluated_in_double(path), m = compiled(path);
+  ASSERT_TRUE(exact.ok() && m.ok()) << (exact.ok() ? m : exact).error().to_string();
+  Result<std::vector<DataSet>> sets = read_sets(folder, *m);
+  ASSERT_TRUE(sets.ok()) << sets.error().to_string();
+  std::vector<DataSet> truth;
+  std::vector<NamedTensors> got, recorded;
+  for (const DataSet& set : *sets) {
+    Result<NamedTensors> want = exact->run(set.inputs), out = m->run(set.inputs);
+    ASSERT_TRUE(want.ok() && out.ok()) << (want.ok() ? out : want).error().to_string();
+    truth.push_back({set.inputs, *want});
+    got.push_back(*out);
+    recorded.push_back(set.outputs);
+  }
+  EXPECT_LE(worst_error(truth, recorded), kNear) << "what ONNX Runtime gave";
+  EXPECT_LE(worst_error(truth, got), kNear);
+  std::printf("off by %.2g of the range; what was recorded, by %.2g\n", worst_error(truth, got), worst_error(truth, recorded));
+}
 
 class FilledLight : public testing::TestWithParam<const char*> {};
 TEST_P(FilledLight, Compiled) {

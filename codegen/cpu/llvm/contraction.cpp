@@ -12,6 +12,8 @@ namespace weft {
 
 namespace {
 
+constexpr int64_t kChunk = 64;  // terms that are added up one by one
+
 struct Contraction {
   Emitter& e;
   const KernelSpec& s;
@@ -178,6 +180,19 @@ struct Contraction {
     });
   }
 
+  // Sums of floats are kept short, so that their rounding errors stay small: a block of K is taken in chunks, and the chunks'
+  // sums are added. Of equal length where that is known.
+  bool in_chunks() const { return type->isFloatingPointTy() && (!areas.block_k.is_const() || areas.block_k.value() > kChunk); }
+  int64_t chunk_length() const {
+    if (!areas.block_k.is_const()) return kChunk;
+    int64_t k = areas.block_k.value(), n = (k + kChunk - 1) / kChunk;
+    return (k + n - 1) / n;
+  }
+  void chunks(const std::function<void(Val, Val)>& f) {
+    if (!in_chunks()) return f(e.i64(0), k_count);
+    e.loop(e.i64(0), k_count, e.i64(chunk_length()), "chunk", [&](Val k) { f(k, minimum(add(k, chunk_length()), k_count)); });
+  }
+
   // rows x nr accumulators over the block of K for rows m .. m + rows and the panel; results go to the C block.
   void micro_kernel(Val m, Val q0, int rows) {
     Val s_base;
@@ -196,14 +211,23 @@ struct Contraction {
       s_base = at(s_block, mul(e.b.CreateUDiv(e.b.CreateSub(m, m0), e.i64(s.config.mr)), mul(k_count, e.i64(s.config.mr))));
     }
     Val c_tile = at(c_block, add(mul(e.b.CreateSub(m, m0), ldc), q0));
+    Val kept = in_chunks() ? e.alloca_at_entry(llvm::ArrayType::get(vtype, static_cast<uint64_t>(rows * nv)), "kept") : nullptr;
+    chunks([&](Val begin, Val end) {
+      std::vector<Val> sums = chunk(s_base, row_step, k_step, rows, begin, end);
+      if (kept) keep(sums, kept, begin, end, c_tile, rows);
+      else leave_rows(sums, c_tile, rows);
+    });
+  }
+  // The sums of [begin, end) of the block of K.
+  std::vector<Val> chunk(Val s_base, int64_t row_step, int64_t k_step, int rows, Val begin, Val end) {
     Val zero = llvm::Constant::getNullValue(vtype);
     auto* from = e.b.GetInsertBlock();
     auto* body = llvm::BasicBlock::Create(e.cx, "micro", e.fn);
     auto* exit = llvm::BasicBlock::Create(e.cx, "micro.exit", e.fn);
-    e.b.CreateCondBr(e.b.CreateICmpSGT(k_count, e.i64(0)), body, exit);
+    e.b.CreateCondBr(e.b.CreateICmpSGT(end, begin), body, exit);
     e.b.SetInsertPoint(body);
     auto* k = e.b.CreatePHI(e.b.getInt64Ty(), 2, "k");
-    k->addIncoming(e.i64(0), from);
+    k->addIncoming(begin, from);
     std::vector<llvm::PHINode*> sum;
     for (int r = 0; r < rows * nv; ++r) {
       sum.push_back(e.b.CreatePHI(vtype, 2));
@@ -211,7 +235,8 @@ struct Contraction {
     }
     std::vector<Val> v(nv), next;
     Val row = at(panel, mul(k, e.i64(s.config.nr)));
-    for (int j = 0; j < nv; ++j) v[j] = e.b.CreateAlignedLoad(vtype, at(row, e.i64(static_cast<int64_t>(j) * lanes)), llvm::Align(static_cast<uint64_t>(e.target.vector_bytes)));
+    llvm::Align whole(static_cast<uint64_t>(e.target.vector_bytes));
+    for (int j = 0; j < nv; ++j) v[j] = e.b.CreateAlignedLoad(vtype, at(row, e.i64(static_cast<int64_t>(j) * lanes)), whole);
     Val sk = at(s_base, mul(k, e.i64(k_step)));
     for (int r = 0; r < rows; ++r) {
       Val x = e.b.CreateAlignedLoad(type, at(sk, e.i64(r * row_step)), align());
@@ -221,7 +246,7 @@ struct Contraction {
     Val k_next = add(k, 1);
     k->addIncoming(k_next, body);
     for (int r = 0; r < rows * nv; ++r) sum[r]->addIncoming(next[r], body);
-    e.b.CreateCondBr(e.b.CreateICmpSLT(k_next, k_count), body, exit);
+    e.b.CreateCondBr(e.b.CreateICmpSLT(k_next, end), body, exit);
     e.b.SetInsertPoint(exit);
     for (size_t r = 0; r < next.size(); ++r) {
       auto* result = e.b.CreatePHI(vtype, 2);
@@ -229,20 +254,54 @@ struct Contraction {
       result->addIncoming(next[r], body);
       next[r] = result;
     }
+    return next;
+  }
+  // Whether the first chunk of a block of K may be its last one, too.
+  bool may_be_single() const {
+    const Dim& k = areas.block_k;
+    Dim last = s.config.kc ? mod(s.axes[h.k_axes[0]].extent, Dim(s.config.kc)) * h.inner_k(s) : Dim(0);
+    return !k.is_const() || !last.is_const() || (!last.is(0) && last.value() <= chunk_length());
+  }
+  // Adds a chunk's sums to those kept of earlier ones; the last chunk takes them all to the C tile.
+  void keep(std::vector<Val>& sums, Val kept, Val begin, Val end, Val c_tile, int rows) {
+    auto block = [&](const char* title) { return llvm::BasicBlock::Create(e.cx, title, e.fn); };
+    auto *last = block("chunk.last"), *other = block("chunk.other"), *first = block("chunk.first"), *middle = block("chunk.middle");
+    auto* done = block("chunk.end");
+    auto place = [&](size_t r) { return e.b.CreateGEP(vtype, kept, e.i64(static_cast<int64_t>(r))); };
+    auto so_far = [&](size_t r) { return e.b.CreateAlignedLoad(vtype, place(r), align()); };
+    Val is_first = e.b.CreateICmpEQ(begin, e.i64(0));
+    e.b.CreateCondBr(e.b.CreateICmpEQ(end, k_count), last, other);
+    e.b.SetInsertPoint(other);
+    e.b.CreateCondBr(is_first, first, middle);
+    e.b.SetInsertPoint(first);
+    for (size_t r = 0; r < sums.size(); ++r) e.b.CreateAlignedStore(sums[r], place(r), align());
+    e.b.CreateBr(done);
+    e.b.SetInsertPoint(middle);
+    for (size_t r = 0; r < sums.size(); ++r) e.b.CreateAlignedStore(e.b.CreateFAdd(sums[r], so_far(r)), place(r), align());
+    e.b.CreateBr(done);
+    e.b.SetInsertPoint(last);
+    for (size_t r = 0; r < sums.size(); ++r) {
+      Val earlier = so_far(r);
+      if (may_be_single()) earlier = e.b.CreateSelect(is_first, llvm::Constant::getNullValue(vtype), earlier);
+      sums[r] = e.b.CreateFAdd(sums[r], earlier);
+    }
+    leave_rows(sums, c_tile, rows);
+    e.b.CreateBr(done);
+    e.b.SetInsertPoint(done);
+  }
+  void leave_rows(const std::vector<Val>& sums, Val c_tile, int rows) {
     for (int r = 0; r < rows; ++r) {
-      for (int j = 0; j < nv; ++j) leave(next[r * nv + j], at(c_tile, e.i64(static_cast<int64_t>(j) * lanes)));
+      for (int j = 0; j < nv; ++j) leave(sums[r * nv + j], at(c_tile, e.i64(static_cast<int64_t>(j) * lanes)));
       if (r + 1 < rows) c_tile = at(c_tile, ldc);
     }
   }
   // A block's sums are added to those of earlier blocks of K, instead of being continued from them: rounding errors then
   // grow with the length of a block and the number of blocks, not with their product.
   void leave(Val sum, Val c) {
-    if (s.config.kc) {
-      Val earlier = e.b.CreateAlignedLoad(vtype, c, align());
-      sum = type->isFloatingPointTy() ? e.b.CreateFAdd(earlier, sum) : e.b.CreateAdd(earlier, sum);
-    }
+    if (s.config.kc) sum = plus(e.b.CreateAlignedLoad(vtype, c, align()), sum);
     e.b.CreateAlignedStore(sum, c, align());
   }
+  Val plus(Val a, Val b) { return type->isFloatingPointTy() ? e.b.CreateFAdd(a, b) : e.b.CreateAdd(a, b); }
   Val multiply_add(Val a, Val b, Val c) {
     if (type->isFloatingPointTy()) {
       if (e.target.fma) return e.b.CreateIntrinsic(llvm::Intrinsic::fma, {vtype}, {a, b, c});
@@ -279,20 +338,29 @@ struct Contraction {
     Val base = add(mul(e.b.CreateUDiv(r, e.i64(mr)), mul(k_count, e.i64(mr))), e.b.CreateURem(r, e.i64(mr)));
     for (int i = 0; i < rows; ++i) {
       Val c = at(c_block, add(mul(add(r, i), ldc), q0));
-      std::vector<Val> slots;
+      std::vector<Val> slots, totals;
+      auto clear = [&](Val slot) { e.b.CreateStore(llvm::Constant::getNullValue(vtype), slot); };
       for (int j = 0; j < nv; ++j) {
         slots.push_back(e.alloca_at_entry(vtype, "tail"));
-        e.b.CreateStore(llvm::Constant::getNullValue(vtype), slots[j]);
+        totals.push_back(e.alloca_at_entry(vtype, "tail.sum"));
+        clear(totals[j]);
       }
-      e.loop(e.i64(0), k_count, e.i64(1), "k", [&](Val k) {
-        Val x = e.splat(e.b.CreateAlignedLoad(type, at(s_block, add(add(base, i), mul(k, e.i64(mr)))), align()), lanes);
-        for (int j = 0; j < nv; ++j) {
-          Val v = e.b.CreateAlignedLoad(vtype, at(panel, add(mul(k, e.i64(s.config.nr)), static_cast<int64_t>(j) * lanes)), align());
-          e.b.CreateStore(multiply_add(x, v, e.b.CreateLoad(vtype, slots[j])), slots[j]);
-        }
+      chunks([&](Val begin, Val end) {
+        for (Val slot : slots) clear(slot);
+        tail_row(q0, add(base, i), begin, end, slots);
+        for (int j = 0; j < nv; ++j) e.b.CreateStore(plus(e.b.CreateLoad(vtype, totals[j]), e.b.CreateLoad(vtype, slots[j])), totals[j]);
       });
-      for (int j = 0; j < nv; ++j) leave(e.b.CreateLoad(vtype, slots[j]), at(c, e.i64(static_cast<int64_t>(j) * lanes)));
+      for (int j = 0; j < nv; ++j) leave(e.b.CreateLoad(vtype, totals[j]), at(c, e.i64(static_cast<int64_t>(j) * lanes)));
     }
+  }
+  void tail_row(Val q0, Val s_row, Val begin, Val end, const std::vector<Val>& slots) {
+    e.loop(begin, end, e.i64(1), "k", [&](Val k) {
+      Val x = e.splat(e.b.CreateAlignedLoad(type, at(s_block, add(s_row, mul(k, e.i64(s.config.mr)))), align()), lanes);
+      for (int j = 0; j < nv; ++j) {
+        Val v = e.b.CreateAlignedLoad(vtype, at(panel, add(mul(k, e.i64(s.config.nr)), static_cast<int64_t>(j) * lanes)), align());
+        e.b.CreateStore(multiply_add(x, v, e.b.CreateLoad(vtype, slots[j])), slots[j]);
+      }
+    });
   }
 
   // The stages after the sum, over the block, in vectors along the inner V axis.
