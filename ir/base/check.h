@@ -3,7 +3,7 @@
 
 namespace weft {
 
-// Runs before the process stops on a failed CHECK; the pass manager sets it to write a replay folder.
+// Runs before the process stops on a CHECK that failed on this thread; the pass manager sets it to write a replay folder.
 using CrashHook = void (*)(const char* text);
 CrashHook set_crash_hook(CrashHook hook);
 

@@ -47,7 +47,7 @@ std::string Error::to_string() const {
   return s;
 }
 
-static CrashHook crash_hook = nullptr;
+static thread_local CrashHook crash_hook = nullptr;
 
 CrashHook set_crash_hook(CrashHook hook) {
   CrashHook old = crash_hook;
