@@ -35,7 +35,10 @@ static std::string inputs_text(const KernelSpec& s, const SpecStage& st, bool na
     const StageInput& in = st.inputs[k];
     t += "    in" + std::to_string(k) + " = ";
     switch (in.kind) {
-      case StageInput::Kind::load: t += "load " + (names ? name_text(s.operands[in.operand].name) + " " : std::string()) + std::to_string(in.operand); break;
+      case StageInput::Kind::load:
+        t += "load " + (names ? name_text(s.operands[in.operand].name) + " " : std::string()) +
+             std::to_string(in.operand);
+        break;
       case StageInput::Kind::acc: t += "acc " + std::to_string(in.stage) + " " + std::to_string(in.output); break;
       case StageInput::Kind::index: t += "index " + in.dim.to_string(); break;
     }
@@ -51,8 +54,10 @@ static std::string spec_text(const KernelSpec& s, bool names) {
   for (auto& [name, value] : s.typical) t += "typical " + name + " " + std::to_string(value) + "\n";
   for (const SpecAxis& a : s.axes) t += "axis " + a.name + " " + a.extent.to_string() + (a.row ? " row" : " parallel") + "\n";
   for (const SpecOperand& o : s.operands) {
-    t += std::string("operand ") + (o.write ? "write" : "read") + (names ? " " + name_text(o.name) : std::string(" o")) + " ptr " + std::to_string(o.ptr) + " : " + dtype_name(o.dtype) +
-         " index " + dims_text(o.index) + " strides " + dims_text(o.strides) + " offset " + o.offset.to_string();
+    t += std::string("operand ") + (o.write ? "write" : "read") +
+         (names ? " " + name_text(o.name) : std::string(" o")) + " ptr " + std::to_string(o.ptr) + " : " +
+         dtype_name(o.dtype) + " index " + dims_text(o.index) + " strides " + dims_text(o.strides) + " offset " +
+         o.offset.to_string();
     for (const SpecGuard& g : o.guards) t += " guard(" + g.lo.to_string() + " <= " + g.expr.to_string() + " .. " + g.hi.to_string() + ")";
     if (!o.guards.empty()) t += " fill " + number_text(o.fill);
     if (o.tile) t += " tile " + std::to_string(o.tile);
@@ -104,7 +109,9 @@ Dim spec_flops(const KernelSpec& s) {
     points = points * a.extent;
     if (!a.row) rows = rows * a.extent;
   }
-  for (const SpecStage& st : s.stages) sum = sum + (st.kind == SpecStage::Kind::map_row ? rows : points) * Dim(arithmetic_of(st.body) + arithmetic_of(st.combine));
+  for (const SpecStage& st : s.stages)
+    sum = sum + (st.kind == SpecStage::Kind::map_row ? rows : points) *
+                    Dim(arithmetic_of(st.body) + arithmetic_of(st.combine));
   return sum;
 }
 
@@ -211,12 +218,15 @@ struct SpecParser {
         if (!lx.accept(",")) break;
       }
       TRY(lx.expect("]"));
-      if (st.init.size() != st.body.outputs.size() || st.combine.outputs.size() != st.init.size()) return lx.fail("accumulators, body and combine differ in number before");
+      if (st.init.size() != st.body.outputs.size() || st.combine.outputs.size() != st.init.size())
+        return lx.fail("accumulators, body and combine differ in number before");
     } else {
       TRY(lx.expect("stores"));
       TRY_ASSIGN(std::vector<Dim> v, dims());
       for (const Dim& d : v) {
-        if (!d.is_const() || d.value() < 0 || d.value() >= static_cast<int64_t>(s.operands.size()) || !s.operands[d.value()].write) return lx.fail("store to no written operand before");
+        if (!d.is_const() || d.value() < 0 || d.value() >= static_cast<int64_t>(s.operands.size()) ||
+            !s.operands[d.value()].write)
+          return lx.fail("store to no written operand before");
         st.stores.push_back(static_cast<int>(d.value()));
       }
       if (st.stores.size() != st.body.outputs.size()) return lx.fail("stores and body outputs differ in number before");

@@ -176,7 +176,9 @@ std::optional<KernelSpec> prepare_factor(const KernelSpec& sp, int factor, Shape
   store.strides.assign(dims->size(), Dim(1));
   for (size_t k = dims->size() - 1; k-- > 0;) store.strides[k] = store.strides[k + 1] * (*dims)[k + 1];
   Dim at = Dim::symbol("t") * Dim(tile) + Dim::symbol("u");
-  auto place = [&](const Dim& d) { return d.substitute([&](const std::string& s) { return s == line.name ? std::optional<Dim>(at) : std::nullopt; }); };
+  auto place = [&](const Dim& d) {
+    return d.substitute([&](const std::string& s) { return s == line.name ? std::optional<Dim>(at) : std::nullopt; });
+  };
   for (Dim& d : load.index) d = place(d);
   load.offset = place(load.offset);
   if (mod(line.extent, Dim(tile)) != Dim(0)) load.guards.push_back({at, Dim(0), line.extent});

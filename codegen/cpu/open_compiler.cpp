@@ -39,7 +39,8 @@ Result<KernelCompiler*> open_compiler() {
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     const char* why = dlerror();
-    return missing(path + " does not load: " + (why ? why : "unknown reason"), "install LLVM 19.1, on Debian and Ubuntu with `apt-get install libllvm19`");
+    return missing(path + " does not load: " + (why ? why : "unknown reason"),
+        "install LLVM 19.1, on Debian and Ubuntu with `apt-get install libllvm19`");
   }
   auto make = reinterpret_cast<KernelCompiler* (*)()>(dlsym(library, "weft_make_cpu_compiler"));
   if (!make) return missing(path + " is of another version of weft", "install libweft.so and libweft-llvm.so from one build");

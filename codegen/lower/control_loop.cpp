@@ -31,7 +31,9 @@ struct ScanOutput {
 
 class LoopLowering {
  public:
-  LoopLowering(Lowering& lowering, Op& o) : l(lowering), op(o), body(*o.graphs[0]), count(l.m.fresh_symbol("i")) { l.bound.insert(count.symbol_name()); }
+  LoopLowering(Lowering& lowering, Op& o) : l(lowering), op(o), body(*o.graphs[0]), count(l.m.fresh_symbol("i")) {
+    l.bound.insert(count.symbol_name());
+  }
 
   Status carry(int number, int first_operand, int first_input, int first_output);
   Status scan_output(int result, int output, int axis, bool backward);

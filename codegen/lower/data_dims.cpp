@@ -206,7 +206,8 @@ Result<std::vector<SliceBounds>> bounds_of_slice(Lowering& l, Op& op) {
     const Dim& n = op.operands[0]->type.shape[j];
     SliceBounds r{0, n, given[j].step};
     if (!given[j].given.is(0)) {
-      Dim back = l.named(is_negative(r.step)), last = l.named(n - back), s = l.named(clamp(given[j].start, Dim(0) - far, far)), e = l.named(clamp(given[j].end, Dim(0) - far, far));
+      Dim back = l.named(is_negative(r.step)), last = l.named(n - back),
+          s = l.named(clamp(given[j].start, Dim(0) - far, far)), e = l.named(clamp(given[j].end, Dim(0) - far, far));
       r.start = l.named(clamp(s + is_negative(s) * n, Dim(0) - back, last));
       Dim end = l.named(clamp(e + is_negative(e) * n, Dim(0) - back, last));
       Dim sign = Dim(1) - Dim(2) * back;
@@ -292,7 +293,8 @@ static Status spread_pads(Lowering& l, Op& op) {
   const int rank = op.operands[0]->type.rank();
   TRY_ASSIGN(std::vector<Dim> pads, l.contents(op.operands[1]));
   TRY_ASSIGN(std::vector<Dim> axes, l.contents(op.operands[3]));
-  if (pads.size() != 2 * axes.size()) return invalid("pad of " + std::to_string(axes.size()) + " dims by " + std::to_string(pads.size()) + " amounts");
+  if (pads.size() != 2 * axes.size())
+    return invalid("pad of " + std::to_string(axes.size()) + " dims by " + std::to_string(pads.size()) + " amounts");
   std::vector<Dim> all(static_cast<size_t>(2 * rank), Dim(0));
   for (size_t k = 0; k < axes.size(); ++k) {
     Dim axis = l.named(axes[k] + is_negative(axes[k]) * Dim(rank));

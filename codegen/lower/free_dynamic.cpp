@@ -55,7 +55,9 @@ class Frees {
     for (size_t k = 0; k < r.commands.size(); ++k) {
       out.push_back(std::move(r.commands[k]));
       for (size_t b = 0; b < here.size(); ++b) {
-        if (p_.buffers[b].storage != Storage::dynamic || exchanged_[b] || last[b] != static_cast<int>(k) || tensor[b] < 0 || here[b] != mentions_[b]) continue;
+        if (p_.buffers[b].storage != Storage::dynamic || exchanged_[b] || last[b] != static_cast<int>(k) ||
+            tensor[b] < 0 || here[b] != mentions_[b])
+          continue;
         Command c;
         c.kind = CommandKind::free;
         c.tensors = {tensor[b]};

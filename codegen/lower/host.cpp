@@ -69,7 +69,11 @@ Status scatter_call(HostOp& h) {
   }
   bool elements = op.kind == OpKind::scatter_elements;
   const std::string& r = elements ? op.attr<ScatterAttrs>().reduction : op.attr<ScatterNdAttrs>().reduction;
-  ScatterMode m = r == "add" ? ScatterMode::add : r == "mul" ? ScatterMode::mul : r == "min" ? ScatterMode::min : r == "max" ? ScatterMode::max : ScatterMode::none;
+  ScatterMode m = r == "add"   ? ScatterMode::add
+                  : r == "mul" ? ScatterMode::mul
+                  : r == "min" ? ScatterMode::min
+                  : r == "max" ? ScatterMode::max
+                               : ScatterMode::none;
   h.set("reduction", static_cast<int64_t>(m));
   if (elements) TRY(h.axis(op.attr<ScatterAttrs>().axis));
   return h.call(elements ? "scatter_elements" : "scatter_nd");

@@ -24,8 +24,8 @@ bool is_shape_operand(const Op& op, int i) {
     case OpKind::constant_of_shape: case OpKind::shape: case OpKind::size: case OpKind::eye_like: case OpKind::random_normal_like:
     case OpKind::random_uniform_like: return i == 0;
     case OpKind::range: return true;
-    case OpKind::reduce_sum: case OpKind::reduce_mean: case OpKind::reduce_max: case OpKind::reduce_min: case OpKind::reduce_prod: case OpKind::reduce_l1:
-    case OpKind::reduce_l2: case OpKind::reduce_log_sum: case OpKind::reduce_log_sum_exp: case OpKind::reduce_sum_square:
+    case OpKind::reduce_sum: case OpKind::reduce_mean: case OpKind::reduce_max: case OpKind::reduce_min:
+    case OpKind::reduce_prod: case OpKind::reduce_l1: case OpKind::reduce_l2: case OpKind::reduce_log_sum: case OpKind::reduce_log_sum_exp: case OpKind::reduce_sum_square:
       return i == 1;
     default: return false;
   }
@@ -413,7 +413,9 @@ Result<Lowered> lower_module(Module& m, const Target& target) {
   }
   if (!l.problems.empty()) {
     Error e = std::move(l.problems.front());
-    for (size_t k = 1; k < l.problems.size() && k < 20; ++k) e.message += "\n  also: " + l.problems[k].message + (l.problems[k].node.empty() ? "" : " (" + l.problems[k].node + ")");
+    for (size_t k = 1; k < l.problems.size() && k < 20; ++k)
+      e.message +=
+          "\n  also: " + l.problems[k].message + (l.problems[k].node.empty() ? "" : " (" + l.problems[k].node + ")");
     return e;
   }
   p.symbols = m.symbols;

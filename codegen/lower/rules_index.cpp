@@ -119,10 +119,11 @@ Result<int> rule_negative_log_likelihood_loss(SpecBuilder& r, const Op& op, int,
   ScalarProgram& c = both.combine;
   c.outputs = {c.add(Prim::add, c.input(0, t), c.input(2, t)), c.add(Prim::add, c.input(1, t), c.input(3, t))};
   both.init = {0, 0};
-  TRY_ASSIGN(std::vector<int> acc, r.reduce(SpecBuilder::key_of(op, "loss", idx), op.operands[1]->type.shape, both, [&](const Index& row) -> Result<std::vector<int>> {
-    TRY_ASSIGN(auto each, loss_at(r, op, row, t));
-    return std::vector<int>{each.first.id, each.second.id};
-  }));
+  TRY_ASSIGN(std::vector<int> acc, r.reduce(SpecBuilder::key_of(op, "loss", idx), op.operands[1]->type.shape, both,
+                                       [&](const Index& row) -> Result<std::vector<int>> {
+                                         TRY_ASSIGN(auto each, loss_at(r, op, row, t));
+                                         return std::vector<int>{each.first.id, each.second.id};
+                                       }));
   S sum = r.at(acc[0]);
   return (a.reduction == "mean" ? sum / r.at(acc[1]) : sum).cast(out).id;
 }

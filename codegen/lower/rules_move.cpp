@@ -37,7 +37,10 @@ Result<int> rule_expand(SpecBuilder& r, const Op& op, int, const Index& idx) {
 Result<int> rule_tile(SpecBuilder& r, const Op& op, int, const Index& idx) {
   const Shape& dims = op.operands[0]->type.shape;
   Index from;
-  for (size_t k = 0; k < idx.size(); ++k) from.push_back(dims[k] == op.result()->type.shape[k] ? idx[k] : dims[k].is(1) ? Dim(0) : r.simplify(mod(idx[k], dims[k])));
+  for (size_t k = 0; k < idx.size(); ++k)
+    from.push_back(dims[k] == op.result()->type.shape[k] ? idx[k]
+                   : dims[k].is(1)                       ? Dim(0)
+                                                         : r.simplify(mod(idx[k], dims[k])));
   return r.emit(op.operands[0], from);
 }
 

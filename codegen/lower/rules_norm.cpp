@@ -24,10 +24,11 @@ struct Norm {
     return r.at(r.index_value(n)).cast(t);
   }
   Result<S> total(const char* what, const Index& idx, const std::function<Result<S>(const Index&)>& f) {
-    TRY_ASSIGN(std::vector<int> acc, r.reduce_along(SpecBuilder::key_of(op, what, reduced(idx)), dims, axes, idx, SpecBuilder::sum(t), [&](const Index& at) -> Result<std::vector<int>> {
-      TRY_ASSIGN(S v, f(at));
-      return std::vector<int>{v.id};
-    }));
+    TRY_ASSIGN(std::vector<int> acc, r.reduce_along(SpecBuilder::key_of(op, what, reduced(idx)), dims, axes, idx,
+                                         SpecBuilder::sum(t), [&](const Index& at) -> Result<std::vector<int>> {
+                                           TRY_ASSIGN(S v, f(at));
+                                           return std::vector<int>{v.id};
+                                         }));
     return r.at(acc[0]);
   }
   Index reduced(Index idx) const {
@@ -179,14 +180,16 @@ Result<int> rule_lrn(SpecBuilder& r, const Op& op, int, const Index& idx) {
   const LrnAttrs& at = op.attr<LrnAttrs>();
   const Value* v = op.operands[0];
   DType t = wide_float(v->type.dtype);
-  TRY_ASSIGN(std::vector<int> acc, r.reduce(SpecBuilder::key_of(op, "squares", idx), {Dim(at.size)}, SpecBuilder::sum(t), [&](const Index& row) -> Result<std::vector<int>> {
-    Index at_c = idx;
-    at_c[1] = idx[1] + row[0] - Dim((at.size - 1) / 2);
-    SpecGuard g{at_c[1], Dim(0), v->type.shape[1]};
-    TRY_ASSIGN(int x, r.guarded({g}, 0, v->type.dtype, [&] { return r.emit(v, at_c); }));
-    S s = r.at(x).cast(t);
-    return std::vector<int>{(s * s).id};
-  }));
+  TRY_ASSIGN(std::vector<int> acc, r.reduce(SpecBuilder::key_of(op, "squares", idx), {Dim(at.size)},
+                                       SpecBuilder::sum(t), [&](const Index& row) -> Result<std::vector<int>> {
+                                         Index at_c = idx;
+                                         at_c[1] = idx[1] + row[0] - Dim((at.size - 1) / 2);
+                                         SpecGuard g{at_c[1], Dim(0), v->type.shape[1]};
+                                         TRY_ASSIGN(
+                                             int x, r.guarded({g}, 0, v->type.dtype, [&] { return r.emit(v, at_c); }));
+                                         S s = r.at(x).cast(t);
+                                         return std::vector<int>{(s * s).id};
+                                       }));
   TRY_ASSIGN(int x, r.emit(v, idx));
   S base = r.at(acc[0]) * (at.alpha / static_cast<double>(at.size)) + at.bias;
   return (r.at(x).cast(t) / base.bin(Prim::pow, base.lit(at.beta))).cast(op.result()->type.dtype).id;

@@ -41,7 +41,11 @@ static Result<int> reduce_rule(SpecBuilder& r, const Op& op, int, const Index& i
   Index base = spread(dims, axes, op.attr<ReduceAttrs>().keepdims, idx);
   bool fl = is_float(t);
   // Integer roots and logarithms are taken in f64.
-  DType work = fl || kind == Reduction::sum || kind == Reduction::max || kind == Reduction::min || kind == Reduction::prod || kind == Reduction::mean || kind == Reduction::l1 || kind == Reduction::sum_square ? t : DType::f64;
+  DType work = fl || kind == Reduction::sum || kind == Reduction::max || kind == Reduction::min ||
+                       kind == Reduction::prod || kind == Reduction::mean || kind == Reduction::l1 ||
+                       kind == Reduction::sum_square
+                   ? t
+                   : DType::f64;
   auto run = [&](const char* what, const SpecBuilder::Reduction& red, const std::function<S(S)>& map) -> Result<S> {
     auto body = [&](const Index& at) -> Result<std::vector<int>> {
       TRY_ASSIGN(int x, r.emit(v, at));
@@ -140,15 +144,17 @@ static Result<std::vector<int>> arg_stage(SpecBuilder& r, const Op& op, bool is_
   DType t = wide_float(v->type.dtype);
   Index reduced = idx;
   reduced[axis] = Dim(0);
-  return r.reduce_along(SpecBuilder::key_of(op, "arg", reduced), v->type.shape, {axis}, idx, arg_extreme(t, is_max, last), [&](const Index& row) -> Result<std::vector<int>> {
-    TRY_ASSIGN(int x, r.emit(v, row));
-    return std::vector<int>{r.at(x).cast(t).id, r.index_value(row[axis])};
-  });
+  return r.reduce_along(SpecBuilder::key_of(op, "arg", reduced), v->type.shape, {axis}, idx,
+      arg_extreme(t, is_max, last), [&](const Index& row) -> Result<std::vector<int>> {
+        TRY_ASSIGN(int x, r.emit(v, row));
+        return std::vector<int>{r.at(x).cast(t).id, r.index_value(row[axis])};
+      });
 }
 static Result<int> arg_rule(SpecBuilder& r, const Op& op, bool is_max, const Index& idx) {
   const ArgReduceAttrs& at = op.attr<ArgReduceAttrs>();
   TRY_ASSIGN(std::vector<int> axes, reduced_axes(op));
-  TRY_ASSIGN(std::vector<int> acc, arg_stage(r, op, is_max, at.select_last_index, axes[0], spread(op.operands[0]->type.shape, axes, at.keepdims, idx)));
+  TRY_ASSIGN(std::vector<int> acc, arg_stage(r, op, is_max, at.select_last_index, axes[0],
+                                       spread(op.operands[0]->type.shape, axes, at.keepdims, idx)));
   return acc[1];
 }
 Result<int> rule_arg_max(SpecBuilder& r, const Op& op, int, const Index& idx) { return arg_rule(r, op, true, idx); }
@@ -168,10 +174,11 @@ static Result<int> softmax_rule(SpecBuilder& r, const Op& op, bool logarithm, co
   DType t = wide_float(v->type.dtype);
   Index base = idx;
   auto max_at = [&](const Index& at) -> Result<S> {
-    TRY_ASSIGN(std::vector<int> m, r.reduce_along(SpecBuilder::key_of(op, "max", base), v->type.shape, {axis}, at, SpecBuilder::maximum(t), [&](const Index& row) -> Result<std::vector<int>> {
-      TRY_ASSIGN(int x, r.emit(v, row));
-      return std::vector<int>{r.at(x).cast(t).id};
-    }));
+    TRY_ASSIGN(std::vector<int> m, r.reduce_along(SpecBuilder::key_of(op, "max", base), v->type.shape, {axis}, at,
+                                       SpecBuilder::maximum(t), [&](const Index& row) -> Result<std::vector<int>> {
+                                         TRY_ASSIGN(int x, r.emit(v, row));
+                                         return std::vector<int>{r.at(x).cast(t).id};
+                                       }));
     return r.at(m[0]);
   };
   auto shifted = [&](const Index& at) -> Result<S> {
@@ -180,10 +187,11 @@ static Result<int> softmax_rule(SpecBuilder& r, const Op& op, bool logarithm, co
     return r.at(x).cast(t) - m;
   };
   TRY(max_at(idx));
-  TRY_ASSIGN(std::vector<int> sum, r.reduce_along(SpecBuilder::key_of(op, "sum", base), v->type.shape, {axis}, idx, SpecBuilder::sum(t), [&](const Index& row) -> Result<std::vector<int>> {
-    TRY_ASSIGN(S d, shifted(row));
-    return std::vector<int>{d.un(Prim::exp).id};
-  }));
+  TRY_ASSIGN(std::vector<int> sum, r.reduce_along(SpecBuilder::key_of(op, "sum", base), v->type.shape, {axis}, idx,
+                                       SpecBuilder::sum(t), [&](const Index& row) -> Result<std::vector<int>> {
+                                         TRY_ASSIGN(S d, shifted(row));
+                                         return std::vector<int>{d.un(Prim::exp).id};
+                                       }));
   TRY_ASSIGN(S d, shifted(idx));
   S s = r.at(sum[0]);
   S y = logarithm ? d - s.un(Prim::log) : d.un(Prim::exp) * (1.0 / s);

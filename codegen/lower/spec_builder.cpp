@@ -15,7 +15,9 @@ std::vector<Dim> dense_strides(const Shape& dims) {
   return s;
 }
 
-SpecBuilder::SpecBuilder(std::string title, std::function<Placement(const Value*)> place) : place_(std::move(place)) { spec_.title = std::move(title); }
+SpecBuilder::SpecBuilder(std::string title, std::function<Placement(const Value*)> place) : place_(std::move(place)) {
+  spec_.title = std::move(title);
+}
 
 Error SpecBuilder::refuse(const Op& op, const std::string& why) const {
   Error e = unsupported(why);
@@ -174,7 +176,8 @@ Result<int> SpecBuilder::guarded(std::vector<SpecGuard> guards, double fill, DTy
   guard_fill_ = saved_fill;
   if (!r.ok()) return r;
   int v = program().cast(r.value(), t);
-  bool plain_load = !outer && v == r.value() && cx_->body.insts[v].prim == Prim::input && cx_->inputs[cx_->body.insts[v].index].kind == StageInput::Kind::load &&
+  bool plain_load = !outer && v == r.value() && cx_->body.insts[v].prim == Prim::input &&
+                    cx_->inputs[cx_->body.insts[v].index].kind == StageInput::Kind::load &&
                     static_cast<size_t>(v) >= before;
   if (plain_load) return v;
   S ok{&program(), -1};
@@ -196,8 +199,14 @@ static SpecBuilder::Reduction fold(DType t, Prim p, double init) {
 }
 SpecBuilder::Reduction SpecBuilder::sum(DType t) { return fold(t, Prim::add, 0); }
 SpecBuilder::Reduction SpecBuilder::product(DType t) { return fold(t, Prim::mul, 1); }
-SpecBuilder::Reduction SpecBuilder::maximum(DType t) { return fold(t, t == DType::b1 ? Prim::bit_or : Prim::max, t == DType::b1 ? 0 : -std::numeric_limits<double>::infinity()); }
-SpecBuilder::Reduction SpecBuilder::minimum(DType t) { return fold(t, t == DType::b1 ? Prim::bit_and : Prim::min, t == DType::b1 ? 1 : std::numeric_limits<double>::infinity()); }
+SpecBuilder::Reduction SpecBuilder::maximum(DType t) {
+  return fold(
+      t, t == DType::b1 ? Prim::bit_or : Prim::max, t == DType::b1 ? 0 : -std::numeric_limits<double>::infinity());
+}
+SpecBuilder::Reduction SpecBuilder::minimum(DType t) {
+  return fold(
+      t, t == DType::b1 ? Prim::bit_and : Prim::min, t == DType::b1 ? 1 : std::numeric_limits<double>::infinity());
+}
 
 Result<Index> SpecBuilder::row_index(const Shape& extents) {
   Index idx;
@@ -222,7 +231,8 @@ Result<Index> SpecBuilder::row_index(const Shape& extents) {
   return idx;
 }
 
-Result<std::vector<int>> SpecBuilder::reduce(const std::string& key, const Shape& extents, const Reduction& r, const std::function<Result<std::vector<int>>(const Index&)>& body) {
+Result<std::vector<int>> SpecBuilder::reduce(const std::string& key, const Shape& extents, const Reduction& r,
+    const std::function<Result<std::vector<int>>(const Index&)>& body) {
   int stage;
   std::vector<DType> types;
   if (auto it = stages_by_key_.find(key); it != stages_by_key_.end()) {
@@ -263,8 +273,9 @@ Result<std::vector<int>> SpecBuilder::reduce(const std::string& key, const Shape
   return ids;
 }
 
-Result<std::vector<int>> SpecBuilder::reduce_along(const std::string& key, const Shape& dims, const std::vector<int>& axes, const Index& idx, const Reduction& r,
-                                              const std::function<Result<std::vector<int>>(const Index&)>& body) {
+Result<std::vector<int>> SpecBuilder::reduce_along(const std::string& key, const Shape& dims,
+    const std::vector<int>& axes, const Index& idx, const Reduction& r,
+    const std::function<Result<std::vector<int>>(const Index&)>& body) {
   // Plain, full-extent output axes turn into row axes: then all stages and the final map walk the same row.
   std::vector<int> found;
   for (int a : axes) {

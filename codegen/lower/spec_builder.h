@@ -62,7 +62,8 @@ class SpecBuilder {
   static Reduction minimum(DType t);
   // Reduces body(row index symbols) over fresh (or equal existing) row axes. Returns the accumulators in the current
   // stage. `key` makes equal reductions one stage.
-  Result<std::vector<int>> reduce(const std::string& key, const Shape& extents, const Reduction& r, const std::function<Result<std::vector<int>>(const Index&)>& body);
+  Result<std::vector<int>> reduce(const std::string& key, const Shape& extents, const Reduction& r,
+      const std::function<Result<std::vector<int>>(const Index&)>& body);
   // Reduces along existing output axes: idx[axes] become row axes of the domain where they are plain axes.
   Result<std::vector<int>> reduce_along(const std::string& key, const Shape& dims, const std::vector<int>& axes, const Index& idx, const Reduction& r,
                                         const std::function<Result<std::vector<int>>(const Index&)>& body);

@@ -288,7 +288,9 @@ Result<bool> Lowering::view(Op& op) {
   }
   if (!viewed || op.operands.empty() || !op.operands[0] || op.operands[0]->type.dtype != op.result()->type.dtype) return false;
   TRY_ASSIGN(int source, tensor(op.operands[0]));
-  if (auto r = tensors.find(op.result()); op.kind != OpKind::split && r != tensors.end() && lies_there(*this, op.operands[0], source, r->second)) return true;
+  if (auto r = tensors.find(op.result());
+      op.kind != OpKind::split && r != tensors.end() && lies_there(*this, op.operands[0], source, r->second))
+    return true;
   std::vector<View> views;
   if (op.kind == OpKind::split) {
     TRY_ASSIGN(views, split_views(*this, op, source));

@@ -6,7 +6,8 @@
 
 namespace weft {
 
-Result<Op*> Builder::create(OpKind kind, std::vector<Value*> operands, std::unique_ptr<Attrs> attrs, int num_results, std::vector<std::unique_ptr<Graph>> graphs) {
+Result<Op*> Builder::create(OpKind kind, std::vector<Value*> operands, std::unique_ptr<Attrs> attrs, int num_results,
+    std::vector<std::unique_ptr<Graph>> graphs) {
   auto op = std::make_unique<Op>();
   op->kind = kind;
   op->attrs = attrs ? std::move(attrs) : op_def(kind).attrs();
@@ -76,7 +77,8 @@ Status infer_op(Op& op, Module& m) {
   if (!s.ok()) return located(std::move(s.error()));
   op.assumed = std::move(cx.open);
   for (auto& r : op.results) {
-    if (r->type.kind == Type::Kind::none) return located(invalid(std::string(op_name(op.kind)) + " does not define result " + std::to_string(r->index)));
+    if (r->type.kind == Type::Kind::none)
+      return located(invalid(std::string(op_name(op.kind)) + " does not define result " + std::to_string(r->index)));
     if (r->type.is_ranked() && numel(r->type.shape).is_overflow())
       return located(resources("the element count of a result overflows 64 bits: " + r->type.to_string()));
   }

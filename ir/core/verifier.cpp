@@ -49,7 +49,8 @@ class GraphVerifier {
     std::unordered_map<const Value*, size_t> used;
     for (size_t i = 0; i < g.inputs.size(); ++i) {
       const Value& v = *g.inputs[i];
-      if (v.def || v.graph != &g || v.index != static_cast<int>(i)) return invalid("input " + value_name(&v) + " of graph " + quote(g.name) + " is linked wrongly");
+      if (v.def || v.graph != &g || v.index != static_cast<int>(i))
+        return invalid("input " + value_name(&v) + " of graph " + quote(g.name) + " is linked wrongly");
       TRY(value(v));
       defined.insert(&v);
     }
@@ -114,7 +115,8 @@ class GraphVerifier {
       if (!s.ok()) return s.error().at_node(op.describe());
     }
     if (o_.warnings && op.provenance.empty() && op.kind != OpKind::constant)
-      o_.warnings->push_back(std::string(op_name(op.kind)) + (op.results.empty() ? "" : " defining " + value_name(op.result())) + " has no provenance");
+      o_.warnings->push_back(std::string(op_name(op.kind)) +
+                             (op.results.empty() ? "" : " defining " + value_name(op.result())) + " has no provenance");
     return {};
   }
   static bool holds_graphs(const Op& op) {
@@ -128,7 +130,8 @@ class GraphVerifier {
     auto mesh = std::find_if(m_.meshes.begin(), m_.meshes.end(), [&](const Mesh& x) { return x.name == v.sharding.mesh; });
     if (mesh == m_.meshes.end()) return invalid("the sharding of value " + value_name(&v) + " names no mesh of the module: " + v.sharding.mesh);
     if (!v.type.is_ranked() || v.type.shape.size() != v.sharding.dims.size())
-      return invalid("the sharding of value " + value_name(&v) + " has " + std::to_string(v.sharding.dims.size()) + " dims, the value is " + v.type.to_string());
+      return invalid("the sharding of value " + value_name(&v) + " has " + std::to_string(v.sharding.dims.size()) +
+                     " dims, the value is " + v.type.to_string());
     std::vector<std::string> axes = v.sharding.partial;
     for (auto& d : v.sharding.dims) axes.insert(axes.end(), d.begin(), d.end());
     std::set<std::string> seen;
@@ -143,7 +146,9 @@ class GraphVerifier {
     if (is_empty_element(t)) return {};
     for (const Dim& d : t.shape)
       for (const std::string& s : d.symbols())
-        if (!m_.symbols.count(s) && !is_varying(d)) return invalid("the type of value " + value_name(&v) + " has the symbol " + s + ", which the module does not declare");
+        if (!m_.symbols.count(s) && !is_varying(d))
+          return invalid(
+              "the type of value " + value_name(&v) + " has the symbol " + s + ", which the module does not declare");
     return {};
   }
 
@@ -160,8 +165,8 @@ class GraphVerifier {
       for (const Value* v : op.operands) {
         if (!v || !v->type.is_ranked() || v->type.shape != t.shape || v->type.layout == t.layout) continue;
         if (by_strides(v->type.layout) && by_strides(t.layout)) continue;
-        return at(op, "operand " + value_name(v) + " has layout " + v->type.layout.to_string() + ", result " + value_name(r.get()) + " has " + t.layout.to_string() +
-                          ": only reorder changes a layout");
+        return at(op, "operand " + value_name(v) + " has layout " + v->type.layout.to_string() + ", result " +
+                          value_name(r.get()) + " has " + t.layout.to_string() + ": only reorder changes a layout");
       }
     }
     return {};
@@ -189,7 +194,8 @@ Status verify_symbols_and_meshes(const Module& m) {
 // What callers see of a top-level graph: names, each there once.
 Status verify_interface(const Graph& g) {
   if (g.outputs.size() != g.output_names.size())
-    return invalid("graph " + quote(g.name) + " has " + std::to_string(g.outputs.size()) + " outputs and " + std::to_string(g.output_names.size()) + " output names");
+    return invalid("graph " + quote(g.name) + " has " + std::to_string(g.outputs.size()) + " outputs and " +
+                   std::to_string(g.output_names.size()) + " output names");
   std::set<std::string> in, out;
   for (auto& v : g.inputs)
     if (v->name.empty() || !in.insert(v->name).second) return invalid("graph " + quote(g.name) + " has two inputs, or none, named " + quote(v->name));
@@ -212,7 +218,8 @@ Status verify_state(const Module& m, const State& s) {
   const Type &from = (*in)->type, &to = g->outputs[out - g->output_names.begin()]->type;
   if (!from.is_ranked() || !to.is_ranked() || from.dtype != to.dtype || from.rank() != to.rank())
     return wrong("the input is " + from.to_string() + ", the output " + to.to_string());
-  if (s.kind == State::Kind::append && (s.axis < 0 || s.axis >= from.rank())) return wrong("axis " + std::to_string(s.axis) + " is not one of " + from.to_string());
+  if (s.kind == State::Kind::append && (s.axis < 0 || s.axis >= from.rank()))
+    return wrong("axis " + std::to_string(s.axis) + " is not one of " + from.to_string());
   for (const Dim& d : {s.length, s.capacity})
     for (const std::string& x : d.symbols())
       if (!m.symbols.count(x)) return wrong("the module does not declare the symbol " + x);

@@ -28,7 +28,8 @@ static Result<std::vector<HostValue>> run_op(const Op& op, std::vector<const Hos
   const OpDef& def = op_def(op);
   Result<std::vector<HostValue>> out = [&]() -> Result<std::vector<HostValue>> {
     if (def.eval) return def.eval(call);
-    if (def.family != Family::fused || op.graphs.empty()) return unsupported(std::string("the reference evaluator has no rule for op ") + op_name(op.kind));
+    if (def.family != Family::fused || op.graphs.empty())
+      return unsupported(std::string("the reference evaluator has no rule for op ") + op_name(op.kind));
     std::vector<HostValue> in;
     for (const HostValue* v : call.in) in.push_back(*v);
     return evaluate_in(around, *op.graphs[0], std::move(in));

@@ -308,7 +308,8 @@ static uint64_t float_to_unsigned(double v, DType to) {
 template <class To, class From>
 static To convert(From v, DType to, bool saturate) {
   if constexpr (std::is_same_v<To, Complex>) {
-    if constexpr (std::is_same_v<From, Complex>) return to == DType::c64 ? Complex(round_to(DType::f32, v.real()), round_to(DType::f32, v.imag())) : v;
+    if constexpr (std::is_same_v<From, Complex>)
+      return to == DType::c64 ? Complex(round_to(DType::f32, v.real()), round_to(DType::f32, v.imag())) : v;
     else return Complex(static_cast<double>(v), 0);
   } else if constexpr (std::is_same_v<From, Complex>) {
     return convert<To, double>(v.real(), to, saturate);

@@ -98,7 +98,9 @@ Type escape_type(const Type& t, const std::set<std::string>& shared, const Other
 
 // --- values that go round -------------------------------------------------------------------------------------------
 
-static bool is_private(const Dim& d, const std::set<std::string>& shared) { return d.is_symbol() && !is_varying(d) && !shared.count(d.symbol_name()); }
+static bool is_private(const Dim& d, const std::set<std::string>& shared) {
+  return d.is_symbol() && !is_varying(d) && !shared.count(d.symbol_name());
+}
 
 // How many dims of the body's inputs are exactly this symbol.
 static int input_occurrences(const Graph& body, const Dim& symbol) {

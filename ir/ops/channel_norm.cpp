@@ -35,7 +35,8 @@ static Status need_channel_vectors(const Op& op, int from, int to, Facts& facts)
 static Status check_channels(EvalCall& call, int from, int to, int64_t c) {
   for (int i = from; i <= to; ++i)
     if (call.tensor(i).numel() != c)
-      return invalid("operand " + std::to_string(i) + " has " + std::to_string(call.tensor(i).numel()) + " elements for " + std::to_string(c) + " channels");
+      return invalid("operand " + std::to_string(i) + " has " + std::to_string(call.tensor(i).numel()) +
+                     " elements for " + std::to_string(c) + " channels");
   return {};
 }
 

@@ -100,7 +100,8 @@ static Result<std::vector<HostValue>> eval_col2im(EvalCall& call) {
   const Tensor& x = call.tensor(0);
   TRY_ASSIGN(Col2Im g, col2im_geometry(call));
   if (x.dims[1] % g.block_size != 0 || x.dims[2] != g.block_count)
-    return invalid("col2im of [" + shape_text(to_shape(x.dims)) + "]: blocks of " + std::to_string(g.block_size) + " elements, " + std::to_string(g.block_count) + " of them");
+    return invalid("col2im of [" + shape_text(to_shape(x.dims)) + "]: blocks of " + std::to_string(g.block_size) +
+                   " elements, " + std::to_string(g.block_count) + " of them");
   std::vector<int64_t> dims{x.dims[0], x.dims[1] / g.block_size};
   dims.insert(dims.end(), g.image.begin(), g.image.end());
   return one(with_carrier(x.dtype, [&](auto c) { return col2im_sum<decltype(c)>(x, g, dims); }));

@@ -126,7 +126,9 @@ static Status check_pairs(const std::vector<int64_t>& pairs, int64_t n) {
   for (size_t i = 0; i < pairs.size(); ++i) {
     if (pairs[i] < 0 || pairs[i] >= n) return invalid("collective_permute between ranks " + std::to_string(pairs[i]) + " of " + std::to_string(n));
     for (size_t j = i + 2; j < pairs.size(); j += 2)
-      if (pairs[i] == pairs[j]) return invalid("collective_permute names rank " + std::to_string(pairs[i]) + " twice as a " + (i % 2 ? "target" : "source"));
+      if (pairs[i] == pairs[j])
+        return invalid("collective_permute names rank " + std::to_string(pairs[i]) + " twice as a " +
+                       (i % 2 ? "target" : "source"));
   }
   return {};
 }

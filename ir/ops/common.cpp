@@ -177,7 +177,8 @@ Status infer_pointwise(Op& op, InferContext& cx) {
   ScalarProgram body;
   op_def(op).scalar(op, body);
   TRY(body.verify());
-  if (op.num_results() > static_cast<int>(body.outputs.size())) return invalid(op.describe() + " has " + std::to_string(op.num_results()) + " results");
+  if (op.num_results() > static_cast<int>(body.outputs.size()))
+    return invalid(op.describe() + " has " + std::to_string(op.num_results()) + " results");
   if (!ranked) {
     for (int r = 0; r < op.num_results(); ++r) set_type(op, r, Type::unranked(body.type(body.outputs[r])));
     return {};

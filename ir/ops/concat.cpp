@@ -10,7 +10,8 @@ namespace weft {
 static Status infer_concat(Op& op, InferContext& cx) {
   for (int i = 0; i < op.num_operands(); ++i) {
     if (!op.operands[i] || !type_of(op, i).is_tensor()) return need_tensor(op, i);
-    if (type_of(op, i).dtype != type_of(op, 0).dtype) return invalid("concat of " + type_of(op, 0).to_string() + " and " + type_of(op, i).to_string());
+    if (type_of(op, i).dtype != type_of(op, 0).dtype)
+      return invalid("concat of " + type_of(op, 0).to_string() + " and " + type_of(op, i).to_string());
   }
   for (int i = 0; i < op.num_operands(); ++i)
     if (unranked_operand(op, i)) return {};
@@ -38,7 +39,9 @@ Result<Tensor> concatenated(const std::vector<Tensor>& parts, int axis) {
   for (const Tensor& part : parts) {
     bool fits = part.dtype == parts[0].dtype && part.dims.size() == dims.size();
     for (size_t d = 0; fits && d < dims.size(); ++d) fits = static_cast<int>(d) == axis || part.dims[d] == dims[d];
-    if (!fits) return invalid("concat of [" + shape_text(to_shape(parts[0].dims)) + "] and [" + shape_text(to_shape(part.dims)) + "] along dim " + std::to_string(axis));
+    if (!fits)
+      return invalid("concat of [" + shape_text(to_shape(parts[0].dims)) + "] and [" + shape_text(to_shape(part.dims)) +
+                     "] along dim " + std::to_string(axis));
     dims[axis] += part.dims[axis];
   }
   TRY_ASSIGN(Tensor out, Tensor::make(parts[0].dtype, dims));
@@ -77,7 +80,8 @@ static Result<std::optional<std::vector<PadWidth>>> find_pad_widths(const Op& op
   } else {
     for (int d = 0; d < rank; ++d) axes.push_back(d);
   }
-  if (pads->size() != 2 * axes.size()) return invalid("pad of " + std::to_string(axes.size()) + " dims by " + std::to_string(pads->size()) + " amounts");
+  if (pads->size() != 2 * axes.size())
+    return invalid("pad of " + std::to_string(axes.size()) + " dims by " + std::to_string(pads->size()) + " amounts");
   std::vector<PadWidth> out(rank);
   for (size_t i = 0; i < axes.size(); ++i) out[axes[i]] = {(*pads)[i], (*pads)[i + axes.size()]};
   return std::optional<std::vector<PadWidth>>(std::move(out));
@@ -120,7 +124,8 @@ static Result<std::vector<PadAmount>> pad_amounts(const EvalCall& call, int rank
   if (call.has(3)) given = load_all<int64_t>(call.tensor(3));
   else for (int d = 0; d < rank; ++d) given.push_back(d);
   TRY_ASSIGN(std::vector<int> axes, axes_in_order(given, rank));
-  if (pads.size() != 2 * axes.size()) return invalid("pad of " + std::to_string(axes.size()) + " dims by " + std::to_string(pads.size()) + " amounts");
+  if (pads.size() != 2 * axes.size())
+    return invalid("pad of " + std::to_string(axes.size()) + " dims by " + std::to_string(pads.size()) + " amounts");
   std::vector<PadAmount> out(rank);
   for (size_t i = 0; i < axes.size(); ++i) {
     out[axes[i]] = {pads[i], pads[i + axes.size()]};
@@ -184,7 +189,13 @@ static Result<std::vector<HostValue>> eval_pad(EvalCall& call) {
   return one(std::move(x));
 }
 OpDef def_pad() {
-  return {.onnx = "Pad", .family = Family::move, .min_operands = 2, .max_operands = 4, .attrs = make_attrs<PadAttrs>, .infer = infer_pad, .eval = eval_pad};
+  return {.onnx = "Pad",
+      .family = Family::move,
+      .min_operands = 2,
+      .max_operands = 4,
+      .attrs = make_attrs<PadAttrs>,
+      .infer = infer_pad,
+      .eval = eval_pad};
 }
 
 }  // namespace weft

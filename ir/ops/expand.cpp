@@ -70,7 +70,9 @@ static Status infer_tile(Op& op, InferContext& cx) {
 static Result<std::vector<HostValue>> eval_tile(EvalCall& call) {
   const Tensor& x = call.tensor(0);
   std::vector<int64_t> repeats = load_all<int64_t>(call.tensor(1)), dims, split;
-  if (static_cast<int>(repeats.size()) != x.rank()) return invalid("tile repeats " + std::to_string(repeats.size()) + " dims of a tensor of rank " + std::to_string(x.rank()));
+  if (static_cast<int>(repeats.size()) != x.rank())
+    return invalid(
+        "tile repeats " + std::to_string(repeats.size()) + " dims of a tensor of rank " + std::to_string(x.rank()));
   // As a window of two dims for each: the repeats and the elements.
   Window from;
   std::vector<int64_t> strides = dense_strides(x.dims);

@@ -74,7 +74,9 @@ static Status infer_range(Op& op, InferContext& cx) {
   for (int i = 0; i < 3; ++i) {
     const Type& t = type_of(op, i);
     bool fits = t.is_tensor() && (is_float(t.dtype) || is_int(t.dtype)) && t.dtype == type_of(op, 0).dtype;
-    if (!fits || (t.ranked && is_static(t.shape) && !numel(t.shape).is(1))) return invalid("range takes three scalars of one numeric type, operand " + std::to_string(i) + " is " + t.to_string());
+    if (!fits || (t.ranked && is_static(t.shape) && !numel(t.shape).is(1)))
+      return invalid(
+          "range takes three scalars of one numeric type, operand " + std::to_string(i) + " is " + t.to_string());
   }
   DType t = type_of(op, 0).dtype;
   if (is_int(t)) return infer_range_ints(op, cx);

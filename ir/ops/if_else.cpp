@@ -43,7 +43,8 @@ static Status infer_if_else(Op& op, InferContext& cx) {
     if (body->inputs.size() + 1 != op.operands.size())
       return invalid("a branch takes " + std::to_string(body->inputs.size()) + " captures, the op gives " + std::to_string(op.operands.size() - 1));
     if (body->outputs.size() != op.results.size())
-      return invalid("a branch returns " + std::to_string(body->outputs.size()) + " values, the op has " + std::to_string(op.results.size()) + " results");
+      return invalid("a branch returns " + std::to_string(body->outputs.size()) + " values, the op has " +
+                     std::to_string(op.results.size()) + " results");
     BodyInputs inputs(*body);
     for (size_t i = 0; i < body->inputs.size(); ++i) {
       if (!op.operands[i + 1]) return invalid("a capture is absent");
@@ -72,7 +73,13 @@ static Cost cost_if_else(const Op& op) {
 }
 
 OpDef def_if_else() {
-  return {.onnx = "If", .family = Family::control, .min_operands = 1, .max_operands = -1, .infer = infer_if_else, .eval = eval_if_else, .cost = cost_if_else};
+  return {.onnx = "If",
+      .family = Family::control,
+      .min_operands = 1,
+      .max_operands = -1,
+      .infer = infer_if_else,
+      .eval = eval_if_else,
+      .cost = cost_if_else};
 }
 
 }  // namespace weft

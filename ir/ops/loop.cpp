@@ -11,11 +11,14 @@ static Status check_loop_counts(const Op& op) {
   const Graph& body = *op.graphs[0];
   int64_t carried = op.attr<LoopAttrs>().num_carried;
   if (op.num_operands() < kLoopFixed) return invalid("loop lacks its trip count and condition operands");
-  if (carried < 0 || carried > op.num_operands() - kLoopFixed) return invalid("loop carries " + std::to_string(carried) + " values, but has not so many operands");
+  if (carried < 0 || carried > op.num_operands() - kLoopFixed)
+    return invalid("loop carries " + std::to_string(carried) + " values, but has not so many operands");
   if (body.inputs.size() != op.operands.size())
-    return invalid("the body of loop takes " + std::to_string(body.inputs.size()) + " values, the op has " + std::to_string(op.operands.size()) + " operands");
+    return invalid("the body of loop takes " + std::to_string(body.inputs.size()) + " values, the op has " +
+                   std::to_string(op.operands.size()) + " operands");
   if (body.outputs.size() != op.results.size() + 1 || static_cast<int64_t>(op.results.size()) < carried)
-    return invalid("the body of loop returns " + std::to_string(body.outputs.size()) + " values, the op has " + std::to_string(op.results.size()) + " results");
+    return invalid("the body of loop returns " + std::to_string(body.outputs.size()) + " values, the op has " +
+                   std::to_string(op.results.size()) + " results");
   for (int i : {0, 1}) {
     if (!has_operand(op, i)) continue;
     const Type& t = type_of(op, i);
@@ -96,7 +99,8 @@ static Status infer_loop(Op& op, InferContext& cx) {
   TRY(infer_carried(op, inputs, {carried, kLoopFixed, kLoopFixed, 1}, cx));
   const Type& cond = body.outputs[0]->type;
   if (!cond.is_tensor() || cond.dtype != DType::b1) return invalid("the body of loop must return a bool first, returns " + cond.to_string());
-  if (!has_operand(op, 0) && known_true(body.outputs[0]) && (!has_operand(op, 1) || known_true(op.operands[1]))) return invalid("the loop never ends");
+  if (!has_operand(op, 0) && known_true(body.outputs[0]) && (!has_operand(op, 1) || known_true(op.operands[1])))
+    return invalid("the loop never ends");
   return infer_loop_results(op, cx);
 }
 

@@ -12,9 +12,16 @@ static Status infer_optional(Op& op, InferContext&) {
   return {};
 }
 OpDef def_optional() {
-  return {.onnx = "Optional", .family = Family::sequence, .traits = kHostOnly, .min_operands = 0, .max_operands = 1, .attrs = make_attrs<OptionalAttrs>,
-          .infer = infer_optional,
-          .eval = [](EvalCall& call) -> Result<std::vector<HostValue>> { return std::vector<HostValue>{call.has(0) ? *call.in[0] : HostValue()}; }};
+  return {.onnx = "Optional",
+      .family = Family::sequence,
+      .traits = kHostOnly,
+      .min_operands = 0,
+      .max_operands = 1,
+      .attrs = make_attrs<OptionalAttrs>,
+      .infer = infer_optional,
+      .eval = [](EvalCall& call) -> Result<std::vector<HostValue>> {
+        return std::vector<HostValue>{call.has(0) ? *call.in[0] : HostValue()};
+      }};
 }
 
 static Status infer_optional_get_element(Op& op, InferContext&) {

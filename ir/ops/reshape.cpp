@@ -33,7 +33,9 @@ Result<Shape> reshaped(const Shape& from, const std::vector<Dim>& to, bool allow
       if (hole >= 0) return invalid("reshape to [" + shape_text(to) + "]: two dims of -1");
       hole = static_cast<int>(i);
     } else if (d.is(0) && !allowzero) {
-      if (i >= from.size()) return invalid("reshape to [" + shape_text(to) + "]: dim " + std::to_string(i) + " copies a dim that [" + shape_text(from) + "] lacks");
+      if (i >= from.size())
+        return invalid("reshape to [" + shape_text(to) + "]: dim " + std::to_string(i) + " copies a dim that [" +
+                       shape_text(from) + "] lacks");
       d = from[i];
     } else if (d.is_const() && d.value() < 0) {
       return invalid("reshape to the negative dim " + d.to_string());

@@ -16,8 +16,9 @@ static Status check_scan_counts(const Op& op) {
     return invalid("scan carries " + std::to_string(a.num_carried) + " values and has " + std::to_string(a.num_scan_inputs) + " scan inputs, but " +
                    std::to_string(in) + " operands and " + std::to_string(out) + " results");
   if (body.inputs.size() != op.operands.size() || body.outputs.size() != op.results.size())
-    return invalid("the body of scan takes " + std::to_string(body.inputs.size()) + " and returns " + std::to_string(body.outputs.size()) + " values, the op has " +
-                   std::to_string(in) + " operands and " + std::to_string(out) + " results");
+    return invalid("the body of scan takes " + std::to_string(body.inputs.size()) + " and returns " +
+                   std::to_string(body.outputs.size()) + " values, the op has " + std::to_string(in) +
+                   " operands and " + std::to_string(out) + " results");
   for (const Value* v : op.operands)
     if (!v) return invalid("an operand of scan is absent");
   for (const auto* list : {&a.scan_input_directions, &a.scan_output_directions})
@@ -92,7 +93,9 @@ static Result<std::vector<HostValue>> eval_scan(EvalCall& call) {
     const Tensor& t = call.tensor(carried + s);
     TRY_ASSIGN(int axis, normalize_axis(scan_setting(a.scan_input_axes, s), t.rank()));
     axes.push_back(axis);
-    if (s > 0 && t.dims[axis] != length) return invalid("scan inputs of " + std::to_string(length) + " and of " + std::to_string(t.dims[axis]) + " slices");
+    if (s > 0 && t.dims[axis] != length)
+      return invalid(
+          "scan inputs of " + std::to_string(length) + " and of " + std::to_string(t.dims[axis]) + " slices");
     length = t.dims[axis];
   }
   std::vector<HostValue> values;

@@ -15,7 +15,8 @@ static Result<ScatterMode> scatter_mode(const std::string& s, DType t) {
   else if (s == "max") m = ScatterMode::max;
   else return invalid("a scatter's reduction must be \"none\", \"add\", \"mul\", \"min\" or \"max\", is " + quote(s));
   bool ordered = m == ScatterMode::min || m == ScatterMode::max;
-  if (m != ScatterMode::none && (t == DType::str || (ordered && is_complex(t)))) return invalid("scatter of " + std::string(dtype_name(t)) + " with reduction " + s);
+  if (m != ScatterMode::none && (t == DType::str || (ordered && is_complex(t))))
+    return invalid("scatter of " + std::string(dtype_name(t)) + " with reduction " + s);
   return m;
 }
 

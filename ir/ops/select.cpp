@@ -69,12 +69,17 @@ static Status infer_non_zero(Op& op, InferContext& cx) {
   return {};
 }
 OpDef def_non_zero() {
-  return {.onnx = "NonZero", .family = Family::move, .traits = kHostOnly | kDataDependent, .min_operands = 1, .max_operands = 1, .infer = infer_non_zero,
-          .eval = [](EvalCall& call) -> Result<std::vector<HostValue>> {
-            const Tensor& x = call.tensor(0);
-            NonZero found = host_non_zero(view_of(x));
-            return one(store_all(DType::i64, {x.rank(), found.count}, found.coordinates));
-          }};
+  return {.onnx = "NonZero",
+      .family = Family::move,
+      .traits = kHostOnly | kDataDependent,
+      .min_operands = 1,
+      .max_operands = 1,
+      .infer = infer_non_zero,
+      .eval = [](EvalCall& call) -> Result<std::vector<HostValue>> {
+        const Tensor& x = call.tensor(0);
+        NonZero found = host_non_zero(view_of(x));
+        return one(store_all(DType::i64, {x.rank(), found.count}, found.coordinates));
+      }};
 }
 
 // --- trilu ----------------------------------------------------------------------------------------------------------
@@ -116,7 +121,8 @@ OpDef def_trilu() {
 static Status check_reversal(const ReverseSequenceAttrs& a, int rank) {
   bool fits = rank >= 2 && ((a.batch_axis == 0 && a.time_axis == 1) || (a.batch_axis == 1 && a.time_axis == 0));
   if (fits) return {};
-  return invalid("reverse_sequence of a tensor of rank " + std::to_string(rank) + " with batch_axis " + std::to_string(a.batch_axis) + " and time_axis " + std::to_string(a.time_axis));
+  return invalid("reverse_sequence of a tensor of rank " + std::to_string(rank) + " with batch_axis " +
+                 std::to_string(a.batch_axis) + " and time_axis " + std::to_string(a.time_axis));
 }
 static Status infer_reverse_sequence(Op& op, InferContext& cx) {
   const Type& x = type_of(op, 0);
@@ -139,7 +145,9 @@ static Result<std::vector<HostValue>> eval_reverse_sequence(EvalCall& call) {
   std::vector<int64_t> lengths = load_all<int64_t>(call.tensor(1)), strides = dense_strides(x.dims);
   int64_t batch = x.dims[a.batch_axis], inner = 1;
   for (int d = 2; d < x.rank(); ++d) inner *= x.dims[d];
-  if (static_cast<int64_t>(lengths.size()) != batch) return invalid("reverse_sequence has " + std::to_string(lengths.size()) + " lengths for " + std::to_string(batch) + " sequences");
+  if (static_cast<int64_t>(lengths.size()) != batch)
+    return invalid("reverse_sequence has " + std::to_string(lengths.size()) + " lengths for " + std::to_string(batch) +
+                   " sequences");
   TRY(host_check_lengths(view_of(call.tensor(1)), x.dims[a.time_axis]));
   TRY_ASSIGN(Tensor out, deep_copy(x));
   for (int64_t b = 0; b < batch; ++b) {

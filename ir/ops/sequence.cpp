@@ -31,7 +31,8 @@ static Type without_layout(Type t) {
   t.layout = Layout();
   return t;
 }
-static OpDef sequence_op(const char* onnx, int least, int most, Status (*infer)(Op&, InferContext&), Result<std::vector<HostValue>> (*eval)(EvalCall&)) {
+static OpDef sequence_op(const char* onnx, int least, int most, Status (*infer)(Op&, InferContext&),
+    Result<std::vector<HostValue>> (*eval)(EvalCall&)) {
   OpDef d;
   d.onnx = onnx;
   d.family = Family::sequence;

@@ -139,10 +139,13 @@ static Status infer_sequence_map(Op& op, InferContext& cx) {
   TRY(need_sequence(op, 0));
   Graph& body = *op.graphs[0];
   int64_t mapped = op.attr<SequenceMapAttrs>().num_inputs;
-  if (mapped < 1 || mapped > op.num_operands()) return invalid("sequence_map has num_inputs " + std::to_string(mapped) + " and " + std::to_string(op.num_operands()) + " operands");
+  if (mapped < 1 || mapped > op.num_operands())
+    return invalid("sequence_map has num_inputs " + std::to_string(mapped) + " and " +
+                   std::to_string(op.num_operands()) + " operands");
   if (body.inputs.size() != op.operands.size() || body.outputs.size() != op.results.size())
-    return invalid("sequence_map has " + std::to_string(op.num_operands()) + " operands and " + std::to_string(op.num_results()) + " results, its body " +
-                   std::to_string(body.inputs.size()) + " and " + std::to_string(body.outputs.size()));
+    return invalid("sequence_map has " + std::to_string(op.num_operands()) + " operands and " +
+                   std::to_string(op.num_results()) + " results, its body " + std::to_string(body.inputs.size()) +
+                   " and " + std::to_string(body.outputs.size()));
   std::set<std::string> shared = shared_symbols(op);
   BodyInputs inputs(body);
   for (int i = 0; i < op.num_operands(); ++i) {
@@ -169,7 +172,9 @@ static Result<std::vector<HostValue>> eval_sequence_map(EvalCall& call) {
     std::vector<HostValue> in;
     for (size_t i = 0; i < call.in.size(); ++i) {
       bool along = i < mapped && call.in[i]->kind == HostValue::Kind::sequence;
-      if (along && call.in[i]->items.size() != n) return invalid("sequence_map over sequences of " + std::to_string(n) + " and " + std::to_string(call.in[i]->items.size()));
+      if (along && call.in[i]->items.size() != n)
+        return invalid(
+            "sequence_map over sequences of " + std::to_string(n) + " and " + std::to_string(call.in[i]->items.size()));
       in.push_back(along ? call.in[i]->items[k] : *call.in[i]);
     }
     TRY_ASSIGN(std::vector<HostValue> out, call.run_graph(*op.graphs[0], std::move(in), call.state));

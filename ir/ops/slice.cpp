@@ -154,7 +154,9 @@ static Result<std::vector<Dim>> equal_parts(const Dim& n, int64_t count) {
   return out;
 }
 static Status check_parts(const std::vector<Dim>& parts, size_t count, const Dim& n, Facts& facts) {
-  if (parts.size() != count) return invalid("split gives " + std::to_string(parts.size()) + " parts, the op has " + std::to_string(count) + " results");
+  if (parts.size() != count)
+    return invalid(
+        "split gives " + std::to_string(parts.size()) + " parts, the op has " + std::to_string(count) + " results");
   Dim sum = 0;
   for (const Dim& p : parts) {
     if (p.is_const() && p.value() < 0) return invalid("split gives a part of " + p.to_string());

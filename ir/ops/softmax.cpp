@@ -21,7 +21,9 @@ Status need_float_input(const Op& op, int min_rank) {
   TRY(need_tensor(op, 0));
   const Type& x = type_of(op, 0);
   if (!is_float(x.dtype)) return invalid(std::string(op_name(op.kind)) + " does not take " + dtype_name(x.dtype));
-  if (x.rank() < min_rank) return invalid(std::string(op_name(op.kind)) + " takes at least " + std::to_string(min_rank) + " dims, got " + x.to_string());
+  if (x.rank() < min_rank)
+    return invalid(
+        std::string(op_name(op.kind)) + " takes at least " + std::to_string(min_rank) + " dims, got " + x.to_string());
   return {};
 }
 

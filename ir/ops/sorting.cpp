@@ -105,7 +105,9 @@ static Status infer_nms(Op& op, InferContext& cx) {
   for (int i : {0, 1}) {
     TRY(need_tensor(op, i));
     const Type& t = type_of(op, i);
-    if (t.dtype != DType::f32 || t.rank() != 3) return invalid("boxes and scores must be f32 tensors of 3 dims, operand " + std::to_string(i) + " is " + t.to_string());
+    if (t.dtype != DType::f32 || t.rank() != 3)
+      return invalid(
+          "boxes and scores must be f32 tensors of 3 dims, operand " + std::to_string(i) + " is " + t.to_string());
   }
   const Shape &boxes = type_of(op, 0).shape, &scores = type_of(op, 1).shape;
   TRY(cx.equal(boxes[0], scores[0], "batches of boxes and scores"));

@@ -21,12 +21,17 @@ static NgramPool<Token> pool_of(const TfIdfAttrs& a, const std::vector<Token>& t
 static Status infer_tf_idf(Op& op, InferContext&) {
   const TfIdfAttrs& a = op.attr<TfIdfAttrs>();
   const Type& x = type_of(op, 0);
-  if (a.mode != "TF" && a.mode != "IDF" && a.mode != "TFIDF") return invalid("tf_idf_vectorizer's mode must be \"TF\", \"IDF\" or \"TFIDF\", is " + quote(a.mode));
-  if (!x.is_tensor() || (x.dtype != DType::str && x.dtype != DType::i32 && x.dtype != DType::i64)) return invalid("tf_idf_vectorizer takes strings, i32 or i64, got " + x.to_string());
+  if (a.mode != "TF" && a.mode != "IDF" && a.mode != "TFIDF")
+    return invalid("tf_idf_vectorizer's mode must be \"TF\", \"IDF\" or \"TFIDF\", is " + quote(a.mode));
+  if (!x.is_tensor() || (x.dtype != DType::str && x.dtype != DType::i32 && x.dtype != DType::i64))
+    return invalid("tf_idf_vectorizer takes strings, i32 or i64, got " + x.to_string());
   if ((x.dtype == DType::str ? a.pool_strings.empty() : a.pool_int64s.empty()) || (!a.pool_strings.empty() && !a.pool_int64s.empty()))
     return invalid("tf_idf_vectorizer of " + x.to_string() + " needs the pool of that type and no other");
-  if (a.min_gram_length < 1 || a.max_gram_length < a.min_gram_length || a.max_skip_count < 0) return invalid("tf_idf_vectorizer has bad gram lengths or skips");
-  if (!a.weights.empty() && a.weights.size() != a.ngram_indexes.size()) return invalid("tf_idf_vectorizer has " + std::to_string(a.weights.size()) + " weights for " + std::to_string(a.ngram_indexes.size()) + " n-grams");
+  if (a.min_gram_length < 1 || a.max_gram_length < a.min_gram_length || a.max_skip_count < 0)
+    return invalid("tf_idf_vectorizer has bad gram lengths or skips");
+  if (!a.weights.empty() && a.weights.size() != a.ngram_indexes.size())
+    return invalid("tf_idf_vectorizer has " + std::to_string(a.weights.size()) + " weights for " +
+                   std::to_string(a.ngram_indexes.size()) + " n-grams");
   if (x.dtype == DType::str ? ngram_tables(pool_of(a, a.pool_strings)).empty() : ngram_tables(pool_of(a, a.pool_int64s)).empty())
     return invalid("tf_idf_vectorizer's pool, ngram_counts and ngram_indexes do not fit together");
   TRY_ASSIGN(int64_t size, vector_size(a));

@@ -101,7 +101,9 @@ static Result<std::vector<HostValue>> eval_space_to_depth(EvalCall& call) {
   const Tensor& x = call.tensor(0);
   TRY(need_picture(x));
   int64_t b = call.attr<SpaceToDepthAttrs>().blocksize, n = x.dims[0], c = x.dims[1], h = x.dims[2], w = x.dims[3];
-  if (h % b != 0 || w % b != 0) return invalid("a picture of " + std::to_string(h) + " by " + std::to_string(w) + " in blocks of " + std::to_string(b));
+  if (h % b != 0 || w % b != 0)
+    return invalid(
+        "a picture of " + std::to_string(h) + " by " + std::to_string(w) + " in blocks of " + std::to_string(b));
   Tensor blocks = with_dims(x, {n, c, h / b, b, w / b, b});
   TRY_ASSIGN(Tensor y, permuted(blocks, {0, 3, 5, 1, 2, 4}));
   return one(with_dims(y, {n, c * b * b, h / b, w / b}));

@@ -227,7 +227,8 @@ Result<int> ConstantParser::strings(Lexer& lx, const Head& h) {
     values.push_back(std::move(s));
     if (!lx.accept(",")) break;
   }
-  if (static_cast<int64_t>(values.size()) != h.numel) return lx.fail("expected " + std::to_string(h.numel) + " strings, got " + std::to_string(values.size()));
+  if (static_cast<int64_t>(values.size()) != h.numel)
+    return lx.fail("expected " + std::to_string(h.numel) + " strings, got " + std::to_string(values.size()));
   TRY(lx.expect("]"));
   return pool_.add_strings(h.name, h.dims, std::move(values));
 }

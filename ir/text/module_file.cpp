@@ -19,7 +19,10 @@ namespace {
 // Written under another name, renamed when it is whole: who maps the old file keeps it.
 class NewFile {
  public:
-  explicit NewFile(std::string path) : path_(std::move(path)), temporary_(path_ + ".tmp" + std::to_string(::getpid())), f_(std::fopen(temporary_.c_str(), "wb")) {
+  explicit NewFile(std::string path)
+      : path_(std::move(path)),
+        temporary_(path_ + ".tmp" + std::to_string(::getpid())),
+        f_(std::fopen(temporary_.c_str(), "wb")) {
     ok_ = f_ != nullptr;
     if (!ok_) errno_ = errno;
   }

@@ -43,7 +43,8 @@ static Result<ScatterMode> reduction_of(const HostCall& c) {
 static Status scatter_operands(const HostCall& c) {
   TRY(operands(c, 3, 3, 1, 1));
   const TensorView &x = c.inputs[0], &y = c.outputs[0];
-  return expect(is_int(c.inputs[1].dtype) && c.inputs[2].dtype == x.dtype && y.dtype == x.dtype && y.dims == x.dims, "wants integer indices and data of one type");
+  return expect(is_int(c.inputs[1].dtype) && c.inputs[2].dtype == x.dtype && y.dtype == x.dtype && y.dims == x.dims,
+      "wants integer indices and data of one type");
 }
 Status host_call_scatter_elements(HostCall& c) {
   TRY(scatter_operands(c));
@@ -151,7 +152,8 @@ Status host_call_multinomial(HostCall& c) {
 Status host_call_dropout(HostCall& c) {
   TRY(operands(c, 1, 3, 1, 2));
   const TensorView &x = c.inputs[0], &y = c.outputs[0];
-  bool fits = is_float(x.dtype) && y.dtype == x.dtype && y.dims == x.dims && (c.outputs.size() < 2 || (c.outputs[1].dtype == DType::b1 && c.outputs[1].dims == x.dims));
+  bool fits = is_float(x.dtype) && y.dtype == x.dtype && y.dims == x.dims &&
+              (c.outputs.size() < 2 || (c.outputs[1].dtype == DType::b1 && c.outputs[1].dims == x.dims));
   TRY(expect(fits, "wants floats and a mask of the same dims"));
   TRY_ASSIGN(int ratio, operand_number(c, "ratio", c.inputs.size()));
   TRY_ASSIGN(int training, operand_number(c, "training", c.inputs.size()));

@@ -43,7 +43,9 @@ void host_cumulative(const TensorView& x, int axis, const CumulativeOptions& o, 
 
 Result<int64_t> range_count(double start, double limit, double delta) {
   double n = std::ceil((limit - start) / delta);
-  if (delta == 0 || std::isnan(n)) return invalid("range from " + number_text(start) + " to " + number_text(limit) + " in steps of " + number_text(delta));
+  if (delta == 0 || std::isnan(n))
+    return invalid(
+        "range from " + number_text(start) + " to " + number_text(limit) + " in steps of " + number_text(delta));
   if (n > 1e18) return resources("a range of " + number_text(n) + " elements");
   return n > 0 ? static_cast<int64_t>(n) : 0;
 }

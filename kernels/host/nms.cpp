@@ -46,7 +46,8 @@ std::vector<int64_t> host_nms(const TensorView& boxes, const TensorView& scores,
         float s = element(scores, batch, cls, i);
         if (s == s && (!options.score_threshold || s > *options.score_threshold)) order.emplace_back(s, i);
       }
-      std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
+      std::sort(order.begin(), order.end(),
+          [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
       std::vector<int64_t> chosen;
       for (const auto& candidate : order) {
         if (static_cast<int64_t>(chosen.size()) >= options.max_boxes_per_class) break;

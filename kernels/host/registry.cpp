@@ -36,7 +36,8 @@ Result<int64_t> HostCall::integer(std::string_view name, int64_t fallback) const
   if (v == "false") return int64_t{0};
   int64_t n = 0;
   auto r = std::from_chars(v.data(), v.data() + v.size(), n);
-  if (r.ec != std::errc() || r.ptr != v.data() + v.size()) return invalid("the attribute " + std::string(name) + " of a host call is no integer: " + std::string(v));
+  if (r.ec != std::errc() || r.ptr != v.data() + v.size())
+    return invalid("the attribute " + std::string(name) + " of a host call is no integer: " + std::string(v));
   return n;
 }
 
@@ -45,7 +46,8 @@ Result<double> HostCall::real(std::string_view name, double fallback) const {
   if (!v.data()) return fallback;
   double d = 0;
   auto r = std::from_chars(v.data(), v.data() + v.size(), d);
-  if (r.ec != std::errc() || r.ptr != v.data() + v.size()) return invalid("the attribute " + std::string(name) + " of a host call is no number: " + std::string(v));
+  if (r.ec != std::errc() || r.ptr != v.data() + v.size())
+    return invalid("the attribute " + std::string(name) + " of a host call is no number: " + std::string(v));
   return d;
 }
 

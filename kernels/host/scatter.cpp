@@ -46,14 +46,18 @@ static void scatter_cell(ScatterMode m, const TensorView& updates, int64_t from,
 
 static Status check_mode(ScatterMode m, DType t) {
   bool ordered = m == ScatterMode::min || m == ScatterMode::max;
-  if (m != ScatterMode::none && (t == DType::str || (ordered && is_complex(t)))) return invalid(std::string("scatter cannot reduce elements of type ") + dtype_name(t));
+  if (m != ScatterMode::none && (t == DType::str || (ordered && is_complex(t))))
+    return invalid(std::string("scatter cannot reduce elements of type ") + dtype_name(t));
   return {};
 }
 
-Status host_scatter_elements(const TensorView& x, const TensorView& indices, const TensorView& updates, int axis, ScatterMode mode, const TensorView& y) {
+Status host_scatter_elements(const TensorView& x, const TensorView& indices, const TensorView& updates, int axis,
+    ScatterMode mode, const TensorView& y) {
   TRY(check_mode(mode, x.dtype));
   if (updates.dims != indices.dims) return invalid("scatter_elements needs one update for each index");
-  if (indices.rank() != x.rank()) return invalid("indices of rank " + std::to_string(indices.rank()) + " into a tensor of rank " + std::to_string(x.rank()));
+  if (indices.rank() != x.rank())
+    return invalid(
+        "indices of rank " + std::to_string(indices.rank()) + " into a tensor of rank " + std::to_string(x.rank()));
   for (int d = 0; d < x.rank(); ++d)
     if (d != axis && indices.dims[d] > x.dims[d]) return invalid("indices reach beyond dim " + std::to_string(d));
   copy_cells(x, y);
@@ -97,7 +101,8 @@ Status host_scatter_nd(const TensorView& x, const TensorView& indices, const Ten
   return {};
 }
 
-Status host_tensor_scatter(const TensorView& cache, const TensorView& update, const TensorView* starts, int axis, bool circular, const TensorView& y) {
+Status host_tensor_scatter(const TensorView& cache, const TensorView& update, const TensorView* starts, int axis,
+    bool circular, const TensorView& y) {
   std::vector<int64_t> want = cache.dims;
   if (update.rank() == cache.rank()) want[axis] = update.dims[axis];
   if (update.dims != want || want[axis] > cache.dims[axis]) return invalid("an update of other dims than its cache");

@@ -16,7 +16,8 @@ enum class ScatterMode : uint8_t { none, add, mul, min, max };
 // A negative index counted from the end; Error when outside [-n, n).
 Result<int64_t> wrap_index(int64_t index, int64_t n);
 
-Status host_scatter_elements(const TensorView& x, const TensorView& indices, const TensorView& updates, int axis, ScatterMode mode, const TensorView& y);
+Status host_scatter_elements(const TensorView& x, const TensorView& indices, const TensorView& updates, int axis,
+    ScatterMode mode, const TensorView& y);
 Status host_scatter_nd(const TensorView& x, const TensorView& indices, const TensorView& updates, ScatterMode mode, const TensorView& y);
 // starts: one write position for each sample; none: 0.
 Status host_tensor_scatter(const TensorView& cache, const TensorView& update, const TensorView* starts, int axis, bool circular, const TensorView& y);

@@ -100,8 +100,8 @@ std::string lower_case(std::string_view text) { return mapped<lower_case>(text);
 // --- splitting ------------------------------------------------------------------------------------------------------
 
 static bool is_blank(char32_t c) {
-  return (c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-         c == 0x202F || c == 0x205F || c == 0x3000;
+  return (c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 // Bytes of the blank at `at`, 0 when there is none.
 static size_t blank_at(std::string_view text, size_t at) {

@@ -51,11 +51,15 @@ inline void copy_cells(const TensorView& from, const TensorView& to) {
 inline void load_cell(const TensorView& v, int64_t k, double* x) { load_row_f64(v.dtype, element(v, k), x, 1); }
 inline void load_cell(const TensorView& v, int64_t k, int64_t* x) { load_row_i64(v.dtype, element(v, k), x, 1); }
 inline void load_cell(const TensorView& v, int64_t k, uint64_t* x) { load_row_u64(v.dtype, element(v, k), x, 1); }
-inline void load_cell(const TensorView& v, int64_t k, std::complex<double>* x) { load_row_f64(v.dtype, element(v, k), reinterpret_cast<double*>(x), 1); }
+inline void load_cell(const TensorView& v, int64_t k, std::complex<double>* x) {
+  load_row_f64(v.dtype, element(v, k), reinterpret_cast<double*>(x), 1);
+}
 inline void store_cell(const TensorView& v, int64_t k, double x) { store_row_f64(v.dtype, &x, element(v, k), 1); }
 inline void store_cell(const TensorView& v, int64_t k, int64_t x) { store_row_i64(v.dtype, &x, element(v, k), 1); }
 inline void store_cell(const TensorView& v, int64_t k, uint64_t x) { store_row_u64(v.dtype, &x, element(v, k), 1); }
-inline void store_cell(const TensorView& v, int64_t k, std::complex<double> x) { store_row_f64(v.dtype, reinterpret_cast<double*>(&x), element(v, k), 1); }
+inline void store_cell(const TensorView& v, int64_t k, std::complex<double> x) {
+  store_row_f64(v.dtype, reinterpret_cast<double*>(&x), element(v, k), 1);
+}
 
 // An integer element of any width and sign.
 inline int64_t integer_at(const TensorView& v, int64_t k) {

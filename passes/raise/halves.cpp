@@ -104,7 +104,9 @@ Value* build_channels(Builder& b, const Channels& c) {
 
 std::optional<Channels> whole_of(Value* v1, Value* v2) {
   auto a = channels_of(v1), b = channels_of(v2);
-  if (!a || !b || a->of != b->of || a->turns != b->turns || a->width != b->width || b->start != a->start + (a->turns ? 1 : a->width)) return std::nullopt;
+  if (!a || !b || a->of != b->of || a->turns != b->turns || a->width != b->width ||
+      b->start != a->start + (a->turns ? 1 : a->width))
+    return std::nullopt;
   std::vector<Op*> ops = a->ops;
   ops.insert(ops.end(), b->ops.begin(), b->ops.end());
   return Channels{a->of, a->start, 2 * a->width, a->turns, std::move(ops)};

@@ -56,7 +56,8 @@ bool raise_gate(Op& op, const Product& p, Value* x, Value* f) {
   }
   if (Op* hard = def_of(f, OpKind::hard_sigmoid); hard && p.number == 1) {
     const HardSigmoidAttrs& a = hard->attr<HardSigmoidAttrs>();
-    return hard->operands[0] == x && is_about(a.alpha, 1.0 / 6) && a.beta == 0.5 && become_activation(op, origins(p, {f}), OpKind::hard_swish, x, NoAttrs{});
+    return hard->operands[0] == x && is_about(a.alpha, 1.0 / 6) && a.beta == 0.5 &&
+           become_activation(op, origins(p, {f}), OpKind::hard_swish, x, NoAttrs{});
   }
   return is_about(p.number, 1.0 / 6) && clipped_shift(f) == x && become_activation(op, origins(p, {f}), OpKind::hard_swish, x, NoAttrs{});
 }

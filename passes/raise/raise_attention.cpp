@@ -35,7 +35,9 @@ std::optional<ContractSpec> plain_spec(const Op& op) {
 Value* without_guard(Value* v, std::vector<Op*>& ops) {
   Op* w = def_of(v, OpKind::where);
   Op* test = w ? def_of(w->operands[0], OpKind::is_nan) : nullptr;
-  if (!test || test->operands[0] != w->operands[2] || !is_uniform(w->operands[1], 0) || w->operands[2]->uses.size() != 2 || !has_one_use(test->result())) return v;
+  if (!test || test->operands[0] != w->operands[2] || !is_uniform(w->operands[1], 0) ||
+      w->operands[2]->uses.size() != 2 || !has_one_use(test->result()))
+    return v;
   ops.insert(ops.end(), {test, w});
   return w->operands[2];
 }

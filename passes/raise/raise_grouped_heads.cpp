@@ -15,7 +15,9 @@ static Value* without_repeats(Value* v, std::vector<Op*>& ops) {
   if (!split || !split->def || (split->def->kind != OpKind::reshape && split->def->kind != OpKind::unsqueeze)) return nullptr;
   Value* x = split->def->operands[0];
   const Type &narrow = split->type, &wide = expand->result()->type, &out = v->type;
-  if (!x->type.is_ranked() || x->type.rank() != 4 || narrow.rank() != 5 || wide.rank() != 5 || out.rank() != 4 || !narrow.dim(2).is(1)) return nullptr;
+  if (!x->type.is_ranked() || x->type.rank() != 4 || narrow.rank() != 5 || wide.rank() != 5 || out.rank() != 4 ||
+      !narrow.dim(2).is(1))
+    return nullptr;
   for (int d = 0; d < 4; ++d) {
     const Dim& own = x->type.dim(d);
     int at = d < 2 ? d : d + 1;

@@ -72,10 +72,12 @@ class States {
     if (!in || !out) return unknown(text);
     for (const State& s : m_.states) {
       if (s.input == input && s.output == output) return {};
-      if (s.input == input || s.output == output) return usage("--state " + text + ": " + name_text(s.input) + "=" + name_text(s.output) + " is a state already");
+      if (s.input == input || s.output == output)
+        return usage("--state " + text + ": " + name_text(s.input) + "=" + name_text(s.output) + " is a state already");
     }
     Growth growth = growth_of(out);
-    if (growth.from == in && growth.axis >= 0 && in->type.dim(growth.axis) != out->type.dim(growth.axis)) return add_growing(*in, output, growth.axis);
+    if (growth.from == in && growth.axis >= 0 && in->type.dim(growth.axis) != out->type.dim(growth.axis))
+      return add_growing(*in, output, growth.axis);
     bool same = in->type.is_ranked() && out->type.is_ranked() && same_type(in->type, out->type);
     if (!same) {
       Error e = usage("--state " + text + ": the input is " + in->type.to_string() + ", the output " + out->type.to_string() +
@@ -115,7 +117,8 @@ class States {
   Status add_growing(const Value& in, const std::string& output, int axis) {
     const Dim& length = in.type.dim(axis);
     auto wrong = [&](const std::string& what) {
-      Error e = usage("--state " + name_text(in.name) + "=" + name_text(output) + ": it grows from nothing along dim " + std::to_string(axis) + ", " + what);
+      Error e = usage("--state " + name_text(in.name) + "=" + name_text(output) + ": it grows from nothing along dim " +
+                      std::to_string(axis) + ", " + what);
       e.at_tensor(in.name);
       return e.with_hint("give that dim a range from 0 with --shapes, such as 0..2048"), e;
     };

@@ -123,7 +123,8 @@ class ObjectReader {
       return bad("not a 64-bit little-endian ELF file");
     if (header_.e_type != ET_REL) return bad("not a relocatable object");
     if (header_.e_machine == EM_AARCH64) return unsupported("kernel objects for AArch64 cannot be loaded yet");
-    if (header_.e_machine != EM_X86_64) return unsupported("kernel object for processor number " + std::to_string(header_.e_machine) + ", not x86-64");
+    if (header_.e_machine != EM_X86_64)
+      return unsupported("kernel object for processor number " + std::to_string(header_.e_machine) + ", not x86-64");
 #if !defined(__x86_64__)
     return unsupported("kernel object for x86-64 on another processor");
 #endif

@@ -105,7 +105,8 @@ class Flattener {
     const PlanKernel& k = plan_.kernels[c.kernel];
     if (static_cast<size_t>(c.kernel) < parts_.builtin.size()) l.fn = parts_.builtin[c.kernel];
     if (parts_.device) {
-      if (k.object < 0 || static_cast<size_t>(k.object) >= parts_.functions.size()) return invalid("there is no code for kernel " + name_text(k.name));
+      if (k.object < 0 || static_cast<size_t>(k.object) >= parts_.functions.size())
+        return invalid("there is no code for kernel " + name_text(k.name));
       l.function = parts_.functions[k.object];
       l.threads = k.threads;
       bool fixed = c.shared_bytes.is_const() && c.grid[0].is_const() && c.grid[1].is_const() && c.grid[2].is_const();

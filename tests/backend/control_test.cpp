@@ -11,7 +11,8 @@ using Body = std::unique_ptr<Graph>;
 static Tensor scalar_of(DType t, int64_t v) { return tensor_of_values<int64_t>(t, {}, {v}); }
 
 // A body whose inputs have these types; `build` gives its outputs.
-static Body body_of(TestGraph& g, const std::vector<Type>& inputs, const std::function<std::vector<Value*>(Builder&, const std::vector<Value*>&)>& build) {
+static Body body_of(TestGraph& g, const std::vector<Type>& inputs,
+    const std::function<std::vector<Value*>(Builder&, const std::vector<Value*>&)>& build) {
   auto body = std::make_unique<Graph>();
   body->module = &g.module();
   std::vector<Value*> in;
@@ -20,7 +21,8 @@ static Body body_of(TestGraph& g, const std::vector<Type>& inputs, const std::fu
   body->outputs = build(b, in);
   return body;
 }
-static Op* with_bodies(TestGraph& g, OpKind kind, std::vector<Value*> operands, std::unique_ptr<Attrs> attrs, int results, Body first, Body second = nullptr) {
+static Op* with_bodies(TestGraph& g, OpKind kind, std::vector<Value*> operands, std::unique_ptr<Attrs> attrs,
+    int results, Body first, Body second = nullptr) {
   std::vector<Body> bodies;
   bodies.push_back(std::move(first));
   if (second) bodies.push_back(std::move(second));
@@ -41,7 +43,9 @@ TEST(BackendControl, IfTakesABranch) {
     Type t = Type::tensor(DType::f32, {3, 4});
     Value *x = g.input(DType::f32, {3, 4}), *y = g.input(DType::f32, {3, 4});
     auto a = body_of(g, {t, t}, [](Builder& b, auto& in) { return std::vector<Value*>{b.op(OpKind::add, {in[0], in[1]}), in[1]}; });
-    auto c = body_of(g, {t, t}, [](Builder& b, auto& in) { return std::vector<Value*>{b.op(OpKind::mul, {in[0], in[1]}), b.op(OpKind::neg, {in[0]})}; });
+    auto c = body_of(g, {t, t}, [](Builder& b, auto& in) {
+      return std::vector<Value*>{b.op(OpKind::mul, {in[0], in[1]}), b.op(OpKind::neg, {in[0]})};
+    });
     Op* op = with_bodies(g, OpKind::if_else, {g.input(scalar_of(DType::b1, yes)), x, y}, nullptr, 2, std::move(a), std::move(c));
     g.check({op->result(0), g.op(OpKind::relu, {op->result(1)})}, Bound::ulps(1));
   }
@@ -69,7 +73,9 @@ TEST(BackendControl, LoopCountsAndCollects) {
       Value* sum = b.op(OpKind::add, {in[2], in[3]});
       return std::vector<Value*>{in[1], sum, b.op(OpKind::mul, {sum, sum}), in[0]};
     });
-    Op* op = with_bodies(g, OpKind::loop, {g.input(scalar_of(DType::i64, trips)), nullptr, g.input(DType::f32, {3}), g.input(DType::f32, {3})}, carries(1), 3, std::move(body));
+    Op* op = with_bodies(g, OpKind::loop,
+        {g.input(scalar_of(DType::i64, trips)), nullptr, g.input(DType::f32, {3}), g.input(DType::f32, {3})},
+        carries(1), 3, std::move(body));
     g.check({op->result(0), op->result(1), op->result(2), g.op(OpKind::neg, {op->result(1)})}, Bound::ulps(2));
   }
 }
@@ -81,7 +87,8 @@ TEST(BackendControl, LoopStopsByItsCondition) {
     Value* twice = b.op(OpKind::add, {in[2], in[2]});
     return std::vector<Value*>{b.op(OpKind::less, {twice, b.scalar(DType::i64, 100)}), twice, twice};
   });
-  Op* op = with_bodies(g, OpKind::loop, {nullptr, g.input(scalar_of(DType::b1, 1)), g.input(scalar_of(DType::i64, 3))}, carries(1), 2, std::move(body));
+  Op* op = with_bodies(g, OpKind::loop, {nullptr, g.input(scalar_of(DType::b1, 1)), g.input(scalar_of(DType::i64, 3))},
+      carries(1), 2, std::move(body));
   g.check({op->result(0), op->result(1)});
 }
 
@@ -92,8 +99,10 @@ TEST(BackendControl, CarriedValuesThatGrowAndChangePlaces) {
     Value* longer = b.op(OpKind::concat, {in[2], in[3]}, ConcatAttrs{});
     return std::vector<Value*>{in[1], longer, in[4], in[3]};
   });
-  Op* op = with_bodies(g, OpKind::loop, {g.constant(scalar_of(DType::i64, 4)), nullptr, g.input(DType::f32, {2}), g.input(DType::f32, {2}), g.input(DType::f32, {2})}, carries(3), 3,
-                       std::move(body));
+  Op* op = with_bodies(g, OpKind::loop,
+      {g.constant(scalar_of(DType::i64, 4)), nullptr, g.input(DType::f32, {2}), g.input(DType::f32, {2}),
+          g.input(DType::f32, {2})},
+      carries(3), 3, std::move(body));
   g.check({op->result(0), op->result(1), g.op(OpKind::neg, {op->result(2)})});
 }
 
@@ -138,7 +147,9 @@ TEST(BackendControl, ScanOverAxesBothWays) {
   a->scan_output_axes = {0, 1};
   a->scan_output_directions = {1, 0};
   Dim n = Dim::symbol("n");
-  Op* op = with_bodies(g, OpKind::scan, {g.input(DType::f32, {3}), g.input(DType::f32, {n, 3}), g.input(DType::f32, {3, n})}, std::move(a), 3, std::move(body));
+  Op* op =
+      with_bodies(g, OpKind::scan, {g.input(DType::f32, {3}), g.input(DType::f32, {n, 3}), g.input(DType::f32, {3, n})},
+          std::move(a), 3, std::move(body));
   g.check({op->result(0), op->result(1), op->result(2)}, Bound::ulps(4));
 }
 

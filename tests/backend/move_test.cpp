@@ -27,12 +27,16 @@ static GatherAttrs along(int64_t axis) {
 }
 
 TEST(BackendMove, ViewsOfEveryType) {
-  for (DType t : {DType::f32, DType::f16, DType::f64, DType::i8, DType::u16, DType::i64, DType::b1, DType::i4, DType::u2, DType::f4e2m1, DType::c64, DType::c128}) {
+  for (DType t : {DType::f32, DType::f16, DType::f64, DType::i8, DType::u16, DType::i64, DType::b1, DType::i4,
+           DType::u2, DType::f4e2m1, DType::c64, DType::c128}) {
     TestGraph g;
     Value* x = g.input(t, {3, 5, 7});
     Value* y = g.op(OpKind::transpose, {x}, permuted_by({2, 0, 1}));
-    Value* z = g.op(OpKind::slice, {y, g.constant(ints_of({1, -1})), g.constant(ints_of({7, -6})), g.constant(ints_of({0, 2})), g.constant(ints_of({2, -2}))});
-    g.check({y, z, g.op(OpKind::reshape, {y, g.constant(ints_of({7, -1}))}), g.op(OpKind::expand, {g.op(OpKind::unsqueeze, {x, g.constant(ints_of({1}))}), g.constant(ints_of({3, 2, 5, 7}))})});
+    Value* z = g.op(OpKind::slice, {y, g.constant(ints_of({1, -1})), g.constant(ints_of({7, -6})),
+                                       g.constant(ints_of({0, 2})), g.constant(ints_of({2, -2}))});
+    g.check({y, z, g.op(OpKind::reshape, {y, g.constant(ints_of({7, -1}))}),
+        g.op(OpKind::expand,
+            {g.op(OpKind::unsqueeze, {x, g.constant(ints_of({1}))}), g.constant(ints_of({3, 2, 5, 7}))})});
   }
 }
 
@@ -161,7 +165,8 @@ TEST(BackendMove, ShapesGivenAtRunTime) {
   Value* r = g.op(OpKind::reshape, {x, g.input(ints_of({0, -1, 3}))});
   Value* e = g.op(OpKind::expand, {g.input(DType::f32, {3, 1}), g.input(ints_of({2, 1, 5}))});
   Value* c = g.op(OpKind::constant_of_shape, {g.input(ints_of({2, 3}))}, ConstantOfShapeAttrs{});
-  Value* s = g.op(OpKind::slice, {x, g.input(ints_of({-3, 5})), g.input(ints_of({INT64_MAX, -100})), g.constant(ints_of({0, 1})), g.constant(ints_of({1, -2}))});
+  Value* s = g.op(OpKind::slice, {x, g.input(ints_of({-3, 5})), g.input(ints_of({INT64_MAX, -100})),
+                                     g.constant(ints_of({0, 1})), g.constant(ints_of({1, -2}))});
   Value* a = g.op(OpKind::range, {g.input(tensor_of_values<int64_t>(DType::i64, {}, {2})), g.input(tensor_of_values<int64_t>(DType::i64, {}, {11})),
                                   g.input(tensor_of_values<int64_t>(DType::i64, {}, {3}))}, RangeAttrs{});
   Value* f = g.op(OpKind::range, {g.input(tensor_of_values<double>(DType::f32, {}, {1})), g.input(tensor_of_values<double>(DType::f32, {}, {-1})),

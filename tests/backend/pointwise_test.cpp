@@ -5,8 +5,9 @@
 namespace weft::backend_test {
 
 TEST(BackendPointwise, CastsBetweenAllTypes) {
-  const std::vector<DType> types = {DType::f64, DType::f32, DType::f16, DType::bf16, DType::f8e4m3fn, DType::f8e4m3fnuz, DType::f8e5m2, DType::f8e5m2fnuz, DType::f4e2m1,
-                                    DType::i64, DType::i32, DType::i16, DType::i8, DType::i4, DType::i2, DType::u64, DType::u32, DType::u16, DType::u8, DType::u4, DType::u2, DType::b1};
+  const std::vector<DType> types = {DType::f64, DType::f32, DType::f16, DType::bf16, DType::f8e4m3fn, DType::f8e4m3fnuz,
+      DType::f8e5m2, DType::f8e5m2fnuz, DType::f4e2m1, DType::i64, DType::i32, DType::i16, DType::i8, DType::i4,
+      DType::i2, DType::u64, DType::u32, DType::u16, DType::u8, DType::u4, DType::u2, DType::b1};
   for (DType from : types) {
     TestGraph g;
     Value* x = g.input(from, {3, 23}, -9, 9);

@@ -19,8 +19,9 @@ TEST(BackendReduce, AlongAnyAxes) {
     double units;
     double lo = -2, hi = 2;
   };
-  for (Row row : {Row{OpKind::reduce_sum, 8}, {OpKind::reduce_mean, 4}, {OpKind::reduce_max, 0}, {OpKind::reduce_min, 0}, {OpKind::reduce_prod, 8, 0.9, 1.1}, {OpKind::reduce_l1, 4},
-                  {OpKind::reduce_l2, 4}, {OpKind::reduce_log_sum, 8, 0.1, 2}, {OpKind::reduce_log_sum_exp, 8}, {OpKind::reduce_sum_square, 8}})
+  for (Row row : {Row{OpKind::reduce_sum, 8}, {OpKind::reduce_mean, 4}, {OpKind::reduce_max, 0},
+           {OpKind::reduce_min, 0}, {OpKind::reduce_prod, 8, 0.9, 1.1}, {OpKind::reduce_l1, 4}, {OpKind::reduce_l2, 4},
+           {OpKind::reduce_log_sum, 8, 0.1, 2}, {OpKind::reduce_log_sum_exp, 8}, {OpKind::reduce_sum_square, 8}})
     for (std::vector<int64_t> axes : {std::vector<int64_t>{-1}, {0}, {1}, {0, 2}, {0, 1, 2}})
       for (bool keep : {true, false}) {
         TestGraph g;
@@ -39,10 +40,15 @@ TEST(BackendReduce, AxesGivenAtRunTime) {
     ReduceAttrs a;
     Value *x = g.input(DType::f32, {3, 5, 7}), *given = g.input(axes_of(axes));
     Value* sum = g.op(OpKind::reduce_sum, {x, given}, a);
-    g.check({sum, g.op(OpKind::reduce_log_sum_exp, {x, given}, a), g.op(OpKind::reduce_mean, {x, given}, a), g.op(OpKind::neg, {sum})}, Bound::range(8));
+    g.check({sum, g.op(OpKind::reduce_log_sum_exp, {x, given}, a), g.op(OpKind::reduce_mean, {x, given}, a),
+                g.op(OpKind::neg, {sum})},
+        Bound::range(8));
   }
   TestGraph g;
-  g.check({g.op(OpKind::cum_sum, {g.input(DType::f32, {3, 5}), g.input(tensor_of_values<int64_t>(DType::i64, {}, {-2}))}, CumulativeAttrs{})}, Bound::ulps(1));
+  g.check(
+      {g.op(OpKind::cum_sum, {g.input(DType::f32, {3, 5}), g.input(tensor_of_values<int64_t>(DType::i64, {}, {-2}))},
+          CumulativeAttrs{})},
+      Bound::ulps(1));
 }
 
 TEST(BackendReduce, TypesAndExtremes) {
@@ -52,8 +58,9 @@ TEST(BackendReduce, TypesAndExtremes) {
     ArgReduceAttrs first, last;
     last.select_last_index = true;
     last.axis = 1;
-    g.check({g.op(OpKind::reduce_max, {x, g.constant(axes_of({1}))}, ReduceAttrs{}), g.op(OpKind::reduce_min, {x, g.constant(axes_of({0}))}, ReduceAttrs{}),
-             g.op(OpKind::arg_max, {x}, first), g.op(OpKind::arg_min, {x}, last)});
+    g.check({g.op(OpKind::reduce_max, {x, g.constant(axes_of({1}))}, ReduceAttrs{}),
+        g.op(OpKind::reduce_min, {x, g.constant(axes_of({0}))}, ReduceAttrs{}), g.op(OpKind::arg_max, {x}, first),
+        g.op(OpKind::arg_min, {x}, last)});
   }
 }
 
@@ -86,11 +93,15 @@ TEST(BackendReduce, Normalisations) {
   LrnAttrs lrn;
   lrn.size = 3;
   Op* layer = g.make(OpKind::layer_normalization, {x, scale, bias}, LayerNormAttrs{}, 3);
-  g.check({layer->result(0), layer->result(1), layer->result(2), g.op(OpKind::rms_normalization, {x, scale}, LayerNormAttrs{}),
-           g.op(OpKind::group_normalization, {x, channels, shift}, groups), g.op(OpKind::instance_normalization, {x, channels, shift}, InstanceNormAttrs{}),
-           g.op(OpKind::softmax, {x}, middle), g.op(OpKind::softmax, {x}, SoftmaxAttrs{}), g.op(OpKind::log_softmax, {x}, middle), g.op(OpKind::hardmax, {x}, middle),
-           g.op(OpKind::hardmax, {x}, SoftmaxAttrs{}), g.op(OpKind::lp_normalization, {x}, lp), g.op(OpKind::lrn, {x}, lrn)},
-          Bound::range(16));
+  g.check({layer->result(0), layer->result(1), layer->result(2),
+              g.op(OpKind::rms_normalization, {x, scale}, LayerNormAttrs{}),
+              g.op(OpKind::group_normalization, {x, channels, shift}, groups),
+              g.op(OpKind::instance_normalization, {x, channels, shift}, InstanceNormAttrs{}),
+              g.op(OpKind::softmax, {x}, middle), g.op(OpKind::softmax, {x}, SoftmaxAttrs{}),
+              g.op(OpKind::log_softmax, {x}, middle), g.op(OpKind::hardmax, {x}, middle),
+              g.op(OpKind::hardmax, {x}, SoftmaxAttrs{}), g.op(OpKind::lp_normalization, {x}, lp),
+              g.op(OpKind::lrn, {x}, lrn)},
+      Bound::range(16));
 }
 
 TEST(BackendReduce, Losses) {
@@ -122,9 +133,10 @@ TEST(BackendReduce, RunningSumsAndSorting) {
   Op* low = g.make(OpKind::top_k, {x, g.input(axes_of({2}))}, smallest, 2);
   Op* unique = g.make(OpKind::unique, {g.input(DType::i32, {20})}, UniqueAttrs{}, 4);
   g.check({g.op(OpKind::cum_sum, {x, g.constant(tensor_of_values<int64_t>(DType::i64, {}, {1}))}, CumulativeAttrs{}),
-           g.op(OpKind::cum_sum, {x, g.constant(tensor_of_values<int64_t>(DType::i64, {}, {0}))}, a), top->result(0), top->result(1), low->result(0), low->result(1),
-           unique->result(0), unique->result(1), unique->result(2), unique->result(3), g.op(OpKind::neg, {unique->result(0)})},
-          Bound::ulps(2));
+              g.op(OpKind::cum_sum, {x, g.constant(tensor_of_values<int64_t>(DType::i64, {}, {0}))}, a), top->result(0),
+              top->result(1), low->result(0), low->result(1), unique->result(0), unique->result(1), unique->result(2),
+              unique->result(3), g.op(OpKind::neg, {unique->result(0)})},
+      Bound::ulps(2));
 }
 
 }  // namespace weft::backend_test

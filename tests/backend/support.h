@@ -84,7 +84,9 @@ inline void expect_equal(const Tensor& got, const Tensor& want, const Bound& bou
     return;
   }
   std::vector<int64_t> a = load_all<int64_t>(got), b = load_all<int64_t>(want);
-  for (size_t k = 0; k < b.size(); ++k) ASSERT_LE(std::abs(a[k] - b[k]), bound.integer) << what << ": element " << k << " is " << a[k] << ", wanted " << b[k];
+  for (size_t k = 0; k < b.size(); ++k)
+    ASSERT_LE(std::abs(a[k] - b[k]), bound.integer)
+        << what << ": element " << k << " is " << a[k] << ", wanted " << b[k];
 }
 
 // What main() was given, or the levels that this machine's CPU has.
@@ -168,7 +170,9 @@ inline Tensor random_tensor(DType t, std::vector<int64_t> dims, uint64_t seed, d
   return out;
 }
 template <class T>
-Tensor tensor_of_values(DType t, std::vector<int64_t> dims, const std::vector<T>& v) { return std::move(store_all<T>(t, std::move(dims), v)).value(); }
+Tensor tensor_of_values(DType t, std::vector<int64_t> dims, const std::vector<T>& v) {
+  return std::move(store_all<T>(t, std::move(dims), v)).value();
+}
 
 // Compiles the kernels for a GPU, without running them.
 inline void check_kernels(std::unique_ptr<Module> m, const Target& target, int opt_level) {
@@ -243,7 +247,9 @@ class TestGraph {
   Op* make(OpKind kind, std::vector<Value*> operands, A attrs, int results = 1) {
     return make(kind, std::move(operands), std::unique_ptr<Attrs>(std::make_unique<A>(std::move(attrs))), results);
   }
-  Value* op(OpKind kind, std::vector<Value*> operands, std::unique_ptr<Attrs> attrs = nullptr) { return make(kind, std::move(operands), std::move(attrs))->result(); }
+  Value* op(OpKind kind, std::vector<Value*> operands, std::unique_ptr<Attrs> attrs = nullptr) {
+    return make(kind, std::move(operands), std::move(attrs))->result();
+  }
   template <class A>
   Value* op(OpKind kind, std::vector<Value*> operands, A attrs) { return make(kind, std::move(operands), std::move(attrs))->result(); }
 

@@ -71,10 +71,13 @@ std::string document() {
   }
   std::ostringstream out;
   out << "# Operators\n\nWritten by `tests/docs/operators_test.cpp` from the registry, the importer's rules and the lists of ONNX "
-      << onnx_version() << "'s node\ncases; a test compares. \"Compiled\" counts the cases that run on `--target cpu`, \"evaluated\" those that the reference\n"
-      << "evaluator computes. Opsets " << 7 << " to " << newest_opset() << " are read; an operator of an older opset becomes the newest one.\n\n"
+      << onnx_version()
+      << "'s node\ncases; a test compares. \"Compiled\" counts the cases that run on `--target cpu`, \"evaluated\" those that the reference\n"
+      << "evaluator computes. Opsets " << 7 << " to " << newest_opset()
+      << " are read; an operator of an older opset becomes the newest one.\n\n"
       << supported << " of " << operators.size() << " operators run in some form.\n\n"
-      << "| operator | becomes | cases | compiled | evaluated |\n| --- | --- | ---: | ---: | ---: |\n" << rows.str();
+      << "| operator | becomes | cases | compiled | evaluated |\n| --- | --- | ---: | ---: | ---: |\n"
+      << rows.str();
   return out.str();
 }
 

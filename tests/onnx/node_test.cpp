@@ -138,7 +138,8 @@ TEST(NodeCaseLists, NameCasesThatExist) {
   const Names all(all_cases().begin(), all_cases().end());
   for (const char* target : {"cpu", "eval"})
     for (const char* status : {"unsupported", "skipped"})
-      for (const std::string& name : read_list(list_path(status, target))) EXPECT_TRUE(all.contains(name)) << name << " on " << list_path(status, target);
+      for (const std::string& name : read_list(list_path(status, target)))
+        EXPECT_TRUE(all.contains(name)) << name << " on " << list_path(status, target);
 }
 
 // What is supported is not measured by cutting the lists: this is the least that the compiler must do.

@@ -9,7 +9,7 @@ namespace weft::rules {
 
 namespace {
 
-constexpr size_t kFileLines = 500, kPassLines = 300, kCodeColumns = 240, kDocumentColumns = 120;
+constexpr size_t kFileLines = 500, kPassLines = 300, kCodeColumns = 160, kDocumentColumns = 120;
 
 // In characters, not bytes.
 size_t columns(const std::string& line) {

@@ -11,7 +11,8 @@ namespace fs = std::filesystem;
 namespace {
 
 bool is_text(const fs::path& p) {
-  static const std::vector<std::string> kExtensions = {".h", ".cpp", ".def", ".cuh", ".cmake", ".md", ".txt", ".py", ".json", ".wir", ".wplan", ".wkernel", ".in", ""};
+  static const std::vector<std::string> kExtensions = {
+      ".h", ".cpp", ".def", ".cuh", ".cmake", ".md", ".txt", ".py", ".json", ".wir", ".wplan", ".wkernel", ".in", ""};
   return std::find(kExtensions.begin(), kExtensions.end(), p.extension().string()) != kExtensions.end();
 }
 

@@ -60,7 +60,9 @@ class RandomGraph {
     return op.ok() ? (*op)->result() : nullptr;
   }
   template <class A>
-  Value* add(OpKind kind, std::vector<Value*> operands, A attrs) { return add(kind, std::move(operands), std::unique_ptr<Attrs>(std::make_unique<A>(std::move(attrs)))); }
+  Value* add(OpKind kind, std::vector<Value*> operands, A attrs) {
+    return add(kind, std::move(operands), std::unique_ptr<Attrs>(std::make_unique<A>(std::move(attrs))));
+  }
   void keep(Value* v) {
     bool fits = v && v->type.is_ranked() && v->type.dtype == DType::f32 && v->type.rank() <= 5;
     if (fits && is_static(v->type.shape)) fits = numel(v->type.shape).value() <= 4096 && numel(v->type.shape).value() > 0;
@@ -113,7 +115,10 @@ class RandomGraph {
       case 1: return add(OpKind::clip, {x, number(-1), often(50) ? number(2) : nullptr});
       case 2: return add(OpKind::neg, {add(OpKind::neg, {x})});
       case 3: return add(OpKind::dropout, {x, number(0.5)});
-      default: return add(any<OpKind>({OpKind::relu, OpKind::tanh, OpKind::sigmoid, OpKind::erf, OpKind::abs, OpKind::identity, OpKind::neg, OpKind::sin}), {x});
+      default:
+        return add(any<OpKind>({OpKind::relu, OpKind::tanh, OpKind::sigmoid, OpKind::erf, OpKind::abs, OpKind::identity,
+                       OpKind::neg, OpKind::sin}),
+            {x});
     }
   }
   Value* binary() {
@@ -132,7 +137,8 @@ class RandomGraph {
     if (!x) return nullptr;
     ReduceAttrs a;
     a.keepdims = often(70);
-    return add(any<OpKind>({OpKind::reduce_mean, OpKind::reduce_sum, OpKind::reduce_max, OpKind::reduce_l2}), {x, b_.ints({below(x->type.rank())})}, a);
+    return add(any<OpKind>({OpKind::reduce_mean, OpKind::reduce_sum, OpKind::reduce_max, OpKind::reduce_l2}),
+        {x, b_.ints({below(x->type.rank())})}, a);
   }
   Value* normalisation() {
     Value* x = value_of_rank(2, 4);
@@ -280,7 +286,10 @@ class RandomGraph {
         return add(OpKind::mul, {add(OpKind::mul, {number(0.5), x}), add(OpKind::add, {number(1), tanh})});
       }
       case 2: return add(OpKind::mul, {x, add(OpKind::sigmoid, {often(50) ? x : add(OpKind::mul, {x, number(1.702)})})});
-      case 3: return add(OpKind::div, {add(OpKind::mul, {x, add(OpKind::clip, {add(OpKind::add, {x, number(3)}), number(0), number(6)})}), number(6)});
+      case 3:
+        return add(OpKind::div,
+            {add(OpKind::mul, {x, add(OpKind::clip, {add(OpKind::add, {x, number(3)}), number(0), number(6)})}),
+                number(6)});
       case 4: return layer_norm(x);
       default: return attention();
     }

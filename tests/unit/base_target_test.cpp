@@ -77,8 +77,9 @@ TEST(Target, Gpus) {
 }
 
 TEST(Target, UnknownTextsListTheKnown) {
-  for (const char* text : {"", "gpu", "cpu:", "cpu:x86-64", "cpu:x86-64-v", "cpu:x86-64-v1", "cpu:x86-64-v5", "cpu:x86-64-v33", "cpu:x86-64-v3-",
-                           "cpu:x86-64-v3+", "cpu:x86-64-v3+nope", "cuda", "cuda:", "cuda:sm_1", "cuda:sm_90b", "cuda:sm_90a+", "cuda:sm_90a+a100", "cuda:sm_90a+x", "CPU"}) {
+  for (const char* text : {"", "gpu", "cpu:", "cpu:x86-64", "cpu:x86-64-v", "cpu:x86-64-v1", "cpu:x86-64-v5",
+           "cpu:x86-64-v33", "cpu:x86-64-v3-", "cpu:x86-64-v3+", "cpu:x86-64-v3+nope", "cuda", "cuda:", "cuda:sm_1",
+           "cuda:sm_90b", "cuda:sm_90a+", "cuda:sm_90a+a100", "cuda:sm_90a+x", "CPU"}) {
     Result<Target> t = parse_target(text);
     ASSERT_FALSE(t.ok()) << text;
     EXPECT_EQ(t.error().code, Code::kUsage) << text;

@@ -85,7 +85,8 @@ TEST(EvalNorm, RmsHasTheScalesType) {
 }
 
 TEST(EvalNorm, SkipAddsBeforeNormalising) {
-  Tensor x = f32({1, 2, 2}, {1, 2, 3, 4}), skip = f32({1, 2, 2}, {0, 1, -3, 0}), gamma = f32({2}, {1, 2}), beta = f32({2}, {0, 10}), bias = f32({2}, {1, 0});
+  Tensor x = f32({1, 2, 2}, {1, 2, 3, 4}), skip = f32({1, 2, 2}, {0, 1, -3, 0}), gamma = f32({2}, {1, 2}),
+         beta = f32({2}, {0, 10}), bias = f32({2}, {1, 0});
   SkipLayerNormAttrs a;
   a.epsilon = 0;
   auto r = run_op(OpKind::skip_layer_normalization, {x, skip, gamma, beta, bias}, a, 4);

@@ -46,7 +46,8 @@ TEST(EvalReduce, EveryKind) {
   expect_near(doubles(run_op(OpKind::reduce_l1, {x, last})), {3, 7});
   expect_near(doubles(run_op(OpKind::reduce_l2, {x, last})), {std::sqrt(5.0), 5});
   expect_near(doubles(run_op(OpKind::reduce_log_sum, {x, last})), {NAN, std::log(7.0)});
-  expect_near(doubles(run_op(OpKind::reduce_log_sum_exp, {x, last})), {std::log(std::exp(1.0) + std::exp(-2.0)), std::log(std::exp(3.0) + std::exp(4.0))});
+  expect_near(doubles(run_op(OpKind::reduce_log_sum_exp, {x, last})),
+      {std::log(std::exp(1.0) + std::exp(-2.0)), std::log(std::exp(3.0) + std::exp(4.0))});
 }
 
 TEST(EvalReduce, LogSumExpDoesNotOverflow) {

@@ -53,7 +53,8 @@ inline Value* add_operand(Builder& b, const Operand& o) {
   return b.constant(b.module().constants.add_bytes("", t.dtype, t.dims, std::move(bytes)));
 }
 
-inline Result<std::vector<HostValue>> run_op(OpKind kind, const std::vector<Operand>& operands, std::unique_ptr<Attrs> attrs = nullptr, int results = 1) {
+inline Result<std::vector<HostValue>> run_op(
+    OpKind kind, const std::vector<Operand>& operands, std::unique_ptr<Attrs> attrs = nullptr, int results = 1) {
   Module m;
   Graph* g = m.add_graph("main");
   Builder b(g);

@@ -53,11 +53,13 @@ input x %x output y %y output same %x main { copy %x -> %y })"));
 
 TEST(ExecutorAllocations, ControlFlowAndDynamicMemory) {
   Context c(load(R"(wplan 1 symbol i 0 .. 9 symbol n 0 .. 100 kernel @scale kernel @less
-buffer #x input 0 bytes 16 buffer #k input 1 bytes 8 buffer #a arena bytes 16 live 0 .. 99 buffer #b arena bytes 16 live 0 .. 99 buffer #c arena bytes 1 live 0 .. 99 buffer #d dynamic bytes 4*n*i+4 buffer #y output 0 bytes 4*n
+buffer #x input 0 bytes 16 buffer #k input 1 bytes 8 buffer #a arena bytes 16 live 0 .. 99 buffer #b arena bytes 16 live 0 .. 99
+buffer #c arena bytes 1 live 0 .. 99 buffer #d dynamic bytes 4*n*i+4 buffer #y output 0 bytes 4*n
 tensor %x f32[4] #x tensor %k i64[1] #k tensor %a f32[4] #a tensor %b f32[4] #b tensor %c bool[] #c tensor %d f32[n*i+1] #d tensor %y f32[n] #y
 input x %x input k %k output y %y
 main { read n = %k[0] copy %x -> %a
-  loop 8 count i { alloc %d fill %d 1.0 launch @scale(%a, out %b, 4) tasks 1 swap %a, %b launch @less(%a, out %c, 4, 100) tasks 1 if %c { fill %b 0.0 } free %d }
+  loop 8 count i { alloc %d fill %d 1.0 launch @scale(%a, out %b, 4) tasks 1 swap %a, %b launch @less(%a, out %c, 4, 100) tasks 1
+  if %c { fill %b 0.0 } free %d }
   select [n] { case [0 .. 50] { alloc %y } case [] { alloc %y } } fill %y 4.0 })"));
   Floats x({4});
   Ints small({1}, {7}), large({1}, {90});
@@ -67,7 +69,8 @@ main { read n = %k[0] copy %x -> %a
 TEST(ExecutorAllocations, DecodeSteps) {
   Context c(load(R"(wplan 1 symbol past 0 .. 300 symbol room 1 .. 300 symbol rows 1 .. 8 kernel @scale
 buffer #x input 0 bytes 8*rows buffer #s state 0 bytes 8*room buffer #a arena bytes 8*past+8*rows live 1 .. 2 buffer #y output 0 bytes 8*rows
-tensor %x f32[rows,2] #x tensor %s0 f32[past,2] #s tensor %new f32[rows,2] #s offset 8*past tensor %s1 f32[past+rows,2] #s tensor %a f32[past+rows,2] #a tensor %tail f32[rows,2] #a offset 8*past tensor %y f32[rows,2] #y
+tensor %x f32[rows,2] #x tensor %s0 f32[past,2] #s tensor %new f32[rows,2] #s offset 8*past tensor %s1 f32[past+rows,2] #s
+tensor %a f32[past+rows,2] #a tensor %tail f32[rows,2] #a offset 8*past tensor %y f32[rows,2] #y
 input x %x output y %y state s %s0 -> %s1 append 0 length past capacity room
 main { copy %x -> %new launch @scale(%s1, out %a, 2) tasks past+rows copy %tail -> %y })"));
   Floats x({1, 2});

@@ -4,8 +4,10 @@
 namespace weft::executor_test {
 namespace {
 
-const std::string kFour = R"(wplan 1 symbol i 0 .. 100 symbol n 0 .. 10 symbol m -5 .. 100 kernel @scale kernel @add kernel @shift kernel @less
-buffer #x input 0 bytes 16 buffer #y output 0 bytes 16 buffer #a arena bytes 16 live 0 .. 99 buffer #b arena bytes 16 live 0 .. 99 buffer #c arena bytes 1 live 0 .. 99
+const std::string kFour =
+    R"(wplan 1 symbol i 0 .. 100 symbol n 0 .. 10 symbol m -5 .. 100 kernel @scale kernel @add kernel @shift kernel @less
+buffer #x input 0 bytes 16 buffer #y output 0 bytes 16 buffer #a arena bytes 16 live 0 .. 99 buffer #b arena bytes 16 live 0 .. 99
+buffer #c arena bytes 1 live 0 .. 99
 tensor %x f32[4] #x tensor %y f32[4] #y tensor %a f32[4] #a tensor %b f32[4] #b tensor %c bool[] #c
 )";
 
@@ -30,16 +32,24 @@ TEST(ExecutorControl, Branches) {
 }
 
 TEST(ExecutorControl, Loops) {
-  EXPECT_EQ(four("copy %x -> %a loop 5 { launch @shift(inout %a, 4, scalar(1.5)) tasks 1 scratch 16 } copy %a -> %y", {0, 1, 2, 3}), (F{7.5, 8.5, 9.5, 10.5}));
+  EXPECT_EQ(four("copy %x -> %a loop 5 { launch @shift(inout %a, 4, scalar(1.5)) tasks 1 scratch 16 } copy %a -> %y",
+                {0, 1, 2, 3}),
+      (F{7.5, 8.5, 9.5, 10.5}));
   EXPECT_EQ(four("copy %x -> %y loop 0 { fill %y 1.0 } loop 0-3 { fill %y 2.0 }", {1, 2, 3, 4}), (F{1, 2, 3, 4}));
   // While x[0] < 10: doubled and one more each time, ping and pong between two buffers.
-  EXPECT_EQ(four("copy %x -> %a fill %c 1.0 loop overflow count i while %c { launch @scale(%a, out %b, 4) tasks 1 swap %a, %b launch @less(%a, out %c, 4, 10) tasks 1 } copy %a -> %y", {1, 0, 0, 2}), (F{15, 7, 7, 23}));
+  EXPECT_EQ(
+      four(
+          "copy %x -> %a fill %c 1.0 loop overflow count i while %c { launch @scale(%a, out %b, 4) tasks 1 swap %a, %b"
+          " launch @less(%a, out %c, 4, 10) tasks 1 } copy %a -> %y",
+          {1, 0, 0, 2}),
+      (F{15, 7, 7, 23}));
   // The counter in an offset, and afterwards.
   const std::string element = "tensor %xi f32[1] #x offset 4*i tensor %yi f32[1] #y offset 12-4*i ";
   EXPECT_EQ(four("loop 4 count i { copy %xi -> %yi }", {1, 2, 3, 4}, element + "input x %x output y %y"), (F{4, 3, 2, 1}));
   EXPECT_EQ(four("loop 3 count i { set n = i*2 } check n-3 check i-2 copy %x -> %y", {1, 2, 3, 4}), (F{1, 2, 3, 4}));
   EXPECT_EQ(four("fill %y 0.0 loop 2 { loop 3 count i { launch @shift(inout %y, 4, scalar(1.0)) tasks 1 scratch 16*i+16 } }", {0, 0, 0, 0}), F(4, 6));
-  EXPECT_SAYS(four_error("loop 5 count i { copy %xi -> %y }", "tensor %xi f32[4] #x offset 4*i input x %x output y %y"), "needs bytes 4 .. 20 of buffer x, which has 16");
+  EXPECT_SAYS(four_error("loop 5 count i { copy %xi -> %y }", "tensor %xi f32[4] #x offset 4*i input x %x output y %y"),
+      "needs bytes 4 .. 20 of buffer x, which has 16");
   EXPECT_SAYS(four_error("loop 101 count i {}"), "");
   EXPECT_SAYS(four_error("loop 102 count i {}"), "got 101, outside of its range 0 .. 100");
 }
@@ -47,7 +57,8 @@ TEST(ExecutorControl, Loops) {
 TEST(ExecutorControl, SymbolsOfTheRun) {
   const std::string head = R"(wplan 1 symbol n 0 .. 10 symbol m kernel @scale kernel @add
 buffer #k input 0 bytes 16 buffer #x input 1 bytes 40 buffer #a arena bytes 8*n live 0 .. 9 buffer #y output 0 bytes 40
-tensor %k i64[2] #k tensor %x f32[10] #x tensor %xn f32[n] #x tensor %a f32[2,n] #a tensor %a0 f32[n] #a tensor %a1 f32[n] #a offset 4*n tensor %y f32[10] #y tensor %yn f32[n] #y
+tensor %k i64[2] #k tensor %x f32[10] #x tensor %xn f32[n] #x tensor %a f32[2,n] #a tensor %a0 f32[n] #a
+tensor %a1 f32[n] #a offset 4*n tensor %y f32[10] #y tensor %yn f32[n] #y
 input k %k input x %x output y %y
 )";
   Context c(load(head + R"(main {
@@ -78,7 +89,9 @@ input k %k input x %x output y %y
   Ints k({2}, {1, 1});
   EXPECT_SAYS(run_error(u, {k.view(), x.view()}), "no upper bound");
   // Scratch memory needs no bound: launches make room.
-  Context roomy(load(head + "kernel @shift main { read n = %k[1] read m = %k[0] fill %y 1.0 launch @shift(inout %y, 10, scalar(2.0)) tasks 1 scratch 40*m }"));
+  Context roomy(load(
+      head +
+      "kernel @shift main { read n = %k[1] read m = %k[0] fill %y 1.0 launch @shift(inout %y, 10, scalar(2.0)) tasks 1 scratch 40*m }"));
   EXPECT_EQ(elements<float>(run(roomy, {k.view(), x.view()})[0])[9], 3);
   Ints negative({2}, {-1, 1});
   EXPECT_SAYS(run_error(roomy, {negative.view(), x.view()}), "got -1, outside of its range");
@@ -169,7 +182,8 @@ TEST(ExecutorControl, DataDependentSizes) {
 TEST(ExecutorControl, HostCallsInLoops) {
   Context c(load(R"(wplan 1 symbol i 0 .. 3 symbol n symbol sum
 buffer #x input 0 bytes 48 buffer #p dynamic bytes 8*n buffer #y output 0 bytes 24
-tensor %x f32[3,4] #x tensor %row f32[4] #x offset 16*i tensor %p i64[1,n] #p tensor %last i64[1] #p offset 8*n-8 tensor %yi i64[1] #y offset 8*i tensor %y i64[3] #y
+tensor %x f32[3,4] #x tensor %row f32[4] #x offset 16*i tensor %p i64[1,n] #p tensor %last i64[1] #p offset 8*n-8
+tensor %yi i64[1] #y offset 8*i tensor %y i64[3] #y
 input x %x output y %y
 main { loop 3 count i { call non_zero(%row -> %p) sets [n] copy %last -> %yi } })"));
   Floats x({3, 4}, {1, 1, 0, 0, 1, 0, 0, 0, 1, 1, 1, 1});
@@ -184,7 +198,8 @@ main { call top_k(%x -> %v, %i) "axis=-1 largest=true" })"));
   std::vector<TensorView> out = run(c, {x.view()}, 2);
   EXPECT_EQ(elements<float>(out[0]), (F{3, 2, 9, 8}));
   EXPECT_EQ(elements<int64_t>(out[1]), (I{1, 2, 0, 2}));
-  Context u(load(R"(wplan 1 symbol n symbol m buffer #x input 0 bytes 24 buffer #y dynamic bytes 4*n buffer #c dynamic bytes 8*n buffer #i dynamic bytes 8*m
+  Context u(load(R"(wplan 1 symbol n symbol m buffer #x input 0 bytes 24 buffer #y dynamic bytes 4*n buffer #c dynamic bytes 8*n
+  buffer #i dynamic bytes 8*m
 tensor %x f32[6] #x tensor %y f32[n] #y tensor %c i64[n] #c tensor %i i64[m] #i input x %x output y %y output c %c output i %i
 main { call unique(%x -> %y, %c, %i) "sorted=1 counts=1 inverse=2" sets [n, m] })"));
   Floats z({6}, {3, 1, 3, 2, 1, 3});
@@ -195,8 +210,12 @@ main { call unique(%x -> %y, %c, %i) "sorted=1 counts=1 inverse=2" sets [n, m] }
 }
 
 TEST(ExecutorControl, CopiesAndFills) {
-  EXPECT_EQ(four("fill %y 0.0 copy %even -> %odd", {1, 2, 3, 4}, "tensor %even f32[2] #x strides [2] tensor %odd f32[2] #y offset 4 strides [2] input x %x output y %y"), (F{0, 1, 0, 3}));
-  EXPECT_EQ(four("copy %wide -> %y2", {1, 2, 3, 4}, "tensor %wide f32[2,2] #x strides [0,1] tensor %y2 f32[2,2] #y input x %x output y %y"), (F{1, 2, 1, 2}));
+  EXPECT_EQ(four("fill %y 0.0 copy %even -> %odd", {1, 2, 3, 4},
+                "tensor %even f32[2] #x strides [2] tensor %odd f32[2] #y offset 4 strides [2] input x %x output y %y"),
+      (F{0, 1, 0, 3}));
+  EXPECT_EQ(four("copy %wide -> %y2", {1, 2, 3, 4},
+                "tensor %wide f32[2,2] #x strides [0,1] tensor %y2 f32[2,2] #y input x %x output y %y"),
+      (F{1, 2, 1, 2}));
   EXPECT_SAYS(four_error("copy %lo -> %hi", "tensor %lo f32[3] #a tensor %hi f32[3] #a offset 4 input x %x output y %y"), "overlap");
   EXPECT_EQ(four_error("copy %a -> %a copy %x -> %y"), "");
 }
@@ -269,7 +288,8 @@ TEST(ExecutorControl, AppendStates) {
 TEST(ExecutorControl, OverwriteStates) {
   // A running sum in place, and one that ping-pongs between two buffers.
   const std::string text = R"(wplan 1 symbol n 1 .. 9 kernel @add
-buffer #x input 0 bytes 4*n buffer #s state 0 bytes 4*n buffer #p state 1 bytes 4*n buffer #q state 1 bytes 4*n buffer #y output 0 bytes 4*n buffer #z output 1 bytes 4*n
+buffer #x input 0 bytes 4*n buffer #s state 0 bytes 4*n buffer #p state 1 bytes 4*n buffer #q state 1 bytes 4*n buffer #y
+output 0 bytes 4*n buffer #z output 1 bytes 4*n
 tensor %x f32[n] #x tensor %s f32[n] #s tensor %p f32[n] #p tensor %q f32[n] #q tensor %y f32[n] #y tensor %z f32[n] #z
 input x %x output y %y output z %z state sum %s -> %s state twin %p -> %q
 main { launch @add(%x, %s, out %s, n) tasks 1 copy %s -> %y launch @add(%x, %p, out %q, n) tasks 1 swap %p, %q copy %p -> %z %more })";

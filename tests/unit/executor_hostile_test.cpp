@@ -182,7 +182,9 @@ TEST(ExecutorHostile, ChangedPlans) {
     ExecutableParts parts;
     parts.plan = std::move(*plan);
     parts.pool = pool;
-    for (const PlanConstant& c : parts.plan.constants) parts.constants.push_back(c.dtype == DType::i4 ? bytes_of(std::vector<int8_t>(9, 3)) : bytes_of(F{1, 2, 3, 4, 5, 6, 7, 8}));
+    for (const PlanConstant& c : parts.plan.constants)
+      parts.constants.push_back(
+          c.dtype == DType::i4 ? bytes_of(std::vector<int8_t>(9, 3)) : bytes_of(F{1, 2, 3, 4, 5, 6, 7, 8}));
     size_t inputs = parts.plan.inputs.size(), outputs = parts.plan.outputs.size();
     auto exe = make_executable(std::move(parts));
     if (round < 2) {
@@ -196,7 +198,8 @@ TEST(ExecutorHostile, ChangedPlans) {
       Floats x(round % 2 ? I{rows, 2} : I{4, 2});
       Ints k({2}, {7, rows});
       std::vector<TensorView> in;
-      for (size_t i = 0; i < inputs; ++i) in.push_back(plan_of(**exe).tensors[plan_of(**exe).inputs[i].tensor].dtype == DType::i64 ? k.view() : x.view());
+      for (size_t i = 0; i < inputs; ++i)
+        in.push_back(plan_of(**exe).tensors[plan_of(**exe).inputs[i].tensor].dtype == DType::i64 ? k.view() : x.view());
       RunOptions options;
       options.cancel = &cancel;
       cancel = false;

@@ -104,7 +104,9 @@ TEST(ExecutorStrided, CopiesAgree) {
     DType t = types[random() % 7];
     int rank = static_cast<int>(random() % 5), bits = bit_width(t);
     std::vector<int64_t> dims, dst(static_cast<size_t>(rank)), src(static_cast<size_t>(rank));
-    for (int i = 0; i < rank; ++i) dims.push_back(round % 20 == 0 && rank < 4 ? static_cast<int64_t>(1 + random() % 50) : static_cast<int64_t>(random() % 7));
+    for (int i = 0; i < rank; ++i)
+      dims.push_back(
+          round % 20 == 0 && rank < 4 ? static_cast<int64_t>(1 + random() % 50) : static_cast<int64_t>(random() % 7));
     auto layout = [&](std::vector<int64_t>& strides, bool may_broadcast) {  // returns lo, hi in elements
       std::vector<int> order(static_cast<size_t>(rank));
       for (int i = 0; i < rank; ++i) order[static_cast<size_t>(i)] = i;
@@ -123,7 +125,8 @@ TEST(ExecutorStrided, CopiesAgree) {
     auto [dlo, dhi] = layout(dst, false);
     auto [slo, shi] = layout(src, true);
     // Whole bytes before the first element, for packed types.
-    int64_t per = bits < 8 ? 8 / bits : 1, size = byte_size(t), dfrom = -((-dlo + per - 1) / per), sfrom = -((-slo + per - 1) / per);  // in bytes or elements
+    int64_t per = bits < 8 ? 8 / bits : 1, size = byte_size(t), dfrom = -((-dlo + per - 1) / per),
+            sfrom = -((-slo + per - 1) / per);  // in bytes or elements
     auto bytes = [&](int64_t from, int64_t hi) { return static_cast<size_t>(((hi + per - 1) / per - from) * size); };
     std::vector<uint8_t> s(bytes(sfrom, shi)), d(bytes(dfrom, dhi), 0xa5), want;
     for (uint8_t& b : s) b = static_cast<uint8_t>(random());
@@ -153,7 +156,9 @@ TEST(ExecutorStrided, LargeCopies) {
     std::vector<float> a(static_cast<size_t>(n)), b(a.size());
     for (size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(i);
     int64_t one = 1, minus = -1;
-    auto ref = [&](std::vector<float>& v, const int64_t* stride, int64_t at) { return StridedRef{reinterpret_cast<std::byte*>(v.data() + at), DType::f32, 1, &n, stride}; };
+    auto ref = [&](std::vector<float>& v, const int64_t* stride, int64_t at) {
+      return StridedRef{reinterpret_cast<std::byte*>(v.data() + at), DType::f32, 1, &n, stride};
+    };
     strided_copy(ref(b, &one, 0), ref(a, &one, 0), pool.get());
     EXPECT_EQ(a, b);
     strided_copy(ref(b, &one, 0), ref(a, &minus, n - 1), pool.get());
@@ -162,11 +167,14 @@ TEST(ExecutorStrided, LargeCopies) {
   int64_t dims[] = {3, 517, 703}, dense[] = {517 * 703, 703, 1}, turned[] = {517 * 703, 1, 517};
   std::vector<float> a(3 * 517 * 703), b(a.size());
   for (size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(i);
-  strided_copy({reinterpret_cast<std::byte*>(b.data()), DType::f32, 3, dims, dense}, {reinterpret_cast<std::byte*>(a.data()), DType::f32, 3, dims, turned}, pool.get());
+  strided_copy({reinterpret_cast<std::byte*>(b.data()), DType::f32, 3, dims, dense},
+      {reinterpret_cast<std::byte*>(a.data()), DType::f32, 3, dims, turned}, pool.get());
   bool same = true;
   for (int64_t i = 0; i < 3; ++i)
     for (int64_t j = 0; j < 517; ++j)
-      for (int64_t k = 0; k < 703; ++k) same = same && b[static_cast<size_t>((i * 517 + j) * 703 + k)] == a[static_cast<size_t>(i * 517 * 703 + j + k * 517)];
+      for (int64_t k = 0; k < 703; ++k)
+        same = same &&
+               b[static_cast<size_t>((i * 517 + j) * 703 + k)] == a[static_cast<size_t>(i * 517 * 703 + j + k * 517)];
   EXPECT_TRUE(same);
 }
 

@@ -110,7 +110,9 @@ input x %x input z %z input u %u output y %y main { copy %z -> %y })";
   EXPECT_SAYS(with(12, 2, 4, 8), "input x, dim 0 (3*n+1): got 12, which is no value");
   EXPECT_SAYS(with(13, 2, 5, 8), "input z, dim 0 (n): got 5, expected 4");
   EXPECT_SAYS(with(13, 2, 4, 9), "input u, dim 0 (k*n): got 9, which is no value");
-  EXPECT_SAYS(load_error("wplan 1 symbol n buffer #x input 0 bytes 400 tensor %x f32[floordiv(n,2)] #x input x %x main {}"), "nothing gives the symbol n a value");
+  EXPECT_SAYS(
+      load_error("wplan 1 symbol n buffer #x input 0 bytes 400 tensor %x f32[floordiv(n,2)] #x input x %x main {}"),
+      "nothing gives the symbol n a value");
 }
 
 // Transposed, reversed, sliced, unaligned and broadcast inputs; outputs of any strides.
@@ -257,7 +259,9 @@ tensor %s f32[2,3] #s tensor %q i4[2,3] #q tensor %e u2[3] #e output s %s output
 }
 
 TEST(ExecutorRun, SubByteInputsComePacked) {
-  Context c(load("wplan 1 symbol n 0 .. 9 buffer #x input 0 bytes 3*n buffer #y output 0 bytes 3*n tensor %x u4[n,5] #x tensor %y u4[n,5] #y input x %x output y %y main { copy %x -> %y }"));
+  Context c(load(
+      "wplan 1 symbol n 0 .. 9 buffer #x input 0 bytes 3*n buffer #y output 0 bytes 3*n tensor %x u4[n,5] #x tensor %y u4[n,5] #y"
+      " input x %x output y %y main { copy %x -> %y }"));
   std::vector<uint8_t> packed = {0x21, 0x43, 0x65, 0x87, 0xa9};  // ONNX: [2,5] without padding
   TensorView v;
   v.data = packed.data();
@@ -292,7 +296,10 @@ TEST(ExecutorRun, LoadErrors) {
   EXPECT_SAYS(load_error("wplan 1 kernel @nope main { launch @nope() tasks 1 }"), "no code for kernel nope");
   EXPECT_SAYS(load_error("wplan 1 kernel @nope object 3 main { launch @nope() tasks 1 nodes [\"Conv_7\"] }"), "Conv_7");
   EXPECT_SAYS(load_error("wplan 1 main { call nothing() }"), "no host function nothing");
-  EXPECT_SAYS(load_error("wplan 1 group g axes [] buffer #a arena bytes 4 live 0 .. 9 tensor %a f32[1] #a main { collective all_reduce(%a -> %a) group g }"), "unsupported");
+  EXPECT_SAYS(
+      load_error(
+          "wplan 1 group g axes [] buffer #a arena bytes 4 live 0 .. 9 tensor %a f32[1] #a main { collective all_reduce(%a -> %a) group g }"),
+      "unsupported");
   EXPECT_SAYS(load_error("wplan 1 kernel @add main { launch @add(workspace()) tasks 1 }"), "not for the CPU");
   EXPECT_SAYS(load_error("wplan 1 buffer #a arena device bytes 4 live 0 .. 0 main {}"), "device memory");
   EXPECT_SAYS(load_error("wplan 1 buffer #a dynamic bytes 4 tensor %a str[1] #a main {}"), "strings");

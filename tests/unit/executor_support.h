@@ -81,7 +81,9 @@ inline void k_shift(void* const* p, const int64_t* d, int64_t begin, int64_t end
   }
 }
 // (x, out c; row, limit): c = x[0] < limit
-inline void k_less(void* const* p, const int64_t* d, int64_t, int64_t, void*) { *static_cast<bool*>(p[1]) = *static_cast<const float*>(p[0]) < static_cast<float>(d[1]); }
+inline void k_less(void* const* p, const int64_t* d, int64_t, int64_t, void*) {
+  *static_cast<bool*>(p[1]) = *static_cast<const float*>(p[0]) < static_cast<float>(d[1]);
+}
 
 inline KernelFn kernel_of(const std::string& name) {
   if (name == "scale") return k_scale;
@@ -94,7 +96,8 @@ inline KernelFn kernel_of(const std::string& name) {
 inline std::shared_ptr<ThreadPool> pool_of(int threads) { return ThreadPool::create(threads).value(); }
 
 // Constants are all zeros unless given.
-inline Result<std::shared_ptr<const ExecutableImpl>> try_load(const std::string& text, std::vector<ConstantBytes> constants = {}, int threads = 2, SymbolValues symbols = {}) {
+inline Result<std::shared_ptr<const ExecutableImpl>> try_load(
+    const std::string& text, std::vector<ConstantBytes> constants = {}, int threads = 2, SymbolValues symbols = {}) {
   ExecutableParts parts;
   TRY_ASSIGN(parts.plan, parse_plan(text));
   for (const PlanKernel& k : parts.plan.kernels) parts.builtin.push_back(kernel_of(k.name));
@@ -103,7 +106,8 @@ inline Result<std::shared_ptr<const ExecutableImpl>> try_load(const std::string&
   if (threads > 0) parts.pool = pool_of(threads);
   return make_executable(std::move(parts));
 }
-inline std::shared_ptr<const ExecutableImpl> load(const std::string& text, std::vector<ConstantBytes> constants = {}, int threads = 2, SymbolValues symbols = {}) {
+inline std::shared_ptr<const ExecutableImpl> load(
+    const std::string& text, std::vector<ConstantBytes> constants = {}, int threads = 2, SymbolValues symbols = {}) {
   auto e = try_load(text, std::move(constants), threads, std::move(symbols));
   EXPECT_TRUE(e.ok()) << (e.ok() ? "" : e.error().to_string());
   return e.ok() ? *e : nullptr;

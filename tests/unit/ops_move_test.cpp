@@ -70,7 +70,8 @@ TEST(InferMove, ReshapeSolvesTheHole) {
   EXPECT_FALSE(n.try_op(OpKind::reshape, {n.input("f32[2,3]"), n.ints({-2, 3})}).ok());
   // A quotient whose divisor is a sum.
   Value* x = n.input("f32[b,past+1,12,64]");
-  Value* rows = n.op(OpKind::mul, {n.op(OpKind::slice, {n.op(OpKind::shape, {x}), n.ints({0}), n.ints({1})}), n.op(OpKind::slice, {n.op(OpKind::shape, {x}), n.ints({1}), n.ints({2})})});
+  Value* rows = n.op(OpKind::mul, {n.op(OpKind::slice, {n.op(OpKind::shape, {x}), n.ints({0}), n.ints({1})}),
+                                      n.op(OpKind::slice, {n.op(OpKind::shape, {x}), n.ints({1}), n.ints({2})})});
   EXPECT_EQ(known_text(rows), "[b+b*past]");
   Value* to = n.op(OpKind::concat, {rows, n.ints({-1})}, concat_axis(0));
   EXPECT_EQ(text_of(n.op(OpKind::reshape, {x, to})), "f32[b+b*past,768]");
@@ -187,7 +188,9 @@ TEST(InferMove, GeneratedTensors) {
   EXPECT_EQ(known_text(n.op(OpKind::constant_of_shape, {n.ints({3})}, ones)), "[1,1,1]");
   // The mask of an expand that exporters write: where(equal(shape, -1), ones, shape).
   Value* shape = n.op(OpKind::concat, {n.op(OpKind::unsqueeze, {len, n.ints({0})}), n.ints({-1})}, concat_axis(0));
-  EXPECT_EQ(known_text(n.op(OpKind::where, {n.op(OpKind::equal, {n.ints({4, -1}), n.ints({-1, -1})}), n.op(OpKind::constant_of_shape, {n.ints({2})}, ones), shape})), "[n,1]");
+  EXPECT_EQ(known_text(n.op(OpKind::where, {n.op(OpKind::equal, {n.ints({4, -1}), n.ints({-1, -1})}),
+                                               n.op(OpKind::constant_of_shape, {n.ints({2})}, ones), shape})),
+      "[n,1]");
   EXPECT_EQ(text_of(n.op(OpKind::one_hot, {n.input("i64[n]"), n.scalar(10), n.b.splat(DType::f32, {2}, 0)})), "f32[n,10]");
   EXPECT_EQ(text_of(n.op(OpKind::one_hot, {n.input("i64[n]"), len, n.b.splat(DType::f32, {2}, 0)}, with_axis<OneHotAttrs>(0))), "f32[n,n]");
   EXPECT_FALSE(n.try_op(OpKind::range, {n.scalar(0), n.scalar(1), n.scalar(0)}).ok());
@@ -272,7 +275,8 @@ TEST(EvalMove, EveryElementSizeMoves) {
   EXPECT_EQ(*result_of(r).strings, (std::vector<std::string>{"a", "c", "b", "d"}));
   std::vector<std::complex<double>> c{{1, 2}, {3, 4}};
   auto z = store_all(DType::c128, {2}, c);
-  EXPECT_EQ(load_all<std::complex<double>>(result_of(run_op(OpKind::tile, {*z, i64({1}, {2})}))), (std::vector<std::complex<double>>{{1, 2}, {3, 4}, {1, 2}, {3, 4}}));
+  EXPECT_EQ(load_all<std::complex<double>>(result_of(run_op(OpKind::tile, {*z, i64({1}, {2})}))),
+      (std::vector<std::complex<double>>{{1, 2}, {3, 4}, {1, 2}, {3, 4}}));
   EXPECT_EQ(*result_of(run_op(OpKind::pad, {strings({1}, {"x"}), i64({2}, {1, 0})})).strings, (std::vector<std::string>{"", "x"}));
 }
 
@@ -294,7 +298,9 @@ TEST(EvalMove, GatherAndScatter) {
   EXPECT_FALSE(run_op(OpKind::scatter_nd, {count({2, 2}), i64({1, 1}, {1}), i64({1, 3}, {2, 3, 4})}).ok());
   TensorScatterAttrs ring;
   ring.mode = "circular";
-  EXPECT_EQ(integers(run_op(OpKind::tensor_scatter, {count({2, 3, 1}), i64({2, 2, 1}, {10, 11, 12, 13}), i64({2}, {2, 0})}, ring)), (Ints{11, 1, 10, 12, 13, 5}));
+  EXPECT_EQ(integers(run_op(
+                OpKind::tensor_scatter, {count({2, 3, 1}), i64({2, 2, 1}, {10, 11, 12, 13}), i64({2}, {2, 0})}, ring)),
+      (Ints{11, 1, 10, 12, 13, 5}));
   EXPECT_FALSE(run_op(OpKind::tensor_scatter, {count({2, 3, 1}), i64({2, 2, 1}, {10, 11, 12, 13}), i64({2}, {2, 0})}).ok());
 }
 
@@ -309,13 +315,16 @@ TEST(EvalMove, ChoosersAndGenerators) {
   EXPECT_EQ(integers(run_op(OpKind::trilu, {i64({1, 2}, {1, 2}), i64({}, {INT64_MIN})})), (Ints{1, 2}));
   EXPECT_EQ(integers(run_op(OpKind::reverse_sequence, {count({3, 2}), i64({2}, {2, 3})})), (Ints{2, 5, 0, 3, 4, 1}));
   EXPECT_EQ(doubles(run_op(OpKind::one_hot, {f32({3}, {1, -1, 7}), i64({}, {2}), f32({2}, {0, 5})})), (Doubles{0, 5, 0, 5, 0, 0}));
-  EXPECT_EQ(integers(run_op(OpKind::range, {i64({}, {INT64_MIN}), i64({}, {INT64_MAX}), i64({}, {INT64_MAX})})), (Ints{INT64_MIN, -1, INT64_MAX - 1}));
+  EXPECT_EQ(integers(run_op(OpKind::range, {i64({}, {INT64_MIN}), i64({}, {INT64_MAX}), i64({}, {INT64_MAX})})),
+      (Ints{INT64_MIN, -1, INT64_MAX - 1}));
   EXPECT_FALSE(run_op(OpKind::range, {i64({}, {INT64_MIN}), i64({}, {INT64_MAX}), i64({}, {1})}).ok());
   EyeLikeAttrs eye;
   eye.k = 1;
   EXPECT_EQ(doubles(run_op(OpKind::eye_like, {f32({2, 3}, {1, 1, 1, 1, 1, 1})}, eye)), (Doubles{0, 1, 0, 0, 0, 1}));
   Col2ImAttrs plain;
-  EXPECT_EQ(doubles(run_op(OpKind::col2im, {f32({1, 2, 4}, {1, 2, 3, 4, 10, 20, 30, 40}), i64({2}, {1, 5}), i64({2}, {1, 2})}, plain)), (Doubles{1, 12, 23, 34, 40}));
+  EXPECT_EQ(doubles(run_op(OpKind::col2im,
+                {f32({1, 2, 4}, {1, 2, 3, 4, 10, 20, 30, 40}), i64({2}, {1, 5}), i64({2}, {1, 2})}, plain)),
+      (Doubles{1, 12, 23, 34, 40}));
   EXPECT_EQ(integers(run_op(OpKind::split, {count({5}), Operand()}, SplitAttrs(), 2), 1), (Ints{3, 4}));
 }
 

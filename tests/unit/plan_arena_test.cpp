@@ -47,7 +47,8 @@ TEST(PlanArena, Random) {
     for (int i = 0; i < n; ++i) {
       int first = between(0, n);
       int64_t alignment = int64_t{1} << between(0, 7);
-      r.push_back({between(0, 9) ? alignment * between(1, 1000) + between(0, 1) * between(0, 63) : 0, alignment, first, first + between(0, between(0, 9) ? longest : n)});
+      r.push_back({between(0, 9) ? alignment * between(1, 1000) + between(0, 1) * between(0, 63) : 0, alignment, first,
+          first + between(0, between(0, 9) ? longest : n)});
     }
     ArenaLayout l = plan_arena(r);
     expect_sound(r, l);

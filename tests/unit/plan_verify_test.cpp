@@ -60,7 +60,8 @@ TEST(PlanVerify, States) {
   auto state = [](const std::string& s) { return "buffer #s state 0 bytes 64 tensor %s0 f32[n,2] #s tensor %s1 f32[n+1,2] #s " + s; };
   EXPECT_EQ(problem(with(state("state s %s0 -> %s1 append 0 length n"), "")), "");
   EXPECT_EQ(problem(with(state("state s %s0 -> %s0"), "")), "");
-  EXPECT_PROBLEM(with(state("state s %s0 -> %s1 buffer #z state 0 bytes 4 tensor %z u8[1] #z"), "fill %z 0.0"), "does not hold its input, output or state");
+  EXPECT_PROBLEM(with(state("state s %s0 -> %s1 buffer #z state 0 bytes 4 tensor %z u8[1] #z"), "fill %z 0.0"),
+      "does not hold its input, output or state");
   EXPECT_PROBLEM(with("buffer #z arena bytes 16 tensor %z f32[4] #z output z %z", ""), "never lives");
   EXPECT_PROBLEM(with("buffer #z arena prepare bytes 16 live 0 .. 0 tensor %z f32[4] #z output z %z", ""), "memory of the prepare region");
   EXPECT_PROBLEM(with(state("state s %s0"), ""), "no tensor for its next value");
@@ -105,7 +106,9 @@ TEST(PlanVerify, Commands) {
 }
 
 TEST(PlanVerify, Arena) {
-  auto two = [](const std::string& b1, const std::string& b2) { return with("buffer #p arena bytes 100 " + b1 + " buffer #q arena bytes 100 " + b2, "", "arena 256"); };
+  auto two = [](const std::string& b1, const std::string& b2) {
+    return with("buffer #p arena bytes 100 " + b1 + " buffer #q arena bytes 100 " + b2, "", "arena 256");
+  };
   EXPECT_EQ(problem(two("offset 0 live 0 .. 3", "offset 128 live 3 .. 4")), "");
   EXPECT_EQ(problem(two("offset 0 live 0 .. 3", "offset 64 live 4 .. 5")), "");
   EXPECT_PROBLEM(two("offset 0 live 0 .. 3", "offset 64 live 3 .. 4"), "share bytes");
@@ -118,7 +121,11 @@ TEST(PlanVerify, Arena) {
 
 // The lifetimes of buffer #b in a plan with this body.
 std::pair<int, int> lifetime(const std::string& body, const std::string& more = "") {
-  Plan p = parse(with("buffer #b arena bytes 16 tensor %b f32[4] #b tensor %b2 f32[2] #b buffer #d arena bytes 16 tensor %d f32[4] #d buffer #e arena bytes 1 tensor %e bool[] #e " + more, body));
+  Plan p = parse(with(
+      "buffer #b arena bytes 16 tensor %b f32[4] #b tensor %b2 f32[2] #b buffer #d arena bytes 16 tensor %d f32[4] #d"
+      " buffer #e arena bytes 1 tensor %e bool[] #e " +
+          more,
+      body));
   assign_lifetimes(p);
   EXPECT_EQ(verify_plan(p).ok(), true) << verify_plan(p).error().to_string();
   return {p.buffers[4].first, p.buffers[4].last};

@@ -66,7 +66,8 @@ struct Elf {
       names += '\0';
       return static_cast<uint32_t>(names.size() - s.size() - 1);
     };
-    auto add = [&](const std::string& name, uint32_t type, uint64_t flags, const void* data, size_t size, uint64_t align, uint64_t entsize) -> Elf64_Shdr& {
+    auto add = [&](const std::string& name, uint32_t type, uint64_t flags, const void* data, size_t size,
+                   uint64_t align, uint64_t entsize) -> Elf64_Shdr& {
       Elf64_Shdr h{};
       h.sh_name = add_name(name);
       h.sh_type = type;

@@ -111,7 +111,9 @@ int main(int argc, char** argv) {
   if (!out.ok()) return fail(out.error());
   const weft::Tensor& scores = out->begin()->tensor;
   if (scores.rank() != 3 || scores.dtype() != weft::DType::f32 || scores.dims()[2] != static_cast<int64_t>(names.size()))
-    return std::fprintf(stderr, "%s gives %s, and its alphabet has %zu classes: not a PP-OCR recogniser\n", argv[1], scores.describe().c_str(), names.size()), 1;
+    return std::fprintf(stderr, "%s gives %s, and its alphabet has %zu classes: not a PP-OCR recogniser\n", argv[1],
+               scores.describe().c_str(), names.size()),
+           1;
 
   std::string text;
   double confidence = 0;

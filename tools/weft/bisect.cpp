@@ -21,7 +21,9 @@ void cut_behind(Module& m, const Op* last) {
   std::vector<Op*> kept, later;
   for (auto& op : g.ops) (later.empty() && (kept.empty() || kept.back() != last) ? kept : later).push_back(op.get());
   auto is_read_later = [&](const Value& v) {
-    return v.is_output() || std::any_of(v.uses.begin(), v.uses.end(), [&](const Use& u) { return std::find(later.begin(), later.end(), u.op) != later.end(); });
+    return v.is_output() || std::any_of(v.uses.begin(), v.uses.end(), [&](const Use& u) {
+      return std::find(later.begin(), later.end(), u.op) != later.end();
+    });
   };
   std::vector<Value*> outputs;
   for (Op* op : kept)

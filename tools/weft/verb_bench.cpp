@@ -204,9 +204,9 @@ std::string profile_text(const Profile& p) {
       continue;
     }
     const bool known = r.flops + r.bytes > 0 && ns > 0;
-    rows.push_back({shorten(r.name, 12), si_text(static_cast<double>(r.calls) / runs), ms_text(ns / runs * 1e-6), percent(ns / total),
-                    known ? si_text(r.flops / ns * 1e9) : "", known ? si_text(r.bytes / ns * 1e9) : "", known && p.roof ? percent(p.share_of_roof(r)) : "",
-                    shorten(join(r.nodes, ", "), 64)});
+    rows.push_back({shorten(r.name, 12), si_text(static_cast<double>(r.calls) / runs), ms_text(ns / runs * 1e-6),
+        percent(ns / total), known ? si_text(r.flops / ns * 1e9) : "", known ? si_text(r.bytes / ns * 1e9) : "",
+        known && p.roof ? percent(p.share_of_roof(r)) : "", shorten(join(r.nodes, ", "), 64)});
   }
   if (rest > 0)
     rows.push_back({std::to_string(p.rows.size() - kRows) + " more", "", ms_text(rest / runs * 1e-6), percent(rest / total), "", "", "", ""});

@@ -38,8 +38,8 @@ std::unique_ptr<llvm::TargetMachine> target_machine(const Target& t, std::string
   if (!target) return nullptr;
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Strict;  // only what the spec says
-  return std::unique_ptr<llvm::TargetMachine>(
-      target->createTargetMachine(triple, t.llvm_cpu, t.llvm_features, options, llvm::Reloc::PIC_, llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
+  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(triple, t.llvm_cpu, t.llvm_features, options,
+      llvm::Reloc::PIC_, llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));
 }
 
 void optimise(llvm::Module& m, llvm::TargetMachine& tm) {
@@ -97,7 +97,8 @@ class LlvmCompiler : public KernelCompiler {
     llvm::SmallVector<char, 0> object;
     llvm::raw_svector_ostream out(object);
     llvm::legacy::PassManager pm;
-    if (tm->addPassesToEmitFile(pm, out, nullptr, llvm::CodeGenFileType::ObjectFile)) return unsupported("LLVM cannot write objects for " + target.to_string());
+    if (tm->addPassesToEmitFile(pm, out, nullptr, llvm::CodeGenFileType::ObjectFile))
+      return unsupported("LLVM cannot write objects for " + target.to_string());
     pm.run(*e.module);
     code.object.assign(object.begin(), object.end());
     return code;

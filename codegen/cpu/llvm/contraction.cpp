@@ -121,7 +121,8 @@ struct Contraction {
           in["q.end"] = line;
           place_q(in, q[j]);
           Val v = factor(true, in, name(h.v_axes.back()), lanes, masked ? &within : nullptr);
-          e.b.CreateAlignedStore(e.splat(v, lanes), at(row, e.i64(static_cast<int64_t>(j) * lanes)), llvm::Align(static_cast<uint64_t>(e.target.vector_bytes)));
+          e.b.CreateAlignedStore(e.splat(v, lanes), at(row, e.i64(static_cast<int64_t>(j) * lanes)),
+              llvm::Align(static_cast<uint64_t>(e.target.vector_bytes)));
         }
       });
     };

@@ -291,7 +291,8 @@ void Emitter::store(const SpecOperand& o, Val v, const SymbolEnv& env, const std
   } else {
     Val idx = a.indices ? splat(a.indices, lanes) : b.CreateAdd(splat(a.base, lanes), b.CreateMul(lane_ids(lanes), splat(a.stride, lanes)));
     for (int k = 0; k < lanes; ++k)
-      b.CreateAlignedStore(b.CreateExtractElement(v, static_cast<uint64_t>(k)), b.CreateGEP(et, ptrs[o.ptr], b.CreateExtractElement(idx, static_cast<uint64_t>(k))), align);
+      b.CreateAlignedStore(b.CreateExtractElement(v, static_cast<uint64_t>(k)),
+          b.CreateGEP(et, ptrs[o.ptr], b.CreateExtractElement(idx, static_cast<uint64_t>(k))), align);
   }
 }
 
@@ -307,7 +308,8 @@ std::vector<Val> Emitter::program(const ScalarProgram& p, int lanes, const Input
   return out;
 }
 
-std::vector<Val> Emitter::stage_body(const SpecStage& st, const SymbolEnv& env, const std::string& vs, int lanes, const std::function<Val(int, int)>& acc) {
+std::vector<Val> Emitter::stage_body(const SpecStage& st, const SymbolEnv& env, const std::string& vs, int lanes,
+    const std::function<Val(int, int)>& acc) {
   return program(st.body, lanes, [&](int k, const std::vector<Val>& so_far) -> Val {
     const StageInput& in = st.inputs[k];
     if (in.kind == StageInput::Kind::acc) return acc(in.stage, in.output);
@@ -360,7 +362,10 @@ Val Emitter::prim(const ScalarProgram& p, const ScalarInst& x, const std::vector
     return b.CreateSelect(by_zero, zero, r);
   };
   auto min_max = [&](bool is_min) -> Val {
-    if (!fl) return b.CreateSelect(is_min ? (uns ? b.CreateICmpULT(a, c) : b.CreateICmpSLT(a, c)) : (uns ? b.CreateICmpUGT(a, c) : b.CreateICmpSGT(a, c)), a, c);
+    if (!fl)
+      return b.CreateSelect(is_min ? (uns ? b.CreateICmpULT(a, c) : b.CreateICmpSLT(a, c))
+                                   : (uns ? b.CreateICmpUGT(a, c) : b.CreateICmpSGT(a, c)),
+          a, c);
     // select(a < c, a, c) yields c when either is NaN: with a constant in a's place that propagates a NaN in c.
     if (llvm::isa<llvm::Constant>(c)) std::swap(a, c);
     Val m = b.CreateSelect(is_min ? b.CreateFCmpOLT(a, c) : b.CreateFCmpOGT(a, c), a, c);
@@ -417,7 +422,8 @@ Val Emitter::prim(const ScalarProgram& p, const ScalarInst& x, const std::vector
     case Prim::le: return fl ? b.CreateFCmpOLE(a, c) : uns ? b.CreateICmpULE(a, c) : b.CreateICmpSLE(a, c);
     case Prim::is_nan: return fl ? b.CreateFCmpUNO(a, a) : llvm::Constant::getNullValue(vec(b.getInt1Ty(), n));
     case Prim::is_inf:
-      return fl ? b.CreateFCmpOEQ(intrinsic(llvm::Intrinsic::fabs), llvm::ConstantFP::getInfinity(ty)) : llvm::Constant::getNullValue(vec(b.getInt1Ty(), n));
+      return fl ? b.CreateFCmpOEQ(intrinsic(llvm::Intrinsic::fabs), llvm::ConstantFP::getInfinity(ty))
+                : llvm::Constant::getNullValue(vec(b.getInt1Ty(), n));
     case Prim::select: return b.CreateSelect(a, c, d);
     case Prim::cast: return cast(a, t, x.type, x.i != 0);
     case Prim::bitcast: {
@@ -440,7 +446,10 @@ static Val low_bits(Emitter& e, Val v, DType t) {
 
 Val Emitter::cast(Val v, DType from, DType to, bool saturate) {
   int n = lanes_of(v);
-  if (is_subbyte(to) && !is_float(to)) return low_bits(*this, cast(v, from, is_float(from) ? DType::i32 : is_unsigned_int(to) ? DType::u8 : DType::i8, saturate), to);
+  if (is_subbyte(to) && !is_float(to)) {
+    DType whole = is_float(from) ? DType::i32 : is_unsigned_int(to) ? DType::u8 : DType::i8;
+    return low_bits(*this, cast(v, from, whole, saturate), to);
+  }
   llvm::Type* ty = vec(compute_type(to), n);
   if (is_float(from)) {
     if (to == DType::b1) return b.CreateFCmpUNE(v, llvm::Constant::getNullValue(v->getType()));

@@ -70,7 +70,8 @@ struct Emitter {
   using InputFn = std::function<Val(int, const std::vector<Val>&)>;
   std::vector<Val> program(const ScalarProgram& p, int lanes, const InputFn& input);
   // A stage's body at env; `acc(stage, output)` gives the accumulators it reads.
-  std::vector<Val> stage_body(const SpecStage& st, const SymbolEnv& env, const std::string& vec_symbol, int lanes, const std::function<Val(int, int)>& acc);
+  std::vector<Val> stage_body(const SpecStage& st, const SymbolEnv& env, const std::string& vec_symbol, int lanes,
+      const std::function<Val(int, int)>& acc);
   Val prim(const ScalarProgram& p, const ScalarInst& x, const std::vector<Val>& v, int lanes);
   Val cast(Val v, DType from, DType to, bool saturate);
   // exp, expm1, log, log1p, sin, cos, atan, tanh, erf, sigmoid of float or double, scalar or vector (vector_math.cpp).

@@ -208,7 +208,8 @@ struct Loops {
   }
   void accumulate(const SpecStage& st, const std::vector<Val>& slots, const SymbolEnv& env, int n) {
     if (multiplies_and_adds(st)) {
-      std::vector<Val> factors = e.stage_body(split_product_, env, n > 1 ? vec_name() : "", n, [&](int stage, int output) { return acc[stage][output]; });
+      std::vector<Val> factors = e.stage_body(
+          split_product_, env, n > 1 ? vec_name() : "", n, [&](int stage, int output) { return acc[stage][output]; });
       llvm::Type* t = e.vec(e.compute_type(acc_type(st, 0)), n);
       Val sum = e.b.CreateIntrinsic(llvm::Intrinsic::fma, {t}, {e.splat(factors[0], n), e.splat(factors[1], n), e.b.CreateLoad(t, slots[0])});
       e.b.CreateStore(sum, slots[0]);
