@@ -60,6 +60,7 @@ struct Step {
   int target = -1;          // branch: when false; jump; loop_enter: behind the loop; loop_next: first step of the body
   int item = -1;            // launch, host call, select, loop: number in its table
   int slot = -1;            // set, read, loop's counter
+  int stretch = -1;         // number of the one that begins here
   CompiledDim dim;          // set, check, loop's trip count
   bool unbounded = false;   // loop
   const Command* source = nullptr;

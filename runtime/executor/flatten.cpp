@@ -39,6 +39,7 @@ class Flattener {
       else out_.stretches.push_back({i, i + 1});
     }
     std::erase_if(out_.stretches, [](const Stretch& r) { return r.end - r.first < 2; });
+    for (size_t k = 0; k < out_.stretches.size(); ++k) out_.steps[out_.stretches[k].first].stretch = static_cast<int>(k);
   }
 
   Status region(const Region& r) {

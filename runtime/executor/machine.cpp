@@ -99,18 +99,13 @@ Status Machine::run(const RunOptions& options, OutputMemory* outputs) {
   TRY(patch());
   outputs_ = outputs;
   at_ = 0;
-  size_t stretch = 0;  // the next one, unless a jump leads back
   while (at_ < program_.steps.size()) {
     if (options.cancel && options.cancel->load(std::memory_order_relaxed)) return error(Code::kCancelled, "cancelled");
-    if (queue_ && !options.profile) {
-      while (stretch < program_.stretches.size() && program_.stretches[stretch].first < static_cast<int>(at_)) ++stretch;
-      while (stretch > 0 && program_.stretches[stretch - 1].first >= static_cast<int>(at_)) --stretch;
-      if (stretch < program_.stretches.size() && program_.stretches[stretch].first == static_cast<int>(at_)) {
-        TRY(run_stretch(stretch));
-        continue;
-      }
-    }
     const Step& s = program_.steps[at_];
+    if (queue_ && !options.profile && s.stretch >= 0) {
+      TRY(run_stretch(static_cast<size_t>(s.stretch)));
+      continue;
+    }
     bool timed = options.profile && (s.kind == Step::Kind::launch || s.kind == Step::Kind::copy || s.kind == Step::Kind::fill ||
                                      s.kind == Step::Kind::host_call);
     int64_t start = timed ? now_ns() : 0;
