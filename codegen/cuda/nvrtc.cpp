@@ -126,6 +126,8 @@ Result<CudaBinary> compile_cuda(const CudaSource& source, const std::string& isa
   std::vector<const char*> options = {arch.c_str(), "--fmad=false", "--std=c++17"};
   if (cubin) options.push_back("--ptxas-options=-v");
   if (n->major > 12 || n->minor >= 8) options.push_back("--minimal");
+  // What NVRTC takes from its own cache comes without ptxas's account.
+  if (n->major > 12 || n->minor >= 9) options.push_back("--no-cache");
   result = n->nvrtcCompileProgram(p.handle, static_cast<int>(options.size()), options.data());
   CudaBinary out;
   out.log = p.log();

@@ -65,6 +65,15 @@ TEST_F(NvrtcTest, CubinsAndPtx) {
   EXPECT_NE(ptx->code.find("add_one"), std::string::npos);
 }
 
+// On a machine with a GPU NVRTC keeps what it made, and says nothing of registers when it gives that again.
+TEST_F(NvrtcTest, ASecondCompilationGivesTheAccountToo) {
+  for (int i = 0; i < 2; ++i) {
+    auto b = compile_cuda(add_one(), "sm_90a");
+    ASSERT_TRUE(b.ok()) << b.error().to_string();
+    EXPECT_GT(test::parse_use(b->log).registers, 0) << i << ": " << b->log;
+  }
+}
+
 TEST_F(NvrtcTest, FaultsAreErrors) {
   auto bad = compile_cuda({"bad", "__global__ void k() { nothing; }"}, "sm_90a");
   ASSERT_FALSE(bad.ok());
