@@ -105,15 +105,30 @@ WEFT_FN bool max(bool a, bool b) { return a || b; }
     const T r = ::fmod##suffix(a, b);                                                           \
     return r == 0 ? ::copysign##suffix((T)0, b) : (r < 0) != (b < 0) ? r + b : r;               \
   }                                                                                             \
-  WEFT_FN T sigmoid(T a) {                                                                      \
-    const T e = ::exp##suffix(-::fabs##suffix(a));                                              \
-    return (a < 0 ? e : (T)1) / ((T)1 + e);                                                     \
-  }                                                                                             \
   WEFT_FN bool is_nan(T a) { return a != a; }                                                   \
   WEFT_FN bool is_inf(T a) { return ::fabs##suffix(a) == (T)__longlong_as_double(0x7ff0000000000000ll); }
 WEFT_FLOATS(f32, f)
 WEFT_FLOATS(f64, )
 #undef WEFT_FLOATS
+WEFT_FN f64 sigmoid(f64 a) {
+  const f64 e = ::exp(-::fabs(a));
+  return (a < 0 ? e : 1.0) / (1.0 + e);
+}
+// exp(-|a|) and what rounding it lost, and a quotient that is corrected by what 1 + exp(-|a|) lost: expf's own error would
+// add to those of a sum and a division.
+WEFT_FN f32 sigmoid(f32 a) {
+  const f32 x = a != a ? 0.0f : max(-::fabsf(a), -105.0f), n = ::rintf(x * 1.44269504f);
+  const f32 r = ::fmaf(n, 2.12194440e-4f, ::fmaf(n, -0.693359375f, x));  // x - n ln 2
+  f32 p = ::fmaf(1.9845899e-04f, r, 1.3940915e-03f);                     // (exp(r) - 1 - r) / r^2
+  p = ::fmaf(::fmaf(::fmaf(::fmaf(p, r, 8.33339e-03f), r, 4.166636e-02f), r, 1.6666666e-01f), r, 0.5f);
+  const f32 t = ::fmaf(r * r, p, r), v = t + 1.0f;
+  const i32 whole = (i32)n, half = whole >> 1;  // 2^n in two steps: n is as low as -151
+  const f32 first = as_f32((u32)(half + 127) << 23), second = as_f32((u32)(whole - half + 127) << 23);
+  const f32 hi = v * first * second, lo = (t - (v - 1.0f)) * first * second;
+  const f32 s = hi + 1.0f, lost = hi - (s - 1.0f) + lo, q = (a < 0 ? hi : 1.0f) / s;
+  const f32 y = ::fmaf(::fmaf(-q, lost, a < 0 ? lo : 0.0f), a < 0 ? 1.0f - q : q, q);
+  return a != a ? a : y;
+}
 // Floats through doubles, so that the product y log x keeps the bits that the result needs.
 WEFT_FN f32 pow(f32 a, f32 b) { return (f32)::pow((f64)a, (f64)b); }
 WEFT_FN f64 pow(f64 a, f64 b) { return ::pow(a, b); }

@@ -286,4 +286,20 @@ TEST(DeviceCore, FloatPrimitives) {
     }
 }
 
+TEST(DeviceCore, SigmoidOfFloats) {
+  EXPECT_EQ(dev::sigmoid(0.0f), 0.5f);
+  EXPECT_EQ(dev::sigmoid(INFINITY), 1.0f);
+  EXPECT_LE(dev::sigmoid(-INFINITY), 0x1p-149f);
+  EXPECT_TRUE(std::isnan(dev::sigmoid(NAN)));
+  double worst = 0;
+  float at = 0;
+  for (float x = -104; x < 20; x += x > -20 ? 0x1.3p-14f : 0x1.3p-9f) {
+    const double e = std::exp(-std::fabs(static_cast<double>(x))), want = (x < 0 ? e : 1) / (1 + e);
+    const double place = std::max(0x1p-149, std::ldexp(1.0, std::ilogb(want) - 23));
+    const double off = std::fabs(dev::sigmoid(x) - want) / place;
+    if (off > worst) worst = off, at = x;
+  }
+  EXPECT_LE(worst, 1.5) << "units in the last place at " << at;
+}
+
 }  // namespace weft::device_core_test
