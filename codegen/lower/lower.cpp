@@ -25,7 +25,8 @@ bool is_shape_operand(const Op& op, int i) {
     case OpKind::random_uniform_like: return i == 0;
     case OpKind::range: return true;
     case OpKind::reduce_sum: case OpKind::reduce_mean: case OpKind::reduce_max: case OpKind::reduce_min:
-    case OpKind::reduce_prod: case OpKind::reduce_l1: case OpKind::reduce_l2: case OpKind::reduce_log_sum: case OpKind::reduce_log_sum_exp: case OpKind::reduce_sum_square:
+    case OpKind::reduce_prod: case OpKind::reduce_l1: case OpKind::reduce_l2: case OpKind::reduce_log_sum:
+    case OpKind::reduce_log_sum_exp: case OpKind::reduce_sum_square:
       return i == 1;
     default: return false;
   }

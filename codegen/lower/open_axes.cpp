@@ -10,7 +10,8 @@ namespace weft {
 static bool reduces(OpKind k) {
   switch (k) {
     case OpKind::reduce_sum: case OpKind::reduce_mean: case OpKind::reduce_max: case OpKind::reduce_min:
-    case OpKind::reduce_prod: case OpKind::reduce_l1: case OpKind::reduce_l2: case OpKind::reduce_log_sum: case OpKind::reduce_log_sum_exp: case OpKind::reduce_sum_square:
+    case OpKind::reduce_prod: case OpKind::reduce_l1: case OpKind::reduce_l2: case OpKind::reduce_log_sum:
+    case OpKind::reduce_log_sum_exp: case OpKind::reduce_sum_square:
       return true;
     default: return false;
   }
