@@ -462,7 +462,7 @@ std::vector<std::pair<int, int>> in_place_pairs(const KernelSpec& s) {
     int stores = to.write && of_ptr(to.ptr) == 1 ? storing_stage(s, static_cast<int>(w)) : -1;
     if (stores < 0) continue;
     Dim place = to.linear();
-    if (place.to_string().find('$') != std::string::npos) continue;  // by a value that is read
+    if (is_indirect(place)) continue;  // by a value that is read
     std::set<int> fits, unfit;
     for (size_t r = 0; r < s.operands.size(); ++r) {
       const SpecOperand& from = s.operands[r];

@@ -106,6 +106,10 @@ struct KernelSpec {
   int64_t estimate(const Dim& d) const;     // a size to plan with: params take their typical size, or a middling one
 };
 
+// Whether an index mentions a value that is read ($k); an operand's: its address or its guards.
+bool is_indirect(const Dim& d);
+bool is_indirect(const SpecOperand& o);
+
 std::string print_spec(const KernelSpec& s);
 Result<KernelSpec> parse_spec(std::string_view text);
 // Structural hash: everything but title, operand names and runners-up.

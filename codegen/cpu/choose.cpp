@@ -14,8 +14,7 @@ double vector_cost(const KernelSpec& s, const SpecAxis& a, int lanes) {
   double cost = 0;
   for (const SpecOperand& o : s.operands) {
     Dim lin = o.linear();
-    bool indirect = false;
-    for (const std::string& name : lin.symbols()) indirect = indirect || name[0] == '$';
+    const bool indirect = is_indirect(lin);
     auto c = lin.coefficient(a.name);
     if (!indirect && c && c->is(0)) cost += 0.3;
     else if (!indirect && c && c->is(1)) cost += 1;

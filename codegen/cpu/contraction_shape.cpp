@@ -98,11 +98,8 @@ std::optional<ContractionShape> contraction_shape(const KernelSpec& sp, bool swa
   for (size_t k = 1; k < sp.stages.size(); ++k)
     if (sp.stages[k].kind != SpecStage::Kind::map_row) return std::nullopt;
   for (const ProductFactor* x : {&fs, &fv})
-    for (int o : x->loads) {
-      if (!sp.operands[o].guards.empty()) return std::nullopt;
-      for (const std::string& name : sp.operands[o].linear().symbols())
-        if (name[0] == '$') return std::nullopt;
-    }
+    for (int o : x->loads)
+      if (!sp.operands[o].guards.empty() || is_indirect(sp.operands[o])) return std::nullopt;
   const SpecOperand& s = sp.operands[r.s];
   Dim ls = s.linear(), lv = sp.operands[r.v].linear();
   std::vector<int> only_v;

@@ -48,8 +48,7 @@ CudaEmitter::Walk CudaEmitter::walk(const SpecOperand& o, const std::function<bo
 
 std::string CudaEmitter::address(const SpecOperand& o, const SymbolText& env) const {
   Dim lin = o.linear();
-  bool wide = far;
-  for (const std::string& s : lin.symbols()) wide = wide || s[0] == '$';
+  const bool wide = far || is_indirect(lin);
   std::string p = "p" + std::to_string(o.ptr);
   std::string type = pointer_type(o.ptr), mine = (type.rfind("const ", 0) == 0 ? "const " : "") + memory_type(o.dtype) + "*";
   if (type != mine) p = "((" + mine + ")" + p + ")";
@@ -61,9 +60,7 @@ std::string CudaEmitter::address(const SpecOperand& o, const SymbolText& env) co
 std::string CudaEmitter::guard(const SpecOperand& o, const SymbolText& env) const {
   std::string out;
   for (const SpecGuard& g : o.guards) {
-    bool wide = false;
-    for (const Dim* d : {&g.expr, &g.lo, &g.hi})
-      for (const std::string& s : d->symbols()) wide = wide || s[0] == '$';
+    const bool wide = is_indirect(g.expr) || is_indirect(g.lo) || is_indirect(g.hi);
     std::string x = dim(g.expr, env, wide);
     out += (out.empty() ? "" : " && ") + dim(g.lo, env, wide) + " <= " + x + " && " + x + " < " + dim(g.hi, env, wide);
   }

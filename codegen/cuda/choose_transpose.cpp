@@ -5,11 +5,6 @@
 
 namespace weft {
 
-static bool has_dollar(const Dim& d) {
-  const std::vector<std::string> names = d.symbols();
-  return std::any_of(names.begin(), names.end(), [](const std::string& n) { return n[0] == '$'; });
-}
-
 // The axis along which all results lie together; -1: there is none.
 static int unit_axis_of_results(const KernelSpec& s) {
   for (size_t a = 0; a < s.axes.size(); ++a) {
@@ -41,9 +36,7 @@ std::optional<TransposeShape> transpose_shape(const KernelSpec& s) {
       const SpecOperand& o = s.operands[static_cast<size_t>(in.operand)];
       const Dim lin = o.linear();
       auto c = lin.coefficient(s.axes[a].name), across = lin.coefficient(s.axes[static_cast<size_t>(t.write_axis)].name);
-      bool indirect = has_dollar(lin);
-      for (const SpecGuard& g : o.guards) indirect = indirect || has_dollar(g.expr) || has_dollar(g.lo) || has_dollar(g.hi);
-      if (indirect || !c || !c->is(1) || !across || across->is(0) || across->is(1)) continue;
+      if (is_indirect(o) || !c || !c->is(1) || !across || across->is(0) || across->is(1)) continue;
       operands.push_back(in.operand);
       bytes += byte_size(o.dtype);
     }

@@ -107,15 +107,9 @@ Dim CudaEmitter::magnitude(const Dim& d) const {
 
 // --- which instances there are ---------------------------------------------------------------------------------------------
 
-static bool has_dollar(const Dim& d) {
-  for (const std::string& s : d.symbols())
-    if (s[0] == '$') return true;
-  return false;
-}
-
 // What computing d in Index must hold in it: d and the operands of its functions.
 static void collect_bounds(const CudaEmitter& e, const Dim& d, std::vector<Dim>* out) {
-  if (has_dollar(d)) return;
+  if (is_indirect(d)) return;
   out->push_back(e.magnitude(d));
   if (d.is_const()) return;
   for (const DimTerm& t : d.expr()->terms)

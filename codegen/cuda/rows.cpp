@@ -44,9 +44,8 @@ struct CudaRows {
       for (int o : here) ++uses[o];
     }
     for (auto [operand, n] : uses) {
-      bool dollar = false;
-      for (const std::string& name : s.operands[static_cast<size_t>(operand)].linear().symbols()) dollar = dollar || name[0] == '$';
-      if (n > 1 && lanes && !dollar && e.walk(s.operands[static_cast<size_t>(operand)], [](int) { return false; }) == CudaEmitter::Walk::packed)
+      const SpecOperand& o = s.operands[static_cast<size_t>(operand)];
+      if (n > 1 && lanes && !is_indirect(o.linear()) && e.walk(o, [](int) { return false; }) == CudaEmitter::Walk::packed)
         kept.push_back(operand);
     }
   }

@@ -10,14 +10,6 @@ namespace {
 
 const StageInput& input_of(const SpecStage& st, const ScalarInst& x) { return st.inputs[static_cast<size_t>(x.index)]; }
 
-bool has_dollar(const SpecOperand& o) {
-  std::vector<std::string> names = o.linear().symbols();
-  for (const SpecGuard& g : o.guards)
-    for (const Dim* d : {&g.expr, &g.lo, &g.hi})
-      for (std::string& s : d->symbols()) names.push_back(std::move(s));
-  return std::any_of(names.begin(), names.end(), [](const std::string& s) { return s[0] == '$'; });
-}
-
 std::string x_of(const ScalarInst& x, const std::string& slot) { return "x" + std::to_string(x.index) + slot; }
 
 // How each load of a stage is walked, and which instructions differ between lanes.
@@ -51,7 +43,7 @@ Lanes lanes_of(const CudaEmitter& e, const SpecStage& st, bool lanes, bool acc_l
 bool is_hoisted(const CudaEmitter& e, const SpecStage& st, const Lanes& l, size_t k) {
   const ScalarInst& x = st.body.insts[k];
   if (x.prim != Prim::input || input_of(st, x).kind != StageInput::Kind::load) return false;
-  return l.walk[k] != CudaEmitter::Walk::lanes && !has_dollar(e.spec.operands[input_of(st, x).operand]);
+  return l.walk[k] != CudaEmitter::Walk::lanes && !is_indirect(e.spec.operands[input_of(st, x).operand]);
 }
 
 // `$k` of a body.

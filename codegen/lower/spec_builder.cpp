@@ -365,8 +365,7 @@ Status SpecBuilder::add_output(const Value* v) {
     }
     bool indirect = false;
     for (const StageInput& in : st.inputs)
-      if (in.kind == StageInput::Kind::load)
-        for (const std::string& s : spec_.operands[in.operand].linear().symbols()) indirect = indirect || s[0] == '$';
+      indirect = indirect || (in.kind == StageInput::Kind::load && is_indirect(spec_.operands[in.operand].linear()));
     if (!indirect) {
       last.body.outputs.push_back(last.body.splice(st.body, inputs)[0]);
       last.stores.push_back(operand);
