@@ -23,8 +23,8 @@ double batch_count(const KernelSpec& sp, const ContractionShape& h) {
   return n;
 }
 bool prepared(const SpecOperand& o, const std::vector<int>& line) { return o.tile || (o.constant && line.size() == 1); }
-bool s_prepared(const KernelSpec& sp, const ContractionShape& h) { return h.s_plain && prepared(sp.operands[h.s], h.m_axes); }
-bool v_prepared(const KernelSpec& sp, const ContractionShape& h) { return h.v_plain && prepared(sp.operands[h.v], h.v_axes); }
+bool s_prepared(const KernelSpec& sp, const ContractionShape& h) { return h.s_whole && prepared(sp.operands[h.s], h.m_axes); }
+bool v_prepared(const KernelSpec& sp, const ContractionShape& h) { return h.v_whole && prepared(sp.operands[h.v], h.v_axes); }
 
 // Cycles for one vector of V elements to be packed.
 double pack_cost(const KernelSpec& sp, const ContractionShape& h, int lanes) {

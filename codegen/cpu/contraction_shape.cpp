@@ -95,6 +95,9 @@ std::optional<ContractionShape> contraction_shape(const KernelSpec& sp, bool swa
   r.v_arg = fv.arg;
   r.s_plain = fs.plain;
   r.v_plain = fv.plain;
+  const DType sum = sp.stages[0].body.type(sp.stages[0].body.outputs[0]);
+  r.s_whole = fs.plain && sp.operands[r.s].dtype == sum;
+  r.v_whole = fv.plain && sp.operands[r.v].dtype == sum;
   for (size_t k = 1; k < sp.stages.size(); ++k)
     if (sp.stages[k].kind != SpecStage::Kind::map_row) return std::nullopt;
   for (const ProductFactor* x : {&fs, &fv})
@@ -108,8 +111,7 @@ std::optional<ContractionShape> contraction_shape(const KernelSpec& sp, bool swa
   if (!beside_line(sp, fv, r.v_axes)) return std::nullopt;
   // S in place: one K line and one M line, with constant strides that fit an instruction's displacement.
   bool line = one_line(sp, ls, r.m_axes, &r.s_m_stride) && one_line(sp, ls, r.k_axes, &r.s_k_stride);
-  bool whole = s.dtype == DType::f32 || s.dtype == DType::f64;
-  r.s_direct = line && r.s_plain && r.s_m_stride.is_const() && r.s_k_stride.is_const() && whole && !s.tile;
+  r.s_direct = line && r.s_whole && r.s_m_stride.is_const() && r.s_k_stride.is_const() && is_float(s.dtype) && !s.tile;
   return r;
 }
 
@@ -145,7 +147,7 @@ std::optional<KernelSpec> prepare_factor(const KernelSpec& sp, int factor, Shape
   if (!h || !from.constant || from.tile) return std::nullopt;
   bool is_s = h->s == factor;
   const std::vector<int>& line_axes = is_s ? h->m_axes : h->v_axes;
-  if (line_axes.size() != 1 || !(is_s ? h->s_plain : h->v_plain)) return std::nullopt;
+  if (line_axes.size() != 1 || !(is_s ? h->s_whole : h->v_whole)) return std::nullopt;
   const SpecAxis& line = sp.axes[line_axes[0]];
   int64_t tile = factor_tile(sp, factor);
   KernelSpec out;

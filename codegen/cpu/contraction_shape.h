@@ -18,6 +18,7 @@ struct ContractionShape {
   int s_arg = -1, v_arg = -1;   // the values of the body that are multiplied
   // A factor is its operand's elements, perhaps cast; else ops come between, which run as the factor is packed.
   bool s_plain = true, v_plain = true;
+  bool s_whole = true, v_whole = true;  // plain, and of the sum's own type: may be read where it lies
   std::vector<int> batch;       // axis numbers
   std::vector<int> m_axes;      // outer first; none: S has no axis of its own
   std::vector<int> v_axes;      // one or two, outer first

@@ -21,4 +21,17 @@ TEST(Mlp, SymbolicBatch) {
   }
 }
 
+// Weights narrower than the sums they go into are no prepared factors: those are read as the sum's own type.
+TEST(Mlp, NarrowConstantWeights) {
+  for (DType t : {DType::f16, DType::bf16})
+    for (bool left : {false, true}) {
+      TestGraph g;
+      ContractAttrs mm;
+      mm.spec = "ij,jk->ik";
+      Value* x = left ? g.input(t, {64, 32}) : g.input(t, {5, 64});
+      Value* w = left ? g.constant(random_tensor(t, {32, 64}, 14)) : g.constant(random_tensor(t, {64, 32}, 15));
+      g.check({g.op(OpKind::contract, left ? std::vector{w, x} : std::vector{x, w}, mm)}, Bound::range(1));
+    }
+}
+
 }  // namespace weft::backend_test
