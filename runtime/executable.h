@@ -64,10 +64,14 @@ struct PreparedBytes {
   int64_t computed = 0, found = 0;
 };
 PreparedBytes prepared_bytes(const ExecutableImpl& e);
+// Where its kernels run; null: the host.
+const std::shared_ptr<Device>& device_of(const ExecutableImpl& e);
 
 struct RunOptions {
   std::vector<ProfileEvent>* profile = nullptr;  // appended to when set
   const std::atomic<bool>* cancel = nullptr;     // checked between commands: Error kCancelled
+  bool device_outputs = false;                   // empty outputs become views of the device's memory
+  bool wait = true;                              // false: the device may still be at work when run returns, see finish
 };
 
 // Not thread safe; any number of contexts may run one executable at once.
@@ -89,8 +93,11 @@ class Context {
   // entry an empty view (the context allocates and keeps it until the next run) or the caller's buffer of the right
   // shape; on return the results. A view that still shows the context's memory counts as empty. Outputs may overlap
   // inputs. Binds symbols from the inputs' dims, checks ranges and equalities, plans the arena for new dims (cached),
-  // then runs. No heap allocation when dims were seen before.
+  // then runs. No heap allocation when dims were seen before. Views of the executable's device, of the plan's strides, are
+  // read and written where they lie.
   Status run(std::span<const TensorView> inputs, std::span<TensorView> outputs, const RunOptions& options = {});
+  // Waits for all that was queued.
+  Status finish();
   // States by plan state number: zero length / zero fill, the value now (valid until the next run), and a deep copy.
   // States that append with one length symbol are as long as each other, so they are reset together.
   Status reset_state(int state);

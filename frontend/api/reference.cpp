@@ -10,7 +10,7 @@ namespace weft {
 
 Result<Tensor> to_host_tensor(const api::Tensor& given) {
   if (given.empty()) return usage("an empty tensor");
-  TRY_ASSIGN(api::Tensor t, given.contiguous() ? Result<api::Tensor>(given) : given.copy());
+  TRY_ASSIGN(api::Tensor t, given.contiguous() && given.device() == api::Tensor::kHost ? Result<api::Tensor>(given) : given.copy());
   TRY_ASSIGN(Tensor out, Tensor::make(t.dtype(), t.dims()));
   if (t.dtype() == DType::str) {
     const auto* from = t.data_as<const std::string>();

@@ -9,10 +9,13 @@
 namespace weft {
 
 struct TensorView {
+  static constexpr int kHost = -1;
+
   void* data = nullptr;
   DType dtype = DType::f32;
   std::vector<int64_t> dims;
   std::vector<int64_t> strides;  // in elements; same length as dims
+  int device = kHost;            // where data lies: the number of a GPU, or the host
 
   int rank() const { return static_cast<int>(dims.size()); }
   int64_t numel() const {

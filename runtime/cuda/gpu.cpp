@@ -49,6 +49,8 @@ class CudaGpu : public Device, public std::enable_shared_from_this<CudaGpu> {
 
   std::string name() const override { return "GPU " + std::to_string(facts_.ordinal) + " (" + facts_.name + ")"; }
 
+  int number() const override { return facts_.ordinal; }
+
   Result<std::byte*> allocate(int64_t bytes) override {
     Current current(driver, context);
     CUdeviceptr p = 0;

@@ -14,7 +14,10 @@ ContextImpl::ContextImpl(std::shared_ptr<const ExecutableImpl> exe)
   outputs_.resize(p.outputs.size());
   states_.resize(p.states.size());
   for (size_t i = 0; i < inputs_.size(); ++i) inputs_[i].device = Block(exe_->device.get());
-  for (Output& out : outputs_) out.device = Block(exe_->device.get());
+  for (Output& out : outputs_) {
+    out.device = Block(exe_->device.get());
+    out.device_spare = Block(exe_->device.get());
+  }
   for (size_t i = 0; !p.states.empty() && i < p.buffers.size(); ++i) state_blocks_.emplace_back(exe_->device.get());
   lengths_.assign(static_cast<size_t>(exe_->code.program.slots()), 0);
   capacities_.assign(lengths_.size(), 0);
@@ -48,8 +51,9 @@ Status ContextImpl::try_run(std::span<const TensorView> inputs, std::span<Tensor
     if (s.length >= 0) machine_.set_slot(s.length, lengths_[s.length]);
   TRY(bind_outputs(outputs));
   TRY(machine_.run(options, this));
-  TRY(finish_outputs(outputs));
-  return finish_states();
+  TRY(finish_outputs(outputs, options.device_outputs));
+  TRY(finish_states());
+  return options.wait ? finish() : Status{};
 }
 
 Status ContextImpl::bind_symbols(std::span<const TensorView> inputs) {
@@ -98,7 +102,7 @@ Status ContextImpl::check_input(int input, const TensorView& view) const {
     what = "has " + std::to_string(view.strides.size()) + " strides for " + std::to_string(view.dims.size()) + " dims";
   else if (std::any_of(view.dims.begin(), view.dims.end(), [](int64_t d) { return d < 0; })) what = "has a negative dim";
   else if (!view.data && std::none_of(view.dims.begin(), view.dims.end(), [](int64_t d) { return d == 0; })) what = "has no data";
-  if (what.empty()) return {};
+  if (what.empty()) return check_place("input", q, view);
   Error e = usage("input " + name_text(q.name) + " " + what);
   return e.at_tensor(q.name), e;
 }
@@ -152,6 +156,7 @@ Context& Context::operator=(Context&&) noexcept = default;
 Status Context::run(std::span<const TensorView> inputs, std::span<TensorView> outputs, const RunOptions& options) {
   return impl_->run(inputs, outputs, options);
 }
+Status Context::finish() { return impl_->finish(); }
 Status Context::reset_state(int state) { return impl_->reset_state(state); }
 Result<TensorView> Context::state(int state) const { return impl_->state(state); }
 Result<Context> Context::fork() const {

@@ -13,6 +13,7 @@ class ContextImpl : public OutputMemory {
   explicit ContextImpl(std::shared_ptr<const ExecutableImpl> exe);
 
   Status run(std::span<const TensorView> inputs, std::span<TensorView> outputs, const RunOptions& options);
+  Status finish() { return queue_ ? queue_->finish() : Status{}; }
   Status reset_state(int state);
   Result<TensorView> state(int state);
   Result<std::unique_ptr<ContextImpl>> fork() const;
@@ -35,20 +36,24 @@ class ContextImpl : public OutputMemory {
     std::byte *lo = nullptr, *hi = nullptr;  // the caller's bytes that the run reads; empty when staged
   };
   struct Output {
-    Block device;              // where the program writes, when that is not the host
     Block own, spare;          // what callers see of it may be an input of the next run: then the two change places
+    Block device, device_spare;  // the same for where the program writes, when that is not the host
     bool given = false;        // the caller gives memory, other than what a run before gave it
     bool direct = false;       // the program writes into that memory
     std::byte* base = nullptr; // of the output's buffer, when it has one of its own
   };
   Status bind_inputs(std::span<const TensorView> inputs);
   Status bind_outputs(std::span<TensorView> outputs);
-  Status finish_outputs(std::span<TensorView> outputs);
+  Status finish_outputs(std::span<TensorView> outputs, bool device_outputs);
+  Status finish_output(int output, TensorView& view, bool device_outputs);
+  Status check_place(const char* kind, const PlanPort& port, const TensorView& view) const;
   Status check_output(int output, const TensorView& view, const int64_t* dims, int rank) const;
   Result<std::byte*> output_memory(int output, TensorValues v, int64_t bytes);
   Result<std::byte*> allocate_output(int output, TensorValues v, int64_t bytes) override { return output_memory(output, v, bytes); }
   bool has_own_buffer(int output) const;
-  Status reserve_own(int output, int64_t bytes);
+  Status reserve(Block& block, Block& spare, int64_t bytes);
+  Status show_on_device(int output, TensorView& view, StridedRef from);
+  Error misplaced(const char* kind, const PlanPort& port, const std::string& what) const;
   bool overlaps_inputs(const std::byte* lo, const std::byte* hi) const;
   bool overlaps(int output, const std::byte* lo, const std::byte* hi) const;
 

@@ -49,6 +49,7 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual std::string name() const = 0;
+  virtual int number() const = 0;  // TensorView::device of its memory
   // Aligned to 256 bytes. Memory is given back when nothing that was queued uses it any more.
   virtual Result<std::byte*> allocate(int64_t bytes) = 0;
   virtual void release(std::byte* memory) = 0;

@@ -175,5 +175,6 @@ Result<std::shared_ptr<const ExecutableImpl>> make_executable(ExecutableParts pa
 
 const Plan& plan_of(const ExecutableImpl& e) { return e.plan; }
 PreparedBytes prepared_bytes(const ExecutableImpl& e) { return e.prepared; }
+const std::shared_ptr<Device>& device_of(const ExecutableImpl& e) { return e.device; }
 
 }  // namespace weft

@@ -1,4 +1,5 @@
-// Inputs and outputs: the caller's memory where it fits the plan's strides, else copies in memory of the context.
+// Inputs and outputs: the caller's memory where it fits the plan's strides, else copies in memory of the context. Memory of
+// the device must fit: what is strided differently there would take the way over the host, unseen.
 #include <algorithm>
 #include <cstring>
 
@@ -13,7 +14,28 @@ bool within(const Block& b, const void* p) { return b.data() && p >= b.data() &&
 
 bool aligned(const void* p, const BufferCode& b) { return reinterpret_cast<uintptr_t>(p) % static_cast<uintptr_t>(b.element) == 0; }
 
+// Into `view`, whose vectors keep their memory.
+TensorView shown(TensorView view, const StridedRef& from, int device) {
+  view.dtype = from.dtype;
+  view.dims.assign(from.dims, from.dims + from.rank);
+  view.strides.assign(from.strides, from.strides + from.rank);
+  view.data = from.data;
+  view.device = device;
+  return view;
+}
+
 }  // namespace
+
+Error ContextImpl::misplaced(const char* kind, const PlanPort& port, const std::string& what) const {
+  Error e = usage(std::string(kind) + " " + name_text(port.name) + " " + what);
+  return e.at_tensor(port.name), e;
+}
+
+Status ContextImpl::check_place(const char* kind, const PlanPort& port, const TensorView& view) const {
+  const int home = exe_->device ? exe_->device->number() : TensorView::kHost;
+  if (view.device == TensorView::kHost || view.device == home) return {};
+  return misplaced(kind, port, "lies on GPU " + std::to_string(view.device) + ", the model runs on " + (exe_->device ? exe_->device->name() : "the host"));
+}
 
 Status ContextImpl::bind_inputs(std::span<const TensorView> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -29,16 +51,19 @@ Status ContextImpl::bind_inputs(std::span<const TensorView> inputs) {
     }
     in.lo = in.hi = nullptr;
     std::byte* data = static_cast<std::byte*>(view.data);
+    const bool on_device = view.device != TensorView::kHost;
     if (any && aligned(data, exe_->code.buffers[t.buffer]) && same_strides(t.rank, v.dims(), v.strides(t.rank), view.strides.data())) {
       in.lo = data + lo;
       in.hi = data + hi;
+    } else if (any && on_device) {
+      return misplaced("input", exe_->plan.inputs[i], "lies on a device, where it must be row-major and aligned to its elements");
     } else {
       TRY(in.staged.reserve(v.hi()));
       data = in.staged.data();
       if (is_subbyte(t.dtype)) std::memset(data, 0, static_cast<size_t>(v.hi()));  // the padding of rows
       if (any) strided_copy({data, t.dtype, t.rank, v.dims(), v.strides(t.rank)}, ref_of(view), exe_->pool.get());
     }
-    if (queue_) {
+    if (queue_ && !(any && on_device)) {
       TRY(in.device.reserve(v.hi()));
       if (v.hi() > 0) TRY(queue_->upload(in.device.data(), data, v.hi()));
       data = in.device.data();
@@ -65,9 +90,7 @@ Status ContextImpl::check_output(int output, const TensorView& view, const int64
     for (int i = 0; i < rank; ++i) want += (i ? "," : "") + std::to_string(dims[i]);
     what = "has shape [" + want + "], the given tensor [" + have + "]";
   }
-  if (what.empty()) return {};
-  Error e = usage("output " + name_text(q.name) + " " + what);
-  return e.at_tensor(q.name), e;
+  return what.empty() ? check_place("output", q, view) : misplaced("output", q, what);
 }
 
 bool ContextImpl::overlaps_inputs(const std::byte* lo, const std::byte* hi) const {
@@ -87,10 +110,9 @@ bool ContextImpl::overlaps(int output, const std::byte* lo, const std::byte* hi)
   return false;
 }
 
-Status ContextImpl::reserve_own(int output, int64_t bytes) {
-  Output& out = outputs_[output];
-  if (overlaps_inputs(out.own.data(), out.own.data() + out.own.capacity())) std::swap(out.own, out.spare);
-  return out.own.reserve(bytes);
+Status ContextImpl::reserve(Block& block, Block& spare, int64_t bytes) {
+  if (overlaps_inputs(block.data(), block.data() + block.capacity())) std::swap(block, spare);
+  return block.reserve(bytes);
 }
 
 // Memory for an output with a buffer of its own: the caller's if the program can write it directly.
@@ -98,29 +120,28 @@ Result<std::byte*> ContextImpl::output_memory(int output, TensorValues v, int64_
   Output& out = outputs_[output];
   const TensorCode& t = exe_->code.tensors[exe_->plan.outputs[output].tensor];
   out.direct = false;
-  if (queue_) {
-    if (out.given) TRY(check_output(output, views_[output], v.dims(), t.rank));
-    TRY(out.device.reserve(bytes));
-    return out.base = out.device.data();
-  }
-  if (out.given) {
-    const TensorView& view = views_[output];
-    TRY(check_output(output, view, v.dims(), t.rank));
+  const TensorView& view = views_[output];
+  if (out.given) TRY(check_output(output, view, v.dims(), t.rank));
+  if (out.given && (view.device != TensorView::kHost || !queue_)) {
     auto* data = static_cast<std::byte*>(view.data);
     out.direct = aligned(data, exe_->code.buffers[t.buffer]) && same_strides(t.rank, v.dims(), v.strides(t.rank), view.strides.data()) &&
                  !overlaps(output, data + v.lo() - v.offset(), data + v.hi() - v.offset());
     if (out.direct) return out.base = data - v.offset();
   }
-  TRY(reserve_own(output, bytes));
-  return out.base = out.own.data();
+  Block& block = queue_ ? out.device : out.own;
+  TRY(reserve(block, queue_ ? out.device_spare : out.spare, bytes));
+  return out.base = block.data();
 }
 
 Status ContextImpl::bind_outputs(std::span<TensorView> outputs) {
   if (outputs.size() != exe_->plan.outputs.size())
     return usage("the model has " + std::to_string(exe_->plan.outputs.size()) + " outputs, places for " + std::to_string(outputs.size()) +
                  " are given");
-  for (size_t i = 0; i < outputs.size(); ++i)
-    outputs_[i].given = outputs[i].data && !within(outputs_[i].own, outputs[i].data) && !within(outputs_[i].spare, outputs[i].data);
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    Output& out = outputs_[i];
+    out.given = outputs[i].data;
+    for (const Block* b : {&out.own, &out.spare, &out.device, &out.device_spare}) out.given = out.given && !within(*b, outputs[i].data);
+  }
   for (int i = 0; i < static_cast<int>(outputs.size()); ++i) {
     const TensorCode& t = exe_->code.tensors[exe_->plan.outputs[i].tensor];
     TensorValues v = current_->tensor(t);
@@ -149,38 +170,58 @@ Status ContextImpl::bind_outputs(std::span<TensorView> outputs) {
   return {};
 }
 
-Status ContextImpl::finish_outputs(std::span<TensorView> outputs) {
-  for (int i = 0; i < static_cast<int>(outputs.size()); ++i) {
-    Output& out = outputs_[i];
-    TensorView& view = outputs[i];
-    if (out.direct) continue;
-    TRY_ASSIGN(StridedRef from, machine_.locate(exe_->plan.outputs[i].tensor));
-    if (queue_) {
-      int64_t lo = 0, hi = 0;
-      strided_extent(from.dtype, from.rank, from.dims, from.strides, &lo, &hi);
-      TRY(reserve_own(i, hi - lo));
-      if (hi > lo) TRY(queue_->download(out.own.data(), from.data + lo, hi - lo));
-      from.data = out.own.data() - lo;
-    }
-    if (out.given) {
-      TRY(check_output(i, view, from.dims, from.rank));
-      strided_copy(ref_of(view), from, exe_->pool.get());
-      continue;
-    }
-    view.dtype = from.dtype;
-    view.dims.assign(from.dims, from.dims + from.rank);
-    view.strides.assign(from.strides, from.strides + from.rank);
-    view.data = from.data;
-    if (has_own_buffer(i) || queue_) continue;
-    // It lies in memory that the next run or another output uses too.
+Status ContextImpl::finish_outputs(std::span<TensorView> outputs, bool device_outputs) {
+  for (int i = 0; i < static_cast<int>(outputs.size()); ++i)
+    if (!outputs_[i].direct) TRY(finish_output(i, outputs[i], device_outputs));
+  return {};
+}
+
+Status ContextImpl::finish_output(int i, TensorView& view, bool device_outputs) {
+  Output& out = outputs_[i];
+  TRY_ASSIGN(StridedRef from, machine_.locate(exe_->plan.outputs[i].tensor));
+  if (out.given) TRY(check_output(i, view, from.dims, from.rank));
+  if (queue_ && (out.given ? view.device != TensorView::kHost : device_outputs)) return show_on_device(i, view, from);
+  if (queue_) {
     int64_t lo = 0, hi = 0;
-    if (!plan_dense_strides(from.dtype, from.rank, view.dims.data(), view.strides.data())) return resources("an output's size overflows");
-    strided_extent(from.dtype, from.rank, view.dims.data(), view.strides.data(), &lo, &hi);
-    if (hi < lo) return resources("an output's size overflows");
-    TRY(reserve_own(i, hi));
-    view.data = out.own.data();
-    strided_copy(ref_of(view), from, exe_->pool.get());
+    strided_extent(from.dtype, from.rank, from.dims, from.strides, &lo, &hi);
+    TRY(reserve(out.own, out.spare, hi - lo));
+    if (hi > lo) TRY(queue_->download(out.own.data(), from.data + lo, hi - lo));
+    from.data = out.own.data() - lo;
   }
+  if (out.given) {
+    strided_copy(ref_of(view), from, exe_->pool.get());
+    return {};
+  }
+  view = shown(std::move(view), from, TensorView::kHost);
+  if (has_own_buffer(i) || queue_) return {};
+  // It lies in memory that the next run or another output uses too.
+  int64_t lo = 0, hi = 0;
+  if (!plan_dense_strides(from.dtype, from.rank, view.dims.data(), view.strides.data())) return resources("an output's size overflows");
+  strided_extent(from.dtype, from.rank, view.dims.data(), view.strides.data(), &lo, &hi);
+  if (hi < lo) return resources("an output's size overflows");
+  TRY(reserve(out.own, out.spare, hi));
+  view.data = out.own.data();
+  strided_copy(ref_of(view), from, exe_->pool.get());
+  return {};
+}
+
+// The result stays on the device: in memory of its own, or copied to where the caller wants it.
+Status ContextImpl::show_on_device(int output, TensorView& view, StridedRef from) {
+  Output& out = outputs_[output];
+  const PlanPort& port = exe_->plan.outputs[output];
+  int64_t lo = 0, hi = 0;
+  strided_extent(from.dtype, from.rank, from.dims, from.strides, &lo, &hi);
+  if (out.given) {
+    if (!same_strides(from.rank, from.dims, from.strides, view.strides.data()))
+      return misplaced("output", port, "has other strides than the given tensor, which lies on a device");
+    return hi > lo ? queue_->copy(static_cast<std::byte*>(view.data) + lo, from.data + lo, hi - lo) : Status{};
+  }
+  if (!has_own_buffer(output)) {
+    TRY(reserve(out.device, out.device_spare, hi - lo));
+    if (hi > lo) TRY(queue_->copy(out.device.data(), from.data + lo, hi - lo));
+    from.data = out.device.data() - lo;
+  }
+  view = shown(std::move(view), from, exe_->device->number());
   return {};
 }
 

@@ -72,7 +72,7 @@ TEST(DlPack, ReadOnlyStaysSo) {
 
 TEST(DlPack, WhatIsRefusedIsReleased) {
   Producer device, lanes, type, version, shape;
-  device.managed.dl_tensor.device.device_type = kDLCUDA;
+  device.managed.dl_tensor.device.device_type = kDLCUDAManaged;
   lanes.managed.dl_tensor.dtype.lanes = 4;
   type.managed.dl_tensor.dtype = {kDLFloat, 24, 1};
   version.managed.version.major = 2;

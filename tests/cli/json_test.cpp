@@ -54,6 +54,10 @@ TEST_F(JsonOf, BenchOfSeveralWorkersAndTheEvaluator) {
   json j = run_json("weft bench " + model + " --json --iterations 20 --concurrency 3 --threads 1");
   EXPECT_EQ(j["iterations"], 60);
   EXPECT_EQ(j["concurrency"], 3);
+  json n = run_json("weft bench " + model + " --json --iterations 5 --threads 1 --no-transfers");
+  EXPECT_GT(n["queued_ms"].get<double>(), 0);
+  EXPECT_FALSE(j.contains("queued_ms"));
+  EXPECT_EQ(shell("weft bench " + model + " --no-transfers --target eval").code, 2);
   json e = run_json("weft bench " + model + " --json --iterations 5 --target eval");
   EXPECT_EQ(e["target"], "eval");
   EXPECT_EQ(e["iterations"], 5);

@@ -24,13 +24,14 @@ struct BenchArgs {
   int64_t warmup = 5, iterations = 0;
   double duration = 0;
   int concurrency = 1;
-  bool profile = false;
+  bool profile = false, no_transfers = false;
 };
 
 struct Timing {
   std::vector<double> ms;  // sorted
   double wall_s = 0;
   double mean = 0, deviation = 0;
+  std::optional<double> queued_ms;  // of a run when none waits for the one before
   // The least value that a share of all does not exceed.
   double percentile(double share) const {
     auto n = static_cast<double>(ms.size());
@@ -46,6 +47,12 @@ class Worker {
     if (r.exe) context_ = r.exe->context();
     for (const api::PortInfo& p : r.inputs) tensors_.push_back(in.tensors[p.name]);
   }
+  Status upload() {
+    for (api::Tensor& t : tensors_) {
+      TRY_ASSIGN(t, runner_.exe->upload(t));
+    }
+    return {};
+  }
   Status run(const api::RunOptions& options) {
     if (context_) {
       Status s = context_->run(tensors_, outputs_, options);
@@ -57,7 +64,7 @@ class Worker {
     TRY(evaluate_module(*runner_.module, inputs_.tensors, options.cancel));
     return {};
   }
-  const api::Context& context() const { return *context_; }
+  api::Context& context() { return *context_; }
 
  private:
   const Runner& runner_;
@@ -70,10 +77,13 @@ class Bench {
  public:
   Bench(Cli& cli, const BenchArgs& a, const Runner& r, const Inputs& in) : cli_(cli), a_(a) {
     options_.cancel = &cli.cancel;
+    options_.device_outputs = a.no_transfers;
     for (int i = 0; i < a.concurrency; ++i) workers_.emplace_back(r, in);
   }
 
   Status warm_up() {
+    if (a_.no_transfers)
+      for (Worker& w : workers_) TRY(w.upload());
     for (Worker& w : workers_)
       for (int64_t i = 0; i < std::max<int64_t>(a_.warmup, 1); ++i) TRY(w.run(options_));
     return {};
@@ -99,6 +109,22 @@ class Bench {
     return std::move(timing_);
   }
 
+  // Runs in batches of a tenth of a second, each queued behind the one before; the middle of five batches.
+  Result<double> queued(double ms) {
+    api::RunOptions o = options_;
+    o.wait = false;
+    const int64_t runs = std::clamp<int64_t>(static_cast<int64_t>(100 / std::max(ms, 1e-3)), 3, 10000);
+    std::vector<double> means;
+    for (int k = 0; k < 5; ++k) {
+      auto begin = Clock::now();
+      for (int64_t i = 0; i < runs; ++i) TRY(workers_[0].run(o));
+      TRY(workers_[0].context().finish());
+      means.push_back(seconds_since(begin) * 1e3 / static_cast<double>(runs));
+    }
+    std::sort(means.begin(), means.end());
+    return means[2];
+  }
+
   // Separate runs: taking times costs time.
   Status profile(int64_t runs) {
     api::RunOptions o = options_;
@@ -107,7 +133,7 @@ class Bench {
     return {};
   }
   const std::vector<api::ProfileEvent>& events() const { return events_; }
-  const api::Context& context() const { return workers_[0].context(); }
+  const api::Context& context() { return workers_[0].context(); }
 
  private:
   void work(Worker& w, double limit, bool tell) {
@@ -265,6 +291,7 @@ std::string report_text(const Runner& r, const BenchArgs& a, const Timing& t) {
   text += "throughput   " + ms_text(static_cast<double>(t.ms.size()) / t.wall_s) + " runs/s\n";
   text += "latency, ms  min " + ms_text(t.ms.front()) + "  mean " + ms_text(t.mean) + "  median " + ms_text(t.median()) + "  p90 " +
           ms_text(t.percentile(0.9)) + "  p99 " + ms_text(t.percentile(0.99)) + "  max " + ms_text(t.ms.back()) + "\n";
+  if (t.queued_ms) text += "queued       " + ms_text(*t.queued_ms) + " ms a run, when none waits for the one before\n";
   if (t.deviation > 0.1 * t.mean)
     text += "             times vary (standard deviation " + percent(t.deviation / t.mean) +
             " of the mean): trust the median, and close what else runs\n";
@@ -286,11 +313,15 @@ Result<Profile> take_profile(Bench& bench, const Runner& r, const Timing& t) {
 Status bench_model(Cli& cli, const BenchArgs& a) {
   TRY_ASSIGN(Runner r, make_runner(cli, a.model));
   if (!r.exe && (a.profile || !a.trace.empty())) return usage("--profile and --trace need a compiled model; --target eval compiles none");
+  if (!r.exe && a.no_transfers) return usage("--no-transfers needs a compiled model; the evaluator has no device");
   TRY_ASSIGN(Inputs in, make_inputs(r.inputs, a.inputs, r.hints));
   for (const std::string& note : in.notes) cli.log.info(note);
   Bench bench(cli, a, r, in);
   TRY(bench.warm_up());
   TRY_ASSIGN(Timing t, bench.measure());
+  if (a.no_transfers) {
+    TRY_ASSIGN(t.queued_ms, bench.queued(t.median()));
+  }
   std::optional<Profile> profile;
   if (a.profile || !a.trace.empty()) {
     TRY_ASSIGN(profile, take_profile(bench, r, t));
@@ -307,6 +338,7 @@ Status bench_model(Cli& cli, const BenchArgs& a) {
   j["iterations"] = static_cast<int64_t>(t.ms.size());
   j["duration_s"] = t.wall_s;
   j["latency_ms"] = latency_json(t);
+  if (t.queued_ms) j["queued_ms"] = *t.queued_ms;
   j["throughput_per_s"] = static_cast<double>(t.ms.size()) / t.wall_s;
   j["notes"] = in.notes;
   if (r.exe) j["compile"] = to_json(r.stats);
@@ -325,6 +357,8 @@ void add_bench(Cli& cli) {
   v.number("--iterations", a->iterations, "measured runs of each worker; 0: as many as --duration allows");
   v.number("--duration", a->duration, "seconds to measure at most; default: 3, and without limit when --iterations is given");
   v.number("--concurrency", a->concurrency, 1, 256, "workers that run the model at once, each with a context of its own");
+  v.flag("--no-transfers", a->no_transfers,
+         "inputs are moved to the GPU once and outputs stay there; also times runs that do not wait for the one before");
   v.flag("--profile", a->profile, "time in ms, flop/s, bytes/s and share of the machine's roof of each kernel, from runs of their own");
   v.text("--trace", a->trace, "write those runs to a file in Chrome's trace format (JSON, times in µs)");
   add_target_options(v, cli);

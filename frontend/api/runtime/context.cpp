@@ -21,12 +21,16 @@ struct Context::Impl {
   Status run(const RunOptions& options) {
     weft::RunOptions o;
     o.cancel = options.cancel;
+    o.device_outputs = options.device_outputs;
+    o.wait = options.wait;
     events.clear();
     if (options.profile) o.profile = &events;
     Status s = context.run(inputs, outputs, o);
     for (const weft::ProfileEvent& e : events) options.profile->push_back({e.command, e.start_ns, e.end_ns});
     return s;
   }
+  // Whether outputs that the caller does not give stay on a device.
+  bool stays(const RunOptions& options) const { return options.device_outputs && device_of(*state->exe); }
   Result<int> state_number(std::string_view name) const {
     for (size_t i = 0; i < state->states.size(); ++i)
       if (state->states[i].name == name) return static_cast<int>(i);
@@ -107,7 +111,7 @@ Result<NamedTensors> Context::run(const NamedTensors& inputs, const NamedTensors
     results[i] = t.tensor;
   }
   for (size_t i = 0; i < results.size(); ++i) {
-    if (results[i].empty() && all_fixed(s.outputs[i])) {
+    if (results[i].empty() && all_fixed(s.outputs[i]) && !impl_->stays(options)) {
       Tensor::Dims dims;
       for (const Extent& e : s.outputs[i].dims) dims.push_back(e.min);
       TRY_ASSIGN(results[i], Tensor::make(s.outputs[i].dtype, std::move(dims)));
@@ -118,10 +122,11 @@ Result<NamedTensors> Context::run(const NamedTensors& inputs, const NamedTensors
   NamedTensors out;
   for (size_t i = 0; i < results.size(); ++i) {
     if (results[i].empty()) {
-      // The context's memory changes with the next run; what we return does not.
-      Tensor view;
-      TensorAccess::from_view(impl_->outputs[i], view);
-      TRY_ASSIGN(results[i], view.copy());
+      TensorAccess::from_view(impl_->outputs[i], results[i]);
+      // The host's memory of the context changes with the next run; what we return does not.
+      if (!impl_->stays(options)) {
+        TRY_ASSIGN(results[i], results[i].copy());
+      }
     }
     out.add(s.outputs[i].name, std::move(results[i]));
   }
@@ -145,6 +150,8 @@ Status Context::run(std::span<const Tensor> inputs, std::span<Tensor> outputs, c
   }
   return {};
 }
+
+Status Context::finish() { return impl_->context.finish(); }
 
 Status Context::reset_state(std::string_view name) {
   TRY_ASSIGN(int i, impl_->state_number(name));

@@ -1,4 +1,4 @@
-// DLPack in and out. Tensors of other devices are refused; sub-byte elements pass packed, as ours are.
+// DLPack in and out, of the host and of CUDA devices; sub-byte elements pass packed, as ours are.
 #include "frontend/api/runtime/tensor_access.h"
 #include "ir/base/result.h"
 #include "weft/dlpack.h"
@@ -31,8 +31,9 @@ Result<DType> dtype_of_code(const DLDataType& t) {
 }
 
 Result<Tensor> view_of_dlpack(const DLTensor& t, bool read_only, bool padded) {
-  if (t.device.device_type != kDLCPU && t.device.device_type != kDLCUDAHost)
-    return unsupported("a DLPack tensor on device type " + std::to_string(t.device.device_type) + "; only host memory can be used");
+  const bool on_gpu = t.device.device_type == kDLCUDA;
+  if (!on_gpu && t.device.device_type != kDLCPU && t.device.device_type != kDLCUDAHost)
+    return unsupported("a DLPack tensor on device type " + std::to_string(t.device.device_type) + "; only memory of the host and of CUDA devices can be used");
   TRY_ASSIGN(DType type, dtype_of_code(t.dtype));
   if (padded && is_subbyte(type)) return unsupported("a DLPack tensor whose elements narrower than a byte are padded");
   if (t.ndim < 0 || (t.ndim > 0 && !t.shape)) return usage("a DLPack tensor without a shape");
@@ -41,8 +42,10 @@ Result<Tensor> view_of_dlpack(const DLTensor& t, bool read_only, bool padded) {
     if (d < 0) return usage("a DLPack tensor with the dim " + std::to_string(d));
   if (t.strides) strides.assign(t.strides, t.strides + t.ndim);
   void* data = static_cast<char*>(t.data) + t.byte_offset;
-  if (read_only) return Tensor::view(static_cast<const void*>(data), type, std::move(dims), std::move(strides));
-  return Tensor::view(data, type, std::move(dims), std::move(strides));
+  Tensor out = read_only ? Tensor::view(static_cast<const void*>(data), type, std::move(dims), std::move(strides))
+                         : Tensor::view(data, type, std::move(dims), std::move(strides));
+  if (on_gpu) TensorAccess::place(out, t.device.device_id);
+  return out;
 }
 
 template <class Managed>
@@ -96,7 +99,7 @@ Result<DLManagedTensorVersioned*> Tensor::to_dlpack() const {
   m.deleter = [](DLManagedTensorVersioned* self) { delete static_cast<Exported*>(self->manager_ctx); };
   m.flags = read_only_ ? DLPACK_FLAG_BITMASK_READ_ONLY : 0;
   m.dl_tensor.data = data_;
-  m.dl_tensor.device = {kDLCPU, 0};
+  m.dl_tensor.device = device_ == kHost ? DLDevice{kDLCPU, 0} : DLDevice{kDLCUDA, device_};
   m.dl_tensor.ndim = rank();
   m.dl_tensor.dtype = {static_cast<uint8_t>(code->code), static_cast<uint8_t>(bit_width(dtype_)), 1};
   m.dl_tensor.shape = out->dims.data();

@@ -67,6 +67,12 @@ Tensor Tensor::view(const void* data, DType dtype, Dims dims, Dims strides) {
   return t;
 }
 
+Tensor Tensor::view_on_gpu(int device, void* data, DType dtype, Dims dims, Dims strides) {
+  Tensor t = view(data, dtype, std::move(dims), std::move(strides));
+  t.device_ = device;
+  return t;
+}
+
 Result<Tensor> Tensor::make(DType dtype, Dims dims) {
   int64_t n = 0;
   if (!count(dtype, dims, &n)) {
@@ -115,6 +121,10 @@ bool Tensor::contiguous() const {
 
 Result<Tensor> Tensor::copy() const {
   if (!defined_) return Tensor();
+  if (device_ != kHost) {
+    Error e = usage("a tensor on GPU " + std::to_string(device_) + " cannot be copied by the host");
+    return e.with_hint("Executable::download brings it to the host"), e;
+  }
   if (strides_.size() != dims_.size())
     return usage("a tensor with " + std::to_string(strides_.size()) + " strides for " + std::to_string(dims_.size()) + " dims");
   TRY_ASSIGN(Tensor out, make(dtype_, dims_));

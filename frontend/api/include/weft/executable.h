@@ -94,6 +94,11 @@ struct ProfileRow {
 struct RunOptions {
   const std::atomic<bool>* cancel = nullptr;     // set it from any thread: the run ends with kCancelled
   std::vector<ProfileEvent>* profile = nullptr;  // appended to when set
+  // On a GPU: outputs that are not given stay there, as views of the context's memory, valid until its next run.
+  bool device_outputs = false;
+  // On a GPU: false lets run() return while the GPU is still at work, unless outputs are brought to the host. Then inputs
+  // and outputs on the GPU must stay until Context::finish.
+  bool wait = true;
 };
 
 class Context;
@@ -115,6 +120,11 @@ class Executable {
   std::string plan_text() const;
   // A new thread of execution. It keeps the executable alive.
   Context context() const;
+  // A copy in the memory of the GPU that runs the model: run() reads it there, every time. Where the host runs it: the tensor
+  // itself. Errors: kResources, kDevice.
+  Result<Tensor> upload(const Tensor& t) const;
+  // Back to the host; a tensor of the host as it is. Error kUsage for a tensor of another GPU.
+  Result<Tensor> download(const Tensor& t) const;
   // Sums by kernel, the longest total first; flops and bytes for dims as in `context`'s last run.
   std::vector<ProfileRow> profile_rows(const std::vector<ProfileEvent>& events, const Context& context) const;
   // The name of a command, for traces.
@@ -137,12 +147,16 @@ class Context {
   //
   // Errors: kUsage for a name that the model does not have or that is missing, and for a tensor that does not fit it;
   // kInvalidModel when the model itself rejects the values (an index out of range); kUnsupported, kResources, kCancelled.
+  // Tensors on the GPU that runs the model are used where they lie; they must be row-major, else Error kUsage.
   // After an error the next run starts anew; states that grow are as before it, others may be part old, part new.
   Result<NamedTensors> run(const NamedTensors& inputs, const NamedTensors& into = {}, const RunOptions& options = {});
 
   // The same by position, for steady use: no heap allocation when dims were seen before. An empty output becomes a view
   // of the context's memory, valid until its next run.
   Status run(std::span<const Tensor> inputs, std::span<Tensor> outputs, const RunOptions& options = {});
+
+  // Waits for runs that did not wait. An Error is that of the run which failed.
+  Status finish();
 
   // Error kUsage for an unknown name.
   Status reset_state(std::string_view name);

@@ -2,7 +2,8 @@
 //
 // A Tensor is a handle: copies share the elements. Dims and strides count elements; strides may be 0 or negative. Elements
 // narrower than a byte (i4, u2, f4e2m1, …) lie packed, low bits first, rows following each other without padding, as ONNX
-// stores them. bool is one byte, 0 or 1. A tensor of strings (dtype str) holds std::string objects.
+// stores them. bool is one byte, 0 or 1. A tensor of strings (dtype str) holds std::string objects. The elements lie in the
+// host's memory, or on a GPU (device() says which): see Executable::upload.
 // Thread safety: like std::vector.
 #pragma once
 
@@ -48,6 +49,8 @@ class Tensor {
  public:
   using Dims = std::vector<int64_t>;
 
+  static constexpr int kHost = -1;
+
   // No tensor at all: empty() is true.
   Tensor() = default;
 
@@ -60,6 +63,8 @@ class Tensor {
   }
   static Tensor view(void* data, DType dtype, Dims dims, Dims strides = {});
   static Tensor view(const void* data, DType dtype, Dims dims, Dims strides = {});
+  // Memory of the GPU of that number (DLPack's device_id).
+  static Tensor view_on_gpu(int device, void* data, DType dtype, Dims dims, Dims strides = {});
   // Zero-filled (strings: empty), row-major, aligned to 64 bytes. Error kUsage for a negative dim, kResources when the
   // memory is not there.
   static Result<Tensor> make(DType dtype, Dims dims);
@@ -74,7 +79,7 @@ class Tensor {
   }
 
   // Takes over one reference: the tensor's deleter runs when the last copy is gone, at once if this fails. Error
-  // kUnsupported for memory not on the host, more than one lane, an unknown dtype, or a major version other than 1.
+  // kUnsupported for memory that is neither the host's nor a CUDA device's, more than one lane, an unknown dtype, or a major version other than 1.
   static Result<Tensor> from_dlpack(DLManagedTensor* tensor);
   static Result<Tensor> from_dlpack(DLManagedTensorVersioned* tensor);
   // Shares the elements: the receiver calls `deleter`. Error kUnsupported for strings, kUsage for an empty tensor. A view
@@ -91,6 +96,7 @@ class Tensor {
   int64_t bytes() const;
   bool contiguous() const;
   bool read_only() const { return read_only_; }
+  int device() const { return device_; }  // kHost, or a GPU's number
 
   // Where element [0,0,…] lies; null in an empty tensor. mutable_data is null for a read-only one.
   const void* data() const { return data_; }
@@ -102,7 +108,7 @@ class Tensor {
     return static_cast<T*>(data_);
   }
 
-  // An owning, row-major copy.
+  // An owning, row-major copy. Error kUsage for elements on a GPU.
   Result<Tensor> copy() const;
   // "f32[1,3,224,224]"
   std::string describe() const;
@@ -112,6 +118,7 @@ class Tensor {
   static Error wrong_count(int64_t want, int64_t got);
 
   bool defined_ = false, read_only_ = false;
+  int device_ = kHost;
   DType dtype_ = DType::f32;
   void* data_ = nullptr;
   Dims dims_, strides_;
