@@ -1,7 +1,9 @@
 """What tools/setup found, for the scripts beside this file: they start under any python3 and go on under the
-interpreter that has ONNX Runtime, NumPy and onnx (WEFT_ORACLE_PYTHON) or OpenVINO too (WEFT_PEERS_PYTHON)."""
+interpreter that has ONNX Runtime, NumPy and onnx (WEFT_ORACLE_PYTHON) or OpenVINO too (WEFT_PEERS_PYTHON). Where
+tools/setup never ran, as on a borrowed GPU machine, they run under the interpreter that started them and use its onnx."""
 
 import hashlib
+import importlib.util
 import os
 import shlex
 import sys
@@ -13,12 +15,18 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 _START = time.monotonic()
 
 
+SETUP = os.path.join(ROOT, "build", "setup.env")
+
+
 def settings():
-    path = os.path.join(ROOT, "build", "setup.env")
-    if not os.path.exists(path):
-        sys.exit(f"{path} is not there: run tools/setup first")
+    if not os.path.exists(SETUP):
+        package = importlib.util.find_spec("onnx")
+        if not package:
+            sys.exit(f"{SETUP} is not there, and this python3 has no onnx: run tools/setup first")
+        return {"WEFT_ONNX_SRC": os.path.dirname(os.path.dirname(package.origin)),
+                "WEFT_SETUP_CACHE": os.path.expanduser("~/.cache/weft")}
     values = {}
-    with open(path, encoding="utf-8") as lines:
+    with open(SETUP, encoding="utf-8") as lines:
         for line in lines:
             if line.startswith("export "):
                 name, _, value = shlex.split(line)[1].partition("=")
@@ -28,6 +36,8 @@ def settings():
 
 def enter(which, hint="tools/setup"):
     """Goes on under the interpreter that build/setup.env names."""
+    if not os.path.exists(SETUP):
+        return
     interpreter = settings().get(which)
     if not interpreter or not os.path.exists(interpreter):
         sys.exit(f"{which} is not set up: run {hint}")

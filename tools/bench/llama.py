@@ -1,0 +1,158 @@
+"""A decoder of Llama's form with random bf16 weights, as an ONNX model with external data: RMSNormalization,
+RotaryEmbedding and Attention of opset 24, past and present of every layer as inputs and outputs.
+
+Inputs ids: i64[1, sequence] and past_key_<i>, past_value_<i>: bf16[1, kv_heads, past, head]. Outputs logits of the last
+token: f32[1, 1, vocabulary], and present_…: [1, kv_heads, past + sequence, head]."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from graph_writer import ONNX_TYPES, GraphWriter
+
+ALIGNMENT = 4096
+POOL = 1 << 26  # random elements, which all weights share
+
+
+@dataclass
+class Config:
+    layers: int = 32
+    hidden: int = 4096
+    heads: int = 32
+    kv_heads: int = 8
+    head: int = 128
+    ffn: int = 14336
+    vocabulary: int = 128256
+    positions: int = 8192
+    theta: float = 500000.0
+    epsilon: float = 1e-5
+
+    @staticmethod
+    def scaled(layers, hidden, vocabulary):
+        """Llama-3-8B's proportions."""
+        head = 128 if hidden >= 1024 else 32
+        heads = hidden // head
+        return Config(layers, hidden, heads, max(1, heads // 4), head, hidden * 7 // 2, vocabulary)
+
+    def bytes_read(self, past):
+        """By a decode step: weights less the embedding's table, and the cache."""
+        q, kv = self.heads * self.head, self.kv_heads * self.head
+        layer = self.hidden * (2 * q + 2 * kv + 3 * self.ffn)
+        return 2 * (self.layers * (layer + 2 * kv * past) + self.hidden * self.vocabulary)
+
+    def flops(self, tokens):
+        """Of a prefill, logits for the last token alone; the causal half of attention."""
+        q, kv = self.heads * self.head, self.kv_heads * self.head
+        layer = self.hidden * (2 * q + 2 * kv + 3 * self.ffn)
+        return 2 * tokens * self.layers * layer + 2 * self.layers * q * tokens * (tokens + 1) + 2 * self.hidden * self.vocabulary
+
+
+def to_bf16(values):
+    """Rounded to nearest, as bits."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def rotations(c):
+    frequency = c.theta ** -(np.arange(0, c.head, 2, dtype=np.float64) / c.head)
+    angles = np.outer(np.arange(c.positions), frequency)
+    return np.cos(angles), np.sin(angles)
+
+
+class Llama(GraphWriter):
+    """Writes the data file while the graph grows: no more than a pool of random numbers is in memory."""
+
+    def __init__(self, config, path):
+        super().__init__("bf16", 24)
+        self.config, self.path = config, path
+        self.places = {}  # name → (offset, dims), for whoever maps the file
+        self.at, self.taken = 0, 0
+        size = min(POOL, max(config.hidden * max(config.vocabulary, config.ffn), 1 << 16))
+        self.pool = to_bf16(0.02 * self.rng.standard_normal(size, dtype=np.float32))
+
+    def external(self, name, dims, write):
+        """write(file) appends the elements, bf16."""
+        self.file.write(b"\0" * (-self.at % ALIGNMENT))
+        offset = self.file.tell()
+        write(self.file)
+        self.at = self.file.tell()
+        t = TensorProto(name=name, data_type=TensorProto.BFLOAT16, dims=dims, data_location=TensorProto.EXTERNAL)
+        for key, value in (("location", self.path.rpartition("/")[2] + ".data"), ("offset", offset), ("length", self.at - offset)):
+            t.external_data.add(key=key, value=str(value))
+        self.weights.append(t)
+        self.places[name] = (offset, list(dims))
+        return name
+
+    def matrix(self, name, *dims):
+        def write(file):
+            left, at = int(np.prod(dims)), self.taken
+            while left:
+                part = self.pool[at:at + left]
+                file.write(part.data)
+                left -= len(part)
+                at = 0
+            self.taken = (self.taken + 104729) % len(self.pool)  # the next one begins elsewhere
+
+        return self.external(name, dims, write)
+
+    def given(self, name, values):
+        return self.external(name, values.shape, lambda file: file.write(to_bf16(values).tobytes()))
+
+    def norm(self, x, name):
+        return self.add("RMSNormalization", x, self.given(name, np.ones(self.config.hidden)), axis=-1, epsilon=self.config.epsilon)
+
+    def linear(self, x, name, inputs, outputs):
+        return self.add("MatMul", x, self.matrix(name, inputs, outputs))
+
+    def length(self, x, axis):
+        return self.add("Squeeze", self.add("Shape", x, start=axis, end=axis + 1))
+
+    def build(self):
+        c = self.config
+        with open(self.path + ".data", "wb", buffering=1 << 24) as self.file:
+            x = self.add("Gather", self.matrix("embedding", c.vocabulary, c.hidden), self.input("ids", "i64", [1, "sequence"]))
+            for i in range(c.layers):
+                for part in ("key", "value"):
+                    self.input(f"past_{part}_{i}", "bf16", [1, c.kv_heads, "past", c.head])
+            cos, sin = rotations(c)
+            self.cos, self.sin = self.given("cos", cos), self.given("sin", sin)
+            past = self.length("past_key_0", 2)
+            end = self.add("Add", past, self.length("ids", 1))
+            positions = self.add("Range", past, end, self.constant(1, "i64"))
+            self.positions = self.add("Unsqueeze", positions, self.constant([0], "i64"))
+            for i in range(c.layers):
+                x = self.layer(x, i)
+            last = self.add("Slice", x, self.constant([-1], "i64"), self.constant([2**31 - 1], "i64"), self.constant([1], "i64"))
+            logits = self.linear(self.norm(last, "norm"), "head", c.hidden, c.vocabulary)
+            self.output(self.add("Cast", logits, outputs=["logits"], to=ONNX_TYPES["f32"]), "f32", [1, 1, c.vocabulary])
+            for i in range(c.layers):
+                for part in ("key", "value"):
+                    self.output(f"present_{part}_{i}", "bf16", [1, c.kv_heads, "past+sequence", c.head])
+        model = self.model("llama")
+        for key, value in asdict(c).items():
+            model.metadata_props.add(key=key, value=str(value))
+        onnx.save(model, self.path)
+
+    def layer(self, x, i):
+        c = self.config
+        q, kv = c.heads * c.head, c.kv_heads * c.head
+        h = self.norm(x, f"{i}.norm1")
+        turned = [self.add("RotaryEmbedding", self.linear(h, f"{i}.{name}", c.hidden, size), self.cos, self.sin, self.positions, num_heads=heads)
+                  for name, size, heads in (("q", q, c.heads), ("k", kv, c.kv_heads))]
+        mixed = self.add("Attention", *turned, self.linear(h, f"{i}.v", c.hidden, kv), "", f"past_key_{i}", f"past_value_{i}",
+                         outputs=[f"mixed_{i}", f"present_key_{i}", f"present_value_{i}"], is_causal=1, q_num_heads=c.heads,
+                         kv_num_heads=c.kv_heads)
+        x = self.add("Add", x, self.linear(mixed, f"{i}.o", q, c.hidden))
+        h = self.norm(x, f"{i}.norm2")
+        gate = self.linear(h, f"{i}.gate", c.hidden, c.ffn)
+        inner = self.add("Mul", self.add("Mul", gate, self.add("Sigmoid", gate)), self.linear(h, f"{i}.up", c.hidden, c.ffn))
+        return self.add("Add", x, self.linear(inner, f"{i}.down", c.ffn, c.hidden))
+
+
+def write_llama(config, path):
+    """The model at `path`, its data beside it; returns where each weight lies in that file."""
+    w = Llama(config, path)
+    w.build()
+    return w.places
