@@ -89,6 +89,11 @@ Result<bool> Lowering::control(Op& op) {
     TRY(lower_if(*this, op));
     return true;
   }
+  if (op.kind == OpKind::reject) {
+    check_positive(0, op.attr<RejectAttrs>().text);
+    fill(result(op.result()), 0);  // for the plan's verifier: what is read was written
+    return true;
+  }
   if (op.kind == OpKind::loop || op.kind == OpKind::scan) {
     TRY(op.kind == OpKind::loop ? lower_loop(*this, op) : lower_scan(*this, op));
     return true;

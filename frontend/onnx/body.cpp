@@ -2,6 +2,7 @@
 #include <unordered_set>
 
 #include "frontend/onnx/importer.h"
+#include "ir/ops/control.h"
 #include "ir/ops/sequence.h"
 
 namespace weft {
@@ -37,6 +38,7 @@ int depth_of(const Scope& scope) {
 struct ImportedBody {
   std::unique_ptr<Graph> graph;
   std::vector<Scope::Capture> captures;
+  std::optional<Error> misfit;  // a branch that makes no sense for the dims that the user gave; its graph is empty
 };
 
 Result<ImportedBody> import_body(Node& n, const pb::GraphProto& g, Scope& home, const std::vector<Type>& types) {
@@ -147,6 +149,22 @@ int Node::body_outputs(const char* name) {
   return g ? g->output_size() : 0;
 }
 
+// Models choose between branches by their dims, too: what the dims at hand rule out may be ill-typed, and is refused only
+// when a run takes it. Without --shapes there are no such dims: then it is the model that is wrong.
+static Status settle_misfit(Node& n, std::vector<ImportedBody>& branches) {
+  for (size_t k = 0; k < branches.size(); ++k) {
+    ImportedBody& b = branches[k];
+    const ImportedBody& other = branches[1 - k];
+    if (!b.misfit) continue;
+    auto symbolic = [](const Value* v) { return !v || !v->type.is_ranked() || !is_static(v->type.shape); };
+    const auto& results = other.graph->outputs;
+    if (other.misfit || std::any_of(results.begin(), results.end(), symbolic)) return std::move(*b.misfit);
+    const std::string why = b.misfit->message + (b.misfit->node.empty() ? "" : " (node " + b.misfit->node + ")");
+    TRY(become_reject(*b.graph, *other.graph, "a branch is taken that is for other dims: " + why, n.build.provenance));
+  }
+  return {};
+}
+
 // Null after an error or when poisoned.
 Op* Node::build_bodies(OpKind kind, std::vector<Value*> operands, const std::vector<Body>& bodies, const Attrs& attrs, int results) {
   std::vector<ImportedBody> imported;
@@ -155,6 +173,12 @@ Op* Node::build_bodies(OpKind kind, std::vector<Value*> operands, const std::vec
     const pb::GraphProto* g = graph_attr(b.attribute, &home);
     if (failed()) return nullptr;
     auto body = import_body(*this, *g, *home, b.inputs);
+    if (!body.ok() && kind == OpKind::if_else && !state.options.shapes.empty() && body.error().code == Code::kInvalidModel) {
+      ImportedBody misfit{std::make_unique<Graph>(), {}, std::move(body.error())};
+      misfit.graph->name = g->name();
+      misfit.graph->module = &state.module;
+      body = std::move(misfit);
+    }
     if (!body.ok()) {
       fail(std::move(body.error()));
       return nullptr;
@@ -162,6 +186,10 @@ Op* Node::build_bodies(OpKind kind, std::vector<Value*> operands, const std::vec
     imported.push_back(std::move(*body));
   }
   if (poisoned) return nullptr;
+  if (Status s = kind == OpKind::if_else ? settle_misfit(*this, imported) : Status(); !s.ok()) {
+    fail(std::move(s.error()));
+    return nullptr;
+  }
   std::vector<Value*> captures = align_captures(imported);
   operands.insert(operands.end(), captures.begin(), captures.end());
   std::vector<std::unique_ptr<Graph>> graphs;

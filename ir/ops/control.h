@@ -36,6 +36,19 @@ struct ScanAttrs : AttrsOf<ScanAttrs> {
   }
 };
 
+// reject() -> a value of `type` that never comes to be: who gets here is told `text` (kInvalidModel). It stands in a branch
+// that the dims rule out.
+struct RejectAttrs : AttrsOf<RejectAttrs> {
+  std::string text;
+  Type type;
+  void fields(FieldVisitor& v) {
+    v.field("text", text);
+    v.field("type", type);
+  }
+};
+// Fills an empty branch with results of the other one's types. Error when those are no tensors of numbers of known rank.
+Status become_reject(Graph& branch, const Graph& other, const std::string& text, const std::vector<std::string>& provenance);
+
 // --- infer over bodies ------------------------------------------------------------------------------------------------
 
 // Gives a body's inputs their types and infers it again when one of them changed.

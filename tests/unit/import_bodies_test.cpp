@@ -153,4 +153,25 @@ TEST(ImportBodies, WhatIsRefusedInsideIsNamed) {
   EXPECT_EQ(e.node, "inside");
 }
 
+// --shapes may leave one branch that makes sense; the other is refused when it is taken.
+TEST(ImportBodies, BranchesOfOtherDims) {
+  auto to = [](int64_t a, int64_t b) {
+    return body({node("Reshape", {"x", a == 2 ? "dims23" : "dims44"}, {"out"}), node("ReduceSum", {"out"}, {"total"}, {int_attr("keepdims", 0)})}, {"total"});
+  };
+  Message m = simple(branches(to(2, 3), to(4, 4)), {ints("dims23", {2}, {2, 3}), ints("dims44", {2}, {4, 4})});
+  ImportOptions six;
+  six.shapes["x"] = "6";
+  auto module = must_import(m, six);
+  ASSERT_TRUE(module);
+  EXPECT_EQ(run(*module, {{1, 2, 3, 4, 5, 6}}), std::vector<double>{21});
+  auto refused = evaluate(*module->main(), {eval_test::f32({6}, {-1, -2, -3, -4, -5, -6})});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Code::kInvalidModel);
+  EXPECT_NE(refused.error().message.find("a branch is taken that is for other dims: "), std::string::npos) << refused.error().to_string();
+  // Neither branch, or no dims at all that rule one out.
+  ImportOptions seven;
+  seven.shapes["x"] = "7";
+  EXPECT_EQ(import_error(m, seven).code, Code::kInvalidModel);
+}
+
 }  // namespace weft::import_test
