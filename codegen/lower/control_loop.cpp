@@ -69,7 +69,7 @@ Status LoopLowering::carry(int number, int first_operand, int first_input, int f
     c.out = body.outputs[first_output + k];
     c.result = l.needed.count(op.result(k)) ? op.result(k) : nullptr;
     if (!c.in->type.is_ranked() || !c.out->type.is_ranked() || c.in->type.dtype == DType::str)
-      return unsupported("a loop that carries " + c.in->type.to_string() + " on " + l.target.to_string()).at_tensor(c.in->name);
+      return unsupported("a loop that carries " + c.in->type.describe() + " on " + l.target.to_string()).at_tensor(c.in->name);
     for (size_t d = 0; d < c.in->type.shape.size(); ++d) {
       const Dim& dim = c.in->type.shape[d];
       if (!dim.is_symbol() || l.is_bound(dim)) continue;
@@ -93,7 +93,7 @@ Status LoopLowering::scan_output(int result, int output, int axis, bool backward
   s.result = op.result(result);
   s.out = body.outputs[output];
   if (!l.needed.count(s.result) && l.is_bound(numel(s.result->type.shape))) return {};
-  if (!s.result->type.is_ranked() || s.result->type.dtype == DType::str) return unsupported("a loop that collects " + s.result->type.to_string());
+  if (!s.result->type.is_ranked() || s.result->type.dtype == DType::str) return unsupported("a loop that collects " + s.result->type.describe());
   s.axis = axis;
   s.backward = backward;
   bool sized = std::all_of(s.result->type.shape.begin(), s.result->type.shape.end(), [&](const Dim& d) { return l.is_bound(d); });

@@ -56,7 +56,7 @@ Result<std::vector<Dim>> Lowering::contents(const Value* v) {
   Dim n = v->type.is_ranked() ? numel(v->type.shape) : Dim::overflow();
   DType t = v->type.dtype;
   if (!v->type.is_ranked() || !n.is_const() || n.value() > kMost || (!is_int(t) && !is_float(t) && t != DType::b1))
-    return unsupported("a shape that depends on " + v->type.to_string()).at_tensor(v->name);
+    return unsupported("a shape that depends on " + v->type.describe()).at_tensor(v->name);
   TRY_ASSIGN(int id, tensor(v));
   if (is_float(t)) {
     // Truncated by a kernel first: only integers can be read.

@@ -207,9 +207,9 @@ static Status check_types(const Op& op, const Target& target) {
   auto see = [&](const Value* v, const char* what) -> Status {
     if (!v) return {};
     std::string why;
-    if (!v->type.is_tensor()) why = std::string(what) + " of type " + v->type.to_string();
+    if (!v->type.is_tensor()) why = std::string(what) + " of type " + v->type.describe();
     else if (!v->type.ranked) why = std::string(what) + " of unknown rank";
-    else if (v->type.dtype == DType::str || (is_complex(v->type.dtype) && !moves)) why = std::string(what) + " of type " + v->type.to_string();
+    else if (v->type.dtype == DType::str || (is_complex(v->type.dtype) && !moves)) why = std::string(what) + " of type " + v->type.describe();
     else return {};
     return unsupported(std::string(op_name(op.kind)) + " with " + why + " on " + target.to_string()).at_node(op.describe()).at_tensor(v->name);
   };

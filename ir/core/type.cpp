@@ -42,19 +42,22 @@ bool Type::operator==(const Type& o) const {
   }
 }
 
-std::string Type::to_string() const {
-  switch (kind) {
-    case Kind::none: return "none";
-    case Kind::sequence: return "seq(" + elem->to_string() + ")";
-    case Kind::optional: return "opt(" + elem->to_string() + ")";
-    case Kind::map: return std::string("map(") + dtype_name(key) + "," + elem->to_string() + ")";
-    case Kind::tensor: break;
+static std::string type_text(const Type& t, bool layouts) {
+  auto inside = [&] { return type_text(*t.elem, layouts) + ")"; };
+  switch (t.kind) {
+    case Type::Kind::none: return "none";
+    case Type::Kind::sequence: return "seq(" + inside();
+    case Type::Kind::optional: return "opt(" + inside();
+    case Type::Kind::map: return std::string("map(") + dtype_name(t.key) + "," + inside();
+    case Type::Kind::tensor: break;
   }
-  std::string s = dtype_name(dtype);
-  s += ranked ? "[" + shape_text(shape) + "]" : "[..]";
-  if (!layout.is_any()) s += "{" + layout.to_string() + "}";
+  std::string s = dtype_name(t.dtype);
+  s += t.ranked ? "[" + shape_text(t.shape) + "]" : "[..]";
+  if (layouts && !t.layout.is_any()) s += "{" + t.layout.to_string() + "}";
   return s;
 }
+std::string Type::to_string() const { return type_text(*this, true); }
+std::string Type::describe() const { return type_text(*this, false); }
 
 static Result<Type> parse_nested(Lexer& lx, int depth) {
   if (depth > 16) return lx.fail("type nested too deeply");

@@ -33,6 +33,8 @@ struct Type {
   bool operator==(const Type& o) const;
   // f32[batch,3,224,224] · f32[2,64]{blocked(1:16)} · i64[] · f32[..] · seq(f32[?]) · opt(…) · map(i64,f32[])
   std::string to_string() const;
+  // As a user knows it: without layouts.
+  std::string describe() const;
   static Result<Type> parse(Lexer& lx);
 };
 

@@ -152,6 +152,12 @@ TEST(Compile, ErrorsOfOptions) {
   auto bad_target = compile(bytes_of(layer_text()), {.target = "tpu"});
   EXPECT_ERROR(bad_target, kUsage);
   EXPECT_ERROR(compile(bytes_of(layer_text()), {.target = "eval"}), kUnsupported);
+  // Types as the user knows them: the layouts that passes chose are ours.
+  Result<Executable> strings = compile(bytes_of("weft.module 1 \"s\"\ngraph @main(%x: str[n]) -> (y = %y) {\n  %y = identity(%x) : str[n]\n}\n"));
+  ASSERT_FALSE(strings.ok());
+  EXPECT_EQ(strings.error().code, Code::kUnsupported);
+  EXPECT_NE(strings.error().message.find("str[n]"), std::string::npos) << strings.error().message;
+  EXPECT_EQ(strings.error().message.find('{'), std::string::npos) << strings.error().message;
   EXPECT_ERROR(compile(bytes_of(layer_text()), {.threads = 5000}), kUsage);
   auto pass = compile(bytes_of(layer_text()), {.disabled_passes = {"no-such-pass"}});
   EXPECT_ERROR(pass, kUsage);
