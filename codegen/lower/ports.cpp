@@ -3,7 +3,9 @@
 // A state takes the place of an input and an output. Its value before the run lies in the state's buffer; its next value is
 // computed like an output and stored there as the last thing a run does, so that everything has read the old one. A state
 // that grows has capacity strides, and only what is new is stored. Where its next value is a concat behind the old one, the
-// new rows are computed in their place, behind the old ones, and who reads the next value reads the state's buffer.
+// new rows are computed in their place, behind the old ones, and who reads the next value reads the state's buffer. One that
+// is overwritten has a second buffer where the host runs the plan: the next value is computed there, and the two change places.
+// (On a GPU other pointers in each run would mean other graphs.)
 #include "codegen/lower/ports.h"
 
 #include <algorithm>
@@ -48,7 +50,7 @@ Result<Shape> capacity_dims(Lowering& l, const State& s, const Value& in) {
 }
 
 Status bind_state(Lowering& l, const State& s, const Value& in) {
-  if (is_subbyte(in.type.dtype)) return unsupported("a state of type " + in.type.to_string() + " on " + l.target.to_string()).at_tensor(s.input);
+  if (is_subbyte(in.type.dtype)) return unsupported("a state of type " + in.type.describe() + " on " + l.target.to_string()).at_tensor(s.input);
   TRY_ASSIGN(Shape room, capacity_dims(l, s, in));
   int t = port_tensor(l, &in, Storage::state, static_cast<int>(l.plan().states.size()));
   l.plan().tensors[t].strides = plan_strides(room, in.type.dtype);
@@ -72,7 +74,7 @@ int part(Lowering& l, int tensor, int axis, const Dim& begin) {
 Status bind_inputs(Lowering& l, Graph& g) {
   for (auto& in : g.inputs) {
     if (!in->type.is_ranked() || in->type.dtype == DType::str)
-      return unsupported("an input of type " + in->type.to_string() + " on " + l.target.to_string()).at_tensor(in->name);
+      return unsupported("an input of type " + in->type.describe() + " on " + l.target.to_string()).at_tensor(in->name);
     for (const Dim& d : in->type.shape)
       for (const std::string& s : d.symbols()) l.early.insert(s);
     const State* state = state_of(l, g, in->name, &State::input);
@@ -105,14 +107,30 @@ static bool grows_in_place(const Graph& g, const State& s, const Value& next) {
   return axis.ok() && *axis == s.axis && old->is_input() && old->name == s.input;
 }
 
+static std::vector<PlanPort>::iterator state_port(Lowering& l, const State& s) {
+  auto& states = l.plan().states;
+  return std::find_if(states.begin(), states.end(), [&](const PlanPort& p) { return p.name == s.name; });
+}
+
+// Whether the next value of a state is computed in a buffer of its own that then takes the place of the state's.
+static bool changes_places(Lowering& l, const State& s, const Value& next) {
+  if (s.kind != State::Kind::overwrite || l.target.backend != Backend::cpu || !next.def || constant_of(&next) || known_of(&next)) return false;
+  const PlanTensor& old = l.plan().tensors[state_port(l, s)->tensor];
+  return next.type.is_ranked() && next.type.dtype == old.dtype && next.type.shape == old.dims;
+}
+
 void declare_outputs(Lowering& l, Graph& g) {
   int number = 0;
   for (size_t k = 0; k < g.outputs.size(); ++k) {
     Value* v = g.outputs[k];
     if (const State* s = state_of(l, g, output_name(g, k), &State::output)) {
-      if (!grows_in_place(g, *s, *v) || l.tensors.count(v)) continue;
-      const int old = l.tensors.at(v->def->operands[0]);
-      l.alias(v, old, v->type.shape, l.plan().tensors[old].strides, Dim(0));
+      if (l.tensors.count(v)) continue;
+      if (grows_in_place(g, *s, *v)) {
+        const int old = l.tensors.at(v->def->operands[0]);
+        l.alias(v, old, v->type.shape, l.plan().tensors[old].strides, Dim(0));
+      } else if (changes_places(l, *s, *v)) {
+        l.tensors[v] = port_tensor(l, v, Storage::state, static_cast<int>(state_port(l, *s) - l.plan().states.begin()));
+      }
       continue;
     }
     int source = number++;
@@ -146,29 +164,37 @@ static Status store_states(Lowering& l, Graph& g) {
   struct Store {
     int state, from;
     Shape dims;
+    bool swaps;
   };
   std::vector<Store> stores;
   for (size_t k = 0; k < g.outputs.size(); ++k) {
     const State* s = state_of(l, g, output_name(g, k), &State::output);
     if (!s) continue;
-    auto& states = l.plan().states;
-    auto port = std::find_if(states.begin(), states.end(), [&](const PlanPort& p) { return p.name == s->name; });
+    auto port = state_port(l, *s);
     TRY_ASSIGN(int t, l.tensor(g.outputs[k]));
+    const PlanBuffer& buffer = l.plan().buffers[l.plan().tensors[t].buffer];
+    const int number = static_cast<int>(port - l.plan().states.begin());
     // What lies in a state's buffer is saved before any state changes, unless it is there as that state's next value.
     if (grows_in_place(g, *s, *g.outputs[k]) && l.plan().tensors[t].buffer == l.plan().tensors[port->tensor].buffer) {
       port->paired = t;
       continue;
     }
-    if (l.plan().buffers[l.plan().tensors[t].buffer].storage == Storage::state) {
+    const bool swaps = buffer.storage == Storage::state && buffer.source == number && l.plan().tensors[t].buffer != l.plan().tensors[port->tensor].buffer;
+    if (buffer.storage == Storage::state && !swaps) {
       int saved = l.temp(s->name, g.outputs[k]->type.dtype, g.outputs[k]->type.shape);
       l.allocate(saved);
       l.copy(t, saved);
       t = saved;
     }
-    stores.push_back({static_cast<int>(port - states.begin()), t, g.outputs[k]->type.shape});
+    stores.push_back({number, t, g.outputs[k]->type.shape, swaps});
   }
   for (const Store& s : stores) {
     PlanPort& port = l.plan().states[s.state];
+    if (s.swaps) {
+      l.command(CommandKind::swap).tensors = {port.tensor, s.from};
+      port.paired = s.from;
+      continue;
+    }
     if (port.axis < 0) {
       l.copy(s.from, port.tensor);
       port.paired = port.tensor;

@@ -30,5 +30,20 @@ TEST(Allocations, NoneForStridedInputsAndOpenDims) {
   EXPECT_EQ(steady_allocations(c, {Tensor::view(x.data(), DType::f32, {64, 3}, {1, 64})}, std::vector<Tensor>(2)), 0);
 }
 
+TEST(Allocations, NoneForStatesThatChangePlaces) {
+  Executable exe = compiled(R"(weft.module 1 "counter"
+state total : overwrite @main %total -> %next
+graph @main(%x: f32[2], %total: f32[2]) -> (next = %next, before = %before) {
+  %next = add(%total, %x) : f32[2] loc("Add_0")
+  %before = neg(%total) : f32[2] loc("Neg_1")
+}
+)");
+  EXPECT_NE(exe.plan_text().find("swap"), std::string::npos);
+  Context c = exe.context();
+  std::vector<float> x{1, 2};
+  EXPECT_EQ(steady_allocations(c, {Tensor::view(x.data(), {2})}, std::vector<Tensor>(1)), 0);
+  EXPECT_EQ(floats(*c.state("total")), (std::vector<float>{22, 44}));
+}
+
 }  // namespace
 }  // namespace weft::api_test

@@ -97,6 +97,39 @@ TEST(States, Fork) {
   EXPECT_EQ(step(a, {0, 10}, "sum"), (std::vector<float>{3, 13}));
 }
 
+// On the host the next value is computed where the last but one was, and never copied.
+TEST(States, OverwrittenOnesChangePlaces) {
+  Executable exe = compiled(kCounter);
+  EXPECT_NE(exe.plan_text().find("swap %"), std::string::npos) << exe.plan_text();
+  const std::string text = exe.plan_text();  // whose one copy is of the old value, to the output
+  EXPECT_EQ(text.find("copy %"), text.rfind("copy %")) << text;
+  Context c = exe.context();
+  for (float k = 0; k < 5; ++k) EXPECT_EQ(step(c, {1, 2}, "before"), (std::vector<float>{k, 2 * k}));
+  auto fork = c.fork();
+  ASSERT_TRUE(fork.ok());
+  EXPECT_EQ(step(c, {0, 0}, "before"), (std::vector<float>{5, 10}));
+  EXPECT_EQ(step(*fork, {1, 1}, "before"), (std::vector<float>{5, 10}));
+  EXPECT_EQ(floats(*fork->state("total")), (std::vector<float>{6, 11}));
+}
+
+// A value that is an output as well, or the next value of two states, is copied.
+TEST(States, SharedNextValues) {
+  Executable exe = compiled(R"(weft.module 1 "shared"
+state a : overwrite @main %a -> %a_next
+state b : overwrite @main %b -> %b_next
+graph @main(%x: f32[2], %a: f32[2], %b: f32[2]) -> (a_next = %sum, b_next = %sum, sum = %sum, last = %last) {
+  %sum = add(%a, %x) : f32[2] loc("Add_0")
+  %last = sub(%sum, %b) : f32[2] loc("Sub_1")
+}
+)");
+  Context c = exe.context();
+  EXPECT_EQ(step(c, {1, 2}, "last"), (std::vector<float>{1, 2}));
+  EXPECT_EQ(step(c, {3, 4}, "last"), (std::vector<float>{3, 4}));
+  EXPECT_EQ(floats(*c.state("a")), (std::vector<float>{4, 6}));
+  EXPECT_EQ(floats(*c.state("b")), (std::vector<float>{4, 6}));
+  EXPECT_EQ(step(c, {0, 0}, "last"), (std::vector<float>{0, 0}));
+}
+
 // A value that moves on by one place: each state's next value is another one's last.
 TEST(States, TakeEachOthersOldValues) {
   Executable exe = compiled(R"(weft.module 1 "shift"
