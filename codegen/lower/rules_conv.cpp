@@ -20,60 +20,66 @@ static Result<int> finish_conv(SpecBuilder& r, const Op& op, S s, const Index& i
   return s.cast(op.result()->type.dtype).id;
 }
 
-Result<int> rule_conv(SpecBuilder& r, const Op& op, int, const Index& idx) {
+// What is multiplied for one term: where it lies in the input (zero outside of the guards) and in the weights.
+struct Term {
+  Index at, weight;
+  std::vector<SpecGuard> inside;
+};
+
+// The sum over the channels of a group and the window's axes.
+static Result<int> sum_of_products(SpecBuilder& r, const Op& op, const Index& idx, const Dim& channels, const std::vector<WindowAxis>& axes,
+                                   const std::function<Term(const Index&)>& term) {
   const Value *x = op.operands[0], *w = op.operands[1];
-  TRY_ASSIGN(std::vector<WindowAxis> axes, window_axes_of(op));
   DType acc = accumulator_type(x->type.dtype);
-  Dim channels = w->type.shape[1];
-  Dim group = r.simplify(floordiv(idx[1], floordiv(w->type.shape[0], Dim(op.attr<ConvAttrs>().group))));
   Shape extents{channels};
   for (const WindowAxis& a : axes) extents.push_back(a.kernel);
   auto body = [&](const Index& row) -> Result<std::vector<int>> {
-    Index at{idx[0], group * channels + row[0]}, weight{idx[1], row[0]};
-    std::vector<SpecGuard> inside;
-    for (size_t k = 0; k < axes.size(); ++k) {
-      const WindowAxis& a = axes[k];
-      Dim p = idx[k + 2] * Dim(a.stride) + row[k + 1] * Dim(a.dilation) - a.pad_begin;
-      if (!a.pad_begin.is(0) || !a.pad_end.is(0)) inside.push_back({p, Dim(0), a.in});
-      at.push_back(p);
-      weight.push_back(row[k + 1]);
-    }
+    Term t = term(row);
     ScalarProgram& p = r.program();
-    TRY_ASSIGN(int value, r.guarded(inside, 0, x->type.dtype, [&] { return r.emit(x, at); }));
-    TRY_ASSIGN(int factor, r.emit(w, weight));
+    TRY_ASSIGN(int value, r.guarded(t.inside, 0, x->type.dtype, [&] { return r.emit(x, t.at); }));
+    TRY_ASSIGN(int factor, r.emit(w, t.weight));
     return std::vector<int>{p.add(Prim::mul, p.cast(value, acc), p.cast(factor, acc))};
   };
   TRY_ASSIGN(std::vector<int> sum, r.reduce(SpecBuilder::key_of(op, "conv", idx), extents, SpecBuilder::sum(acc), body));
   return finish_conv(r, op, r.at(sum[0]), idx);
 }
 
+Result<int> rule_conv(SpecBuilder& r, const Op& op, int, const Index& idx) {
+  const Value* w = op.operands[1];
+  TRY_ASSIGN(std::vector<WindowAxis> axes, window_axes_of(op));
+  Dim channels = w->type.shape[1];
+  Dim group = r.simplify(floordiv(idx[1], floordiv(w->type.shape[0], Dim(op.attr<ConvAttrs>().group))));
+  return sum_of_products(r, op, idx, channels, axes, [&](const Index& row) {
+    Term t{{idx[0], group * channels + row[0]}, {idx[1], row[0]}, {}};
+    for (size_t k = 0; k < axes.size(); ++k) {
+      const WindowAxis& a = axes[k];
+      Dim p = idx[k + 2] * Dim(a.stride) + row[k + 1] * Dim(a.dilation) - a.pad_begin;
+      if (!a.pad_begin.is(0) || !a.pad_end.is(0)) t.inside.push_back({p, Dim(0), a.in});
+      t.at.push_back(p);
+      t.weight.push_back(row[k + 1]);
+    }
+    return t;
+  });
+}
+
 // conv_transpose: of the input positions i that reach result o by kernel element k, o = i * stride - pad + k * dilation.
 Result<int> rule_conv_transpose(SpecBuilder& r, const Op& op, int, const Index& idx) {
   const Value *x = op.operands[0], *w = op.operands[1];
   TRY_ASSIGN(std::vector<WindowAxis> axes, window_axes_of(op));
-  DType acc = accumulator_type(x->type.dtype);
   Dim group_out = w->type.shape[1], group_in = floordiv(x->type.shape[1], Dim(op.attr<ConvTransposeAttrs>().group));
   Dim group = r.simplify(floordiv(idx[1], group_out));
-  Shape extents{group_in};
-  for (const WindowAxis& a : axes) extents.push_back(a.kernel);
-  auto body = [&](const Index& row) -> Result<std::vector<int>> {
-    Index at{idx[0], group * group_in + row[0]}, weight{at[1], r.simplify(mod(idx[1], group_out))};
-    std::vector<SpecGuard> inside;
+  return sum_of_products(r, op, idx, group_in, axes, [&](const Index& row) {
+    Term t{{idx[0], group * group_in + row[0]}, {group * group_in + row[0], r.simplify(mod(idx[1], group_out))}, {}};
     for (size_t k = 0; k < axes.size(); ++k) {
       const WindowAxis& a = axes[k];
       Dim from = idx[k + 2] + a.pad_begin - row[k + 1] * Dim(a.dilation), i = floordiv(from, Dim(a.stride));
-      if (a.stride > 1) inside.push_back({mod(from, Dim(a.stride)), Dim(0), Dim(1)});
-      inside.push_back({i, Dim(0), a.in});
-      at.push_back(i);
-      weight.push_back(row[k + 1]);
+      if (a.stride > 1) t.inside.push_back({mod(from, Dim(a.stride)), Dim(0), Dim(1)});
+      t.inside.push_back({i, Dim(0), a.in});
+      t.at.push_back(i);
+      t.weight.push_back(row[k + 1]);
     }
-    ScalarProgram& p = r.program();
-    TRY_ASSIGN(int value, r.guarded(inside, 0, x->type.dtype, [&] { return r.emit(x, at); }));
-    TRY_ASSIGN(int factor, r.emit(w, weight));
-    return std::vector<int>{p.add(Prim::mul, p.cast(value, acc), p.cast(factor, acc))};
-  };
-  TRY_ASSIGN(std::vector<int> sum, r.reduce(SpecBuilder::key_of(op, "conv", idx), extents, SpecBuilder::sum(acc), body));
-  return finish_conv(r, op, r.at(sum[0]), idx);
+    return t;
+  });
 }
 
 }  // namespace weft
