@@ -42,6 +42,21 @@ class FieldVisitor {
   virtual void field(const char* name, ConstantRef& v) = 0;
 };
 
+// For visitors of a few kinds of fields: passes over the rest. Who overrides some says `using SomeFields::field`.
+struct SomeFields : FieldVisitor {
+  void field(const char*, int64_t&) override {}
+  void field(const char*, bool&) override {}
+  void field(const char*, double&) override {}
+  void field(const char*, std::string&) override {}
+  void field(const char*, DType&) override {}
+  void field(const char*, std::vector<int64_t>&) override {}
+  void field(const char*, std::vector<double>&) override {}
+  void field(const char*, std::vector<std::string>&) override {}
+  void field(const char*, Shape&) override {}
+  void field(const char*, Type&) override {}
+  void field(const char*, ConstantRef&) override {}
+};
+
 struct Attrs {
   virtual ~Attrs() = default;
   virtual std::unique_ptr<Attrs> clone() const = 0;

@@ -93,18 +93,10 @@ Type substitute(const Type& t, const SymbolValues& values) {
   return out;
 }
 
-struct Substitute : FieldVisitor {
+struct Substitute : SomeFields {
+  using SomeFields::field;
   const SymbolValues& values;
   explicit Substitute(const SymbolValues& v) : values(v) {}
-  void field(const char*, int64_t&) override {}
-  void field(const char*, bool&) override {}
-  void field(const char*, double&) override {}
-  void field(const char*, std::string&) override {}
-  void field(const char*, DType&) override {}
-  void field(const char*, std::vector<int64_t>&) override {}
-  void field(const char*, std::vector<double>&) override {}
-  void field(const char*, std::vector<std::string>&) override {}
-  void field(const char*, ConstantRef&) override {}
   void field(const char*, Shape& v) override {
     for (Dim& d : v) d = substitute(d, values);
   }

@@ -21,19 +21,10 @@ Error at(const Op& op, std::string message) {
 }
 
 // Whether every constant that attributes name is in the pool.
-struct CheckConstants : FieldVisitor {
+struct CheckConstants : SomeFields {
+  using SomeFields::field;
   int size = 0;
   bool ok = true;
-  void field(const char*, int64_t&) override {}
-  void field(const char*, bool&) override {}
-  void field(const char*, double&) override {}
-  void field(const char*, std::string&) override {}
-  void field(const char*, DType&) override {}
-  void field(const char*, std::vector<int64_t>&) override {}
-  void field(const char*, std::vector<double>&) override {}
-  void field(const char*, std::vector<std::string>&) override {}
-  void field(const char*, Shape&) override {}
-  void field(const char*, Type&) override {}
   void field(const char*, ConstantRef& v) override { ok = ok && v.id >= -1 && v.id < size; }
 };
 

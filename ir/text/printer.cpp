@@ -11,18 +11,9 @@ namespace weft {
 // --- constants that ops refer to ------------------------------------------------------------------------------------
 
 namespace {
-struct CollectConstants : FieldVisitor {
+struct CollectConstants : SomeFields {
+  using SomeFields::field;
   std::set<int> ids;
-  void field(const char*, int64_t&) override {}
-  void field(const char*, bool&) override {}
-  void field(const char*, double&) override {}
-  void field(const char*, std::string&) override {}
-  void field(const char*, DType&) override {}
-  void field(const char*, std::vector<int64_t>&) override {}
-  void field(const char*, std::vector<double>&) override {}
-  void field(const char*, std::vector<std::string>&) override {}
-  void field(const char*, Shape&) override {}
-  void field(const char*, Type&) override {}
   void field(const char*, ConstantRef& v) override { ids.insert(v.id); }
 
   void graph(Graph& g) {

@@ -37,18 +37,11 @@ Result<Model> evaluated(const std::string& path) {
 namespace {
 
 // Makes doubles of all floats: inputs, constants and what attributes name.
-struct Widen : FieldVisitor {
+struct Widen : SomeFields {
+  using SomeFields::field;
   Module& m;
   Status status;
   explicit Widen(Module& module) : m(module) {}
-  void field(const char*, int64_t&) override {}
-  void field(const char*, bool&) override {}
-  void field(const char*, double&) override {}
-  void field(const char*, std::string&) override {}
-  void field(const char*, std::vector<int64_t>&) override {}
-  void field(const char*, std::vector<double>&) override {}
-  void field(const char*, std::vector<std::string>&) override {}
-  void field(const char*, Shape&) override {}
   void field(const char*, DType& t) override {
     if (t == DType::f32) t = DType::f64;
   }
