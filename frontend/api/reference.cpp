@@ -122,4 +122,22 @@ Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTenso
   return out;
 }
 
+Result<std::vector<HostValue>> run_values(api::Context& context, const std::vector<std::string>& names, const std::vector<HostValue>& inputs,
+                                          const std::atomic<bool>* cancel) {
+  api::NamedTensors tensors;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    TRY_ASSIGN(api::Tensor t, from_host_value(inputs[i]));
+    tensors.add(names[i], std::move(t));
+  }
+  api::RunOptions options;
+  options.cancel = cancel;
+  TRY_ASSIGN(api::NamedTensors out, context.run(tensors, {}, options));
+  std::vector<HostValue> values;
+  for (const api::NamedTensor& t : out) {
+    TRY_ASSIGN(Tensor host, to_host_tensor(t.tensor));
+    values.emplace_back(std::move(host));
+  }
+  return values;
+}
+
 }  // namespace weft

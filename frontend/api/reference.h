@@ -21,4 +21,8 @@ Result<std::vector<HostValue>> evaluate_values(const Module& m, std::vector<Host
 // The same by name.
 Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTensors& inputs, const std::atomic<bool>* cancel = nullptr);
 
+// One run of what was compiled, as evaluate_values evaluates it: tensors by the names of the inputs, all outputs in order.
+Result<std::vector<HostValue>> run_values(api::Context& context, const std::vector<std::string>& names, const std::vector<HostValue>& inputs,
+                                          const std::atomic<bool>* cancel = nullptr);
+
 }  // namespace weft

@@ -130,18 +130,12 @@ inline Result<api::Executable> compile_for(std::unique_ptr<Module> m, const std:
 }
 
 inline Result<std::vector<Tensor>> run_compiled(const api::Executable& exe, const std::vector<Tensor>& inputs) {
-  api::NamedTensors in;
-  for (size_t k = 0; k < inputs.size(); ++k) {
-    TRY_ASSIGN(api::Tensor t, from_host_value(inputs[k]));
-    in.add(exe.inputs()[k].name, std::move(t));
-  }
+  std::vector<std::string> names;
+  for (const api::PortInfo& p : exe.inputs()) names.push_back(p.name);
   api::Context context = exe.context();
-  TRY_ASSIGN(api::NamedTensors out, context.run(in));
+  TRY_ASSIGN(std::vector<HostValue> out, run_values(context, names, {inputs.begin(), inputs.end()}));
   std::vector<Tensor> result;
-  for (const api::NamedTensor& t : out) {
-    TRY_ASSIGN(Tensor h, to_host_tensor(t.tensor));
-    result.push_back(std::move(h));
-  }
+  for (HostValue& v : out) result.push_back(std::move(v.tensor));
   return result;
 }
 

@@ -115,19 +115,10 @@ class Bisector {
     c.adopt(std::move(m));
     if (!c.lower().ok()) return std::string();
     TRY_ASSIGN(api::Executable exe, c.build());
-    api::NamedTensors in;
-    for (size_t i = 0; i < inputs_.size(); ++i) {
-      TRY_ASSIGN(api::Tensor t, from_host_value(inputs_[i]));
-      in.add(exe.inputs()[i].name, std::move(t));
-    }
-    api::RunOptions run;
-    run.cancel = options_.compile.cancel;
-    TRY_ASSIGN(api::NamedTensors out, exe.context().run(in, {}, run));
-    Values got;
-    for (const api::NamedTensor& t : out) {
-      TRY_ASSIGN(Tensor host, to_host_tensor(t.tensor));
-      got.emplace_back(std::move(host));
-    }
+    std::vector<std::string> names;
+    for (const api::PortInfo& p : exe.inputs()) names.push_back(p.name);
+    api::Context context = exe.context();
+    TRY_ASSIGN(Values got, run_values(context, names, inputs_, options_.compile.cancel));
     return difference(*kept, got, *want);
   }
 

@@ -135,20 +135,9 @@ class CaseRunner {
 
   Result<std::vector<HostValue>> compute(std::vector<HostValue> in) {
     if (!context_) return evaluate_values(compilation_.module(), std::move(in), options_.compile.cancel);
-    api::NamedTensors tensors;
-    for (size_t i = 0; i < in.size(); ++i) {
-      TRY_ASSIGN(api::Tensor t, from_host_value(in[i]));
-      tensors.add(inputs_[i].name, std::move(t));
-    }
-    api::RunOptions run;
-    run.cancel = options_.compile.cancel;
-    TRY_ASSIGN(api::NamedTensors out, context_->run(tensors, {}, run));
-    std::vector<HostValue> values;
-    for (const api::NamedTensor& t : out) {
-      TRY_ASSIGN(Tensor host, to_host_tensor(t.tensor));
-      values.emplace_back(std::move(host));
-    }
-    return values;
+    std::vector<std::string> names;
+    for (const Port& p : inputs_) names.push_back(p.name);
+    return run_values(*context_, names, in, options_.compile.cancel);
   }
 
   // --- against the evaluator
