@@ -26,6 +26,19 @@ int KernelSpec::axis(const std::string& name) const {
     if (axes[k].name == name) return static_cast<int>(k);
   return -1;
 }
+Dim KernelSpec::extent_of(std::span<const int> of) const {
+  Dim n(1);
+  for (int a : of) n *= axes[static_cast<size_t>(a)].extent;
+  return n;
+}
+
+Dim with_params(const KernelSpec& s, const std::vector<Dim>& values, const Dim& d) {
+  return d.substitute([&](const std::string& name) -> std::optional<Dim> {
+    for (size_t k = 0; k < values.size(); ++k)
+      if (s.params[k] == name) return values[k];
+    return std::nullopt;
+  });
+}
 
 static std::string dims_text(const std::vector<Dim>& v) { return "[" + shape_text(v) + "]"; }
 

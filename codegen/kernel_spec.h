@@ -11,6 +11,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -103,8 +104,12 @@ struct KernelSpec {
   std::vector<std::string> runners_up;  // other configurations and their predicted cost, for the dump
 
   int axis(const std::string& name) const;  // -1: none
+  Dim extent_of(std::span<const int> axes) const;  // the product of their extents
   int64_t estimate(const Dim& d) const;     // a size to plan with: params take their typical size, or a middling one
 };
+
+// A Dim over the spec's params with their values in its place.
+Dim with_params(const KernelSpec& s, const std::vector<Dim>& values, const Dim& d);
 
 // Whether an index mentions a value that is read ($k); an operand's: its address or its guards.
 bool is_indirect(const Dim& d);

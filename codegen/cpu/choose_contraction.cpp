@@ -159,7 +159,7 @@ bool choose_contraction(KernelSpec& sp, const Target& target, const SpecConfig* 
   c.unroll = 1;
   choose_blocks(sp, h, target, lanes, bytes);
   sp.tasks = ceildiv(h.extent_m(sp), Dim(c.mc)) * ceildiv(sp.axes[h.v_axes[0]].extent, Dim(c.nc));
-  for (int a : h.batch) sp.tasks *= sp.axes[a].extent;
+  sp.tasks *= sp.extent_of(h.batch);
   return true;
 }
 

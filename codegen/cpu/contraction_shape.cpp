@@ -6,14 +6,9 @@
 
 namespace weft {
 
-static Dim product(const KernelSpec& sp, const std::vector<int>& axes, size_t from = 0) {
-  Dim n(1);
-  for (size_t k = from; k < axes.size(); ++k) n *= sp.axes[axes[k]].extent;
-  return n;
-}
-Dim ContractionShape::extent_m(const KernelSpec& sp) const { return product(sp, m_axes); }
-Dim ContractionShape::extent_k(const KernelSpec& sp) const { return product(sp, k_axes); }
-Dim ContractionShape::inner_k(const KernelSpec& sp) const { return product(sp, k_axes, 1); }
+Dim ContractionShape::extent_m(const KernelSpec& sp) const { return sp.extent_of(m_axes); }
+Dim ContractionShape::extent_k(const KernelSpec& sp) const { return sp.extent_of(k_axes); }
+Dim ContractionShape::inner_k(const KernelSpec& sp) const { return sp.extent_of(std::span(k_axes).subspan(1)); }
 std::vector<int> ContractionShape::batch_of(const KernelSpec& sp, int operand) const {
   std::vector<int> out;
   Dim lin = sp.operands[operand].linear();

@@ -169,12 +169,6 @@ void order_axes(KernelSpec& s, const GemmShape& g) {
   s.axes = std::move(axes);
 }
 
-Dim count(const KernelSpec& s, const std::vector<int>& axes) {
-  Dim n(1);
-  for (int a : axes) n *= s.axes[static_cast<size_t>(a)].extent;
-  return n;
-}
-
 }  // namespace
 
 static int64_t value_bytes_of(const KernelSpec& s) {
@@ -186,7 +180,7 @@ std::vector<GemmTile> gemm_tiles(const KernelSpec& s, const GemmShape& g) {
   const SpecConfig& c = s.config;
   if (c.tiles == 1) return {{c.mc, c.nc, c.kc, c.mr, c.nr, c.group, c.steps, 1, 1}};
   std::vector<Tile> set(g.mma ? std::begin(kMmaSet) : std::begin(kSimtSet), g.mma ? std::end(kMmaSet) : std::end(kSimtSet));
-  if (const Dim rows = count(s, g.a.axes); rows.is_const()) {
+  if (const Dim rows = s.extent_of(g.a.axes); rows.is_const()) {
     if (rows.value() <= set[0].bm) set.resize(1);
     else set.erase(set.begin());
   }
@@ -219,7 +213,7 @@ bool choose_gemm(KernelSpec& s, const Target& target) {
   g = gemm_shape(s, target);
   SpecConfig& c = s.config;
   // Sizes that run-time dims decide and of which nothing is known: the kernel chooses between three tiles.
-  const Dim rows = count(s, g->a.axes) * count(s, g->b.axes) * count(s, g->batch);
+  const Dim rows = s.extent_of(g->a.axes) * s.extent_of(g->b.axes) * s.extent_of(g->batch);
   const std::vector<std::string> open = rows.symbols();
   const bool known = std::all_of(open.begin(), open.end(), [&](const std::string& p) { return s.typical.count(p) != 0; });
   const bool quick = g->mma || (g->a.direct && g->b.direct);  // to compile
@@ -253,7 +247,7 @@ bool choose_gemm(KernelSpec& s, const Target& target) {
   c.width = std::max<int64_t>(1, 16 / largest);
   const Dim& n = s.axes[static_cast<size_t>(g->b.axes.back())].extent;
   while (c.width > 1 && n.is_const() && n.value() % c.width != 0) c.width /= 2;
-  s.tasks = ceildiv(count(s, g->a.axes), Dim(c.mc)) * ceildiv(count(s, g->b.axes), Dim(c.nc)) * count(s, g->batch);
+  s.tasks = ceildiv(s.extent_of(g->a.axes), Dim(c.mc)) * ceildiv(s.extent_of(g->b.axes), Dim(c.nc)) * s.extent_of(g->batch);
   return true;
 }
 

@@ -56,8 +56,7 @@ bool choose_transpose(KernelSpec& s) {
   auto t = transpose_shape(s);
   if (!t) return false;
   const SpecAxis &w = s.axes[static_cast<size_t>(t->write_axis)], &r = s.axes[static_cast<size_t>(t->read_axis)];
-  Dim points = w.extent * r.extent, others(1);
-  for (int a : t->others) others *= s.axes[static_cast<size_t>(a)].extent;
+  const Dim points = w.extent * r.extent, others = s.extent_of(t->others);
   if (s.estimate(w.extent) < kLeast || s.estimate(r.extent) < kLeast || s.estimate(points * others) < kWork) return false;
   int64_t bytes = 0, largest = 0;
   for (int o : t->operands) bytes += byte_size(s.operands[static_cast<size_t>(o)].dtype);

@@ -206,26 +206,21 @@ struct CudaGemm {
     const std::string factors = g.mma ? flag(a) + flag(b) : "", width = lanes ? std::to_string(is_wide(out, all) ? e.width : 1) + ", " : "";
     return "run<" + tile_name(tile) + ", " + factors + width + "int>(" + e.arguments() + ");";
   }
-  Dim product(const std::vector<int>& axes) const {
-    Dim n(1);
-    for (int k : axes) n *= s.axes[static_cast<size_t>(k)].extent;
-    return n;
-  }
   // What is counted in Index: rows, depth, and tiles, the smallest of which is 16 x 32.
   std::vector<Dim> counts() const {
-    const Dim m = product(g.a.axes), n = product(g.b.axes);
-    return {m, n, product(g.k), ceildiv(m, Dim(16)) * ceildiv(n, Dim(32)) * product(g.batch)};
+    const Dim m = s.extent_of(g.a.axes), n = s.extent_of(g.b.axes);
+    return {m, n, s.extent_of(g.k), ceildiv(m, Dim(16)) * ceildiv(n, Dim(32)) * s.extent_of(g.batch)};
   }
   void call(bool all) {
     // What is not all wide has one tile: an instance takes a tenth of a second to compile.
     if (tiles.size() == 1 || !all) return e.line(instance(tiles.size() / 2, all));
     // Few rows; tiles that leave part of the device without work; many tiles.
     const GemmTile& big = tiles.back();
-    const Dim count = ceildiv(product(g.a.axes), Dim(big.bm)) * ceildiv(product(g.b.axes), Dim(big.bn)) * product(g.batch);
+    const Dim count = ceildiv(s.extent_of(g.a.axes), Dim(big.bm)) * ceildiv(s.extent_of(g.b.axes), Dim(big.bn)) * s.extent_of(g.batch);
     std::string prefix;
     for (size_t k = 0; k + 1 < tiles.size(); ++k) {
-      const bool few = !product(g.a.axes).is_const() && k == 0;
-      const std::string rows = e.dim(product(g.a.axes), {}, true) + " <= " + std::to_string(tiles[k].bm);
+      const bool few = !s.extent_of(g.a.axes).is_const() && k == 0;
+      const std::string rows = e.dim(s.extent_of(g.a.axes), {}, true) + " <= " + std::to_string(tiles[k].bm);
       const std::string work = e.dim(count, {}, true) + " < " + std::to_string(e.target.gpu.multiprocessors);
       e.line(prefix + "if (" + (few ? rows : work) + ") " + instance(k, all));
       prefix = "else ";

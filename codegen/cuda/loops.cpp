@@ -47,8 +47,7 @@ struct CudaLoops {
   // Windows of pools and convolutions: short, and known.
   bool short_rows() const {
     constexpr int64_t kMost = 32;
-    Dim n(1);
-    for (int a : e.row) n *= s.axes[static_cast<size_t>(a)].extent;
+    const Dim n = s.extent_of(e.row);
     return n.is_const() && n.value() <= kMost;
   }
 

@@ -27,9 +27,7 @@ struct CudaRows {
       e.width = 1;
     }
     CHECK(!e.row.empty() && (e.vec.empty() || s.axes[static_cast<size_t>(e.row.back())].name == e.vec));
-    Dim n(1);
-    for (int a : e.row) n *= s.axes[static_cast<size_t>(a)].extent;
-    known = n.is_const();
+    known = s.extent_of(e.row).is_const();
     if (s.config.steps > 0) find_kept();
   }
 

@@ -125,13 +125,7 @@ Status Lowering::launch_chosen(KernelSpec spec, std::vector<int> ids, const std:
   const bool cuda = target.backend == Backend::cuda;
   if (!cuda) TRY(prepare_factors(spec, ids));
   Dim scratch = cuda ? Dim(0) : scratch_cpu(spec);
-  auto back = [&](const Dim& d) {
-    return d.substitute([&](const std::string& s) -> std::optional<Dim> {
-      for (size_t k = 0; k < dims.size(); ++k)
-        if (spec.params[k] == s) return dims[k];
-      return std::nullopt;
-    });
-  };
+  auto back = [&](const Dim& d) { return with_params(spec, dims, d); };
   Dim tasks = back(spec.tasks);
   scratch = back(scratch);
   std::vector<bool> reads(ids.size()), writes(ids.size());

@@ -101,12 +101,7 @@ std::string size_symbol(Lowering& l, const std::vector<std::string>& symbols) {
 
 Status Lowering::launch_split(const SplitReduction& split, const std::vector<int>& ids, const std::vector<Dim>& dims) {
   Shape shape;
-  for (const Dim& d : split.dims)
-    shape.push_back(d.substitute([&](const std::string& s) -> std::optional<Dim> {
-      for (size_t k = 0; k < dims.size(); ++k)
-        if (split.first.params[k] == s) return dims[k];
-      return std::nullopt;
-    }));
+  for (const Dim& d : split.dims) shape.push_back(with_params(split.first, dims, d));
   std::vector<int> partials;
   for (DType t : split.partials) {
     partials.push_back(temp("partial", t, shape));
