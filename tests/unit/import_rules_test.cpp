@@ -112,6 +112,32 @@ TEST(ImportRules, MicrosoftProducts) {
   expect(result(bits, {ones}, 17, {tensor("w", 2, {1, 1, 8}, packed), floats("s", {1}, {2})}), {1, 1}, {-16});
 }
 
+// A cache that only grows is plain attention behind a past, which a state can be; a window that all tokens are in means the
+// same and takes the other way.
+TEST(ImportRules, MicrosoftGroupQueryAttention) {
+  auto numbers = [](const std::vector<int64_t>& dims, double step) {
+    Input in{dims, {}};
+    int64_t n = 1;
+    for (int64_t d : dims) n *= d;
+    for (int64_t i = 0; i < n; ++i) in.values.push_back(std::sin(step * static_cast<double>(i)));
+    return in;
+  };
+  const std::vector<Input> inputs{numbers({1, 2, 16}, 1), numbers({1, 2, 8}, 2), numbers({1, 2, 8}, 3), numbers({1, 1, 3, 8}, 4), numbers({1, 1, 3, 8}, 5)};
+  const std::vector<Message> sizes{tensor("seen", 6, {1}, std::vector<int32_t>{4}), tensor("all", 6, {}, std::vector<int32_t>{5})};
+  auto attend = [](int64_t window) {
+    return node("GroupQueryAttention", {"x0", "x1", "x2", "x3", "x4", "seen", "all"}, {"y", "pk", "pv"},
+                {int_attr("num_heads", 2), int_attr("kv_num_heads", 1), int_attr("local_window_size", window)}, "com.microsoft");
+  };
+  Input grows = result(attend(-1), inputs, 17, sizes), windowed = result(attend(100), inputs, 17, sizes);
+  expect(grows, {1, 2, 16}, windowed.values);
+  auto count = [&](int64_t window, OpKind kind) {
+    auto m = must_import(one_node(attend(window), inputs, 17, sizes));
+    return std::count_if(m->main()->ops.begin(), m->main()->ops.end(), [&](auto& op) { return op->kind == kind; });
+  };
+  EXPECT_EQ(count(-1, OpKind::tensor_scatter), 0);
+  EXPECT_EQ(count(100, OpKind::tensor_scatter), 2);
+}
+
 // PyTorch's squeeze(0): the branches differ in rank, so the unknown dim is taken to be 1, and other inputs are refused.
 TEST(ImportRules, AnIfThatSqueezesAnUnknownDim) {
   Message yes = graph({{node("Squeeze", {"x", "zero"}, {"a"})}, {}, {value_info("a", kFloat, {})}, {}});

@@ -224,9 +224,19 @@ Value* written(Node& n, Value* past, Value* rows, Value* total, Value* starts) {
   return n.op(OpKind::tensor_scatter, {room, rows, starts}, TensorScatterAttrs());
 }
 
+// Whether it is known that no sequence is padded and that the new rows come right behind the past: then the cache grows by
+// them. seen: the tokens of each sequence after this step.
+bool only_grows(Node& n, const Value* past, const Value* total, const Value* seen) {
+  const std::vector<Dim>*all = known_of(total), *each = known_of(seen);
+  if (!past || !all || !each || all->size() != 1 || n.rank(past) != 4 || n.rank(n.need(0)) != 3) return false;
+  const Dim grown = past->type.shape[2] + n.need(0)->type.shape[1];
+  return (*all)[0] == grown && std::all_of(each->begin(), each->end(), [&](const Dim& d) { return d == grown; });
+}
+
 }  // namespace
 
-// Key rows of the cache beyond a sequence's own length are padding; each query sees those up to its own position.
+// Key rows of the cache beyond a sequence's own length are padding; each query sees those up to its own position. Without
+// padding that is plain causal attention behind a past.
 Values rule_group_query_attention(Node& n) {
   auto g = gqa_attrs(n);
   if (!g.ok()) return std::move(g.error());
@@ -235,7 +245,9 @@ Values rule_group_query_attention(Node& n) {
   Heads h = gqa_heads(n, *g);
   // A prompt starts at 0 however long its sequences are; later steps stand at the end of each.
   Value* seen = n.add(int_vector(n, n.need(5)), n.ints({1}));
-  Value* starts = n.op(OpKind::where, {n.op(OpKind::equal, {total, length}), n.ints({0}), n.sub(seen, length)});
+  const bool grows = only_grows(n, past_k, total, seen) && past_v && g->window <= 0 && !bias;
+  Value* starts = n.sub(seen, length);
+  if (!grows) starts = n.op(OpKind::where, {n.op(OpKind::equal, {total, length}), n.ints({0}), starts});
   Value* positions = n.add(n.unsqueeze(starts, {1}), counted(n, length));
   if (g->rotary) {
     RotaryAttrs r;
@@ -244,6 +256,11 @@ Values rule_group_query_attention(Node& n) {
     Value* at = n.in(9) ? n.in(9) : positions;
     h.q = n.op(OpKind::rotary_embedding, {h.q, cos, n.need(8), at}, r);
     h.k = n.op(OpKind::rotary_embedding, {h.k, cos, n.need(8), at}, r);
+  }
+  if (grows) {
+    g->attention.is_causal = true;
+    Op* op = n.create(OpKind::attention, {h.q, h.k, h.v, nullptr, past_k, past_v}, g->attention.clone(), 3);
+    return op ? n.done({join_heads(n, op->result()), op->result(1), op->result(2)}) : n.done(nullptr);
   }
   Value *present_k = written(n, past_k, h.k, total, starts), *present_v = written(n, past_v, h.v, total, starts);
   Value *keys = counted(n, n.dim_of(present_k, 2)), *at = n.unsqueeze(positions, {1, 3});
