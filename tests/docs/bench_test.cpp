@@ -8,10 +8,10 @@
 namespace weft::docs_test {
 namespace {
 
-TEST(BenchScripts, GpuPeersModelsAreRight) {
+void expect_right(const std::string& options) {
   if (!*WEFT_ORACLE_PYTHON) GTEST_SKIP() << "tools/setup found no Python";
-  const std::string command = std::string(WEFT_SOURCE_DIR) + "/tools/bench/gpu_peers --small --verify --target cpu --weft " + WEFT_BINARY +
-                              " --only copy,resnet,bert,llama 2>&1";
+  const std::string command =
+      std::string(WEFT_SOURCE_DIR) + "/tools/bench/gpu_peers --small --verify --target cpu --weft " + WEFT_BINARY + " " + options + " 2>&1";
   FILE* pipe = popen(command.c_str(), "r");
   ASSERT_TRUE(pipe);
   std::string text;
@@ -20,6 +20,9 @@ TEST(BenchScripts, GpuPeersModelsAreRight) {
   EXPECT_EQ(pclose(pipe), 0) << text;
   EXPECT_NE(text.find("llama: prefill"), std::string::npos) << text;
 }
+
+TEST(BenchScripts, GpuPeersModelsAreRight) { expect_right("--only copy,resnet,bert,llama"); }
+TEST(BenchScripts, AndTheLlamaInMicrosoftsForm) { expect_right("--only llama --form microsoft"); }
 
 }  // namespace
 }  // namespace weft::docs_test

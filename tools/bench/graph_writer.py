@@ -5,6 +5,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 ONNX_TYPES = {"f32": TensorProto.FLOAT, "f16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "i64": TensorProto.INT64}
+MICROSOFT = "com.microsoft"
 NUMPY_TYPES = {"f32": np.float32, "f16": np.float16, "i64": np.int64}
 
 
@@ -37,7 +38,10 @@ class GraphWriter:
 
     def model(self, name):
         graph = helper.make_graph(self.nodes, name, self.inputs, self.outputs, self.weights)
-        return helper.make_model(graph, ir_version=8 if self.opset < 22 else 11, opset_imports=[helper.make_opsetid("", self.opset)])
+        domains = [helper.make_opsetid("", self.opset)]
+        if any(n.domain for n in self.nodes):
+            domains.append(helper.make_opsetid(MICROSOFT, 1))
+        return helper.make_model(graph, ir_version=8 if self.opset < 22 else 11, opset_imports=domains)
 
     def save(self, name, path):
         onnx.save(self.model(name), path)

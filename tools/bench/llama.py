@@ -1,5 +1,6 @@
 """A decoder of Llama's form with random bf16 weights, as an ONNX model with external data: RMSNormalization,
-RotaryEmbedding and Attention of opset 24, past and present of every layer as inputs and outputs.
+RotaryEmbedding and Attention of opset 24, past and present of every layer as inputs and outputs. Its form "microsoft" has
+com.microsoft's GroupQueryAttention and SkipSimplifiedLayerNormalization instead.
 
 Inputs ids: i64[1, sequence] and past_key_<i>, past_value_<i>: bf16[1, kv_heads, past, head]. Outputs logits of the last
 token: f32[1, 1, vocabulary], and present_…: [1, kv_heads, past + sequence, head]."""
@@ -10,8 +11,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from graph_writer import ONNX_TYPES, GraphWriter
+from graph_writer import MICROSOFT, ONNX_TYPES, GraphWriter
 
+FORMS = ("standard", "microsoft")
 ALIGNMENT = 4096
 POOL = 1 << 26  # random elements, which all weights share
 
@@ -64,9 +66,9 @@ def rotations(c):
 class Llama(GraphWriter):
     """Writes the data file while the graph grows: no more than a pool of random numbers is in memory."""
 
-    def __init__(self, config, path):
+    def __init__(self, config, path, form):
         super().__init__("bf16", 24)
-        self.config, self.path = config, path
+        self.config, self.path, self.form = config, path, form
         self.places = {}  # name → (offset, dims), for whoever maps the file
         self.at, self.taken = 0, 0
         size = min(POOL, max(config.hidden * max(config.vocabulary, config.ffn), 1 << 16))
@@ -103,6 +105,16 @@ class Llama(GraphWriter):
     def norm(self, x, name):
         return self.add("RMSNormalization", x, self.given(name, np.ones(self.config.hidden)), axis=-1, epsilon=self.config.epsilon)
 
+    def add_and_norm(self, x, more, name):
+        """x + more, and that normalised."""
+        if self.form == "standard":
+            x = self.add("Add", x, more)
+            return x, self.norm(x, name)
+        outputs = [f"{name}.out", "", "", f"{name}.sum"]
+        h = self.add("SkipSimplifiedLayerNormalization", x, more, self.given(name, np.ones(self.config.hidden)), outputs=outputs,
+                     domain=MICROSOFT, epsilon=self.config.epsilon)
+        return outputs[3], h
+
     def linear(self, x, name, inputs, outputs):
         return self.add("MatMul", x, self.matrix(name, inputs, outputs))
 
@@ -120,10 +132,17 @@ class Llama(GraphWriter):
             self.cos, self.sin = self.given("cos", cos), self.given("sin", sin)
             past = self.length("past_key_0", 2)
             end = self.add("Add", past, self.length("ids", 1))
-            positions = self.add("Range", past, end, self.constant(1, "i64"))
-            self.positions = self.add("Unsqueeze", positions, self.constant([0], "i64"))
+            if self.form == "standard":
+                positions = self.add("Range", past, end, self.constant(1, "i64"))
+                self.positions = self.add("Unsqueeze", positions, self.constant([0], "i64"))
+            else:
+                self.total = self.add("Cast", end, to=TensorProto.INT32)
+                before = self.add("Sub", end, self.constant(1, "i64"))
+                self.last_keys = self.add("Cast", self.add("Unsqueeze", before, self.constant([0], "i64")), to=TensorProto.INT32)
+            more = None
             for i in range(c.layers):
-                x = self.layer(x, i)
+                x, more = self.layer(x, more, i)
+            x = self.add("Add", x, more)
             last = self.add("Slice", x, self.constant([-1], "i64"), self.constant([2**31 - 1], "i64"), self.constant([1], "i64"))
             logits = self.linear(self.norm(last, "norm"), "head", c.hidden, c.vocabulary)
             self.output(self.add("Cast", logits, outputs=["logits"], to=ONNX_TYPES["f32"]), "f32", [1, 1, c.vocabulary])
@@ -135,24 +154,30 @@ class Llama(GraphWriter):
             model.metadata_props.add(key=key, value=str(value))
         onnx.save(model, self.path)
 
-    def layer(self, x, i):
+    def attend(self, h, i):
         c = self.config
         q, kv = c.heads * c.head, c.kv_heads * c.head
-        h = self.norm(x, f"{i}.norm1")
-        turned = [self.add("RotaryEmbedding", self.linear(h, f"{i}.{name}", c.hidden, size), self.cos, self.sin, self.positions, num_heads=heads)
-                  for name, size, heads in (("q", q, c.heads), ("k", kv, c.kv_heads))]
-        mixed = self.add("Attention", *turned, self.linear(h, f"{i}.v", c.hidden, kv), "", f"past_key_{i}", f"past_value_{i}",
-                         outputs=[f"mixed_{i}", f"present_key_{i}", f"present_value_{i}"], is_causal=1, q_num_heads=c.heads,
-                         kv_num_heads=c.kv_heads)
-        x = self.add("Add", x, self.linear(mixed, f"{i}.o", q, c.hidden))
-        h = self.norm(x, f"{i}.norm2")
+        query, key, value = (self.linear(h, f"{i}.{name}", c.hidden, size) for name, size in (("q", q), ("k", kv), ("v", kv)))
+        past, outputs = [f"past_key_{i}", f"past_value_{i}"], [f"mixed_{i}", f"present_key_{i}", f"present_value_{i}"]
+        if self.form == "microsoft":
+            return self.add("GroupQueryAttention", query, key, value, *past, self.last_keys, self.total, self.cos, self.sin, outputs=outputs,
+                            domain=MICROSOFT, num_heads=c.heads, kv_num_heads=c.kv_heads, do_rotary=1)
+        query, key = (self.add("RotaryEmbedding", x, self.cos, self.sin, self.positions, num_heads=heads)
+                      for x, heads in ((query, c.heads), (key, c.kv_heads)))
+        return self.add("Attention", query, key, value, "", *past, outputs=outputs, is_causal=1, q_num_heads=c.heads, kv_num_heads=c.kv_heads)
+
+    def layer(self, x, more, i):
+        """What is still to be added to x comes from the layer before, and goes to the next."""
+        c = self.config
+        x, h = self.add_and_norm(x, more, f"{i}.norm1") if more else (x, self.norm(x, f"{i}.norm1"))
+        x, h = self.add_and_norm(x, self.linear(self.attend(h, i), f"{i}.o", c.heads * c.head, c.hidden), f"{i}.norm2")
         gate = self.linear(h, f"{i}.gate", c.hidden, c.ffn)
         inner = self.add("Mul", self.add("Mul", gate, self.add("Sigmoid", gate)), self.linear(h, f"{i}.up", c.hidden, c.ffn))
-        return self.add("Add", x, self.linear(inner, f"{i}.down", c.ffn, c.hidden))
+        return x, self.linear(inner, f"{i}.down", c.ffn, c.hidden)
 
 
-def write_llama(config, path):
+def write_llama(config, path, form="standard"):
     """The model at `path`, its data beside it; returns where each weight lies in that file."""
-    w = Llama(config, path)
+    w = Llama(config, path, form)
     w.build()
     return w.places
