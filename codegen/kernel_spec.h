@@ -2,8 +2,11 @@
 // over those axes, and stages of scalar programs. Every spec means the same thing under every template; a template only
 // says how a backend runs it (`loops` can run all of them, `gemm`/`conv` need a multiply-add reduction of their shape).
 //
-// Domain: parallel axes and row axes. Stages run in order for each point of the parallel axes:
+// Domain: parallel axes, row axes, and inner axes. Stages run in order for each point of the parallel axes:
 //   reduce   over all row axes: accumulators start at `init` and take `combine(acc..., body outputs...)` per point
+//   inner    the same over all inner axes, for each point of the parallel and row axes
+//   attend   over all row axes: the body's outputs are a score and a value; the result is the sum of the values, weighed
+//            by the softmax of the scores along the row, and 0 where every score is minus infinity
 //   map      per point of parallel and row axes: stores the body's outputs
 //   map_row  once per point of the parallel axes: stores the body's outputs
 // Index maps are Dims over axis names, params and `$k` (the integer value of instruction k of the same body: one level
@@ -26,6 +29,7 @@ struct SpecAxis {
   std::string name;
   Dim extent;      // over params
   bool row = false;
+  bool inner = false;
   bool operator==(const SpecAxis&) const = default;
 };
 
@@ -62,14 +66,16 @@ struct StageInput {
 };
 
 struct SpecStage {
-  enum class Kind : uint8_t { reduce, map, map_row };
+  enum class Kind : uint8_t { reduce, map, map_row, inner, attend };
   Kind kind = Kind::map;
   std::vector<StageInput> inputs;  // body input k
   ScalarProgram body;
-  // reduce: inputs are the accumulators, then the body's outputs; outputs the new accumulators.
+  // reduce, inner: inputs are the accumulators, then the body's outputs; outputs the new accumulators.
   ScalarProgram combine;
   std::vector<double> init;        // per accumulator
   std::vector<int> stores;         // map: operand per body output
+  size_t results() const { return kind == Kind::attend ? 1 : init.size(); }  // that later stages read
+  DType result_type(size_t k) const;
   bool operator==(const SpecStage&) const = default;
 };
 
@@ -87,7 +93,8 @@ struct SpecConfig {
   // CUDA: threads of a block; elements that a thread's access moves along vec_axis; threads that share a point; accesses of a
   // row that stay in registers (0: rows are read again); the most blocks of a launch; dynamic shared memory.
   int64_t threads = 0, width = 0, group = 0, steps = 0, blocks = 0, shared_bytes = 0;
-  int64_t tiles = 0;                               // gemm: 1: the one above; 2: of a set, by the sizes at run time
+  int64_t tiles = 0;                               // gemm, attention: 1: the one above; 2: of a set, by the sizes at run time
+  int64_t cluster = 0;                             // CUDA: blocks that share a point; 0: one
   bool operator==(const SpecConfig&) const = default;
 };
 
@@ -111,6 +118,8 @@ struct KernelSpec {
 // A Dim over the spec's params with their values in its place.
 Dim with_params(const KernelSpec& s, const std::vector<Dim>& values, const Dim& d);
 
+// Whether a stage takes rows together; such a kernel's factors are never its results.
+bool has_reduction(const KernelSpec& s);
 // Whether an index mentions a value that is read ($k); an operand's: its address or its guards.
 bool is_indirect(const Dim& d);
 bool is_indirect(const SpecOperand& o);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "codegen/backend.h"
+#include "codegen/cpu/attention_scratch.h"
 #include "codegen/cpu/contraction_shape.h"
 
 namespace weft {
@@ -99,6 +100,7 @@ Dim loop_tasks(const KernelSpec& s) {
 }  // namespace
 
 void choose_cpu(KernelSpec& spec, const Target& target, const SpecConfig* like) {
+  if (choose_attention(spec, target)) return;
   if ((!like || like->name == "contraction") && choose_contraction(spec, target, like)) return;
   choose_vector_axis(spec, target);
   bool rows = std::any_of(spec.axes.begin(), spec.axes.end(), [](const SpecAxis& a) { return a.row; });
@@ -108,6 +110,7 @@ void choose_cpu(KernelSpec& spec, const Target& target, const SpecConfig* like) 
 }
 
 Dim scratch_cpu(const KernelSpec& spec) {
+  if (spec.config.name == "attention") return Dim(4 * attention_scratch(spec, *attention_axes(spec)).total);
   if (spec.config.name != "contraction") return Dim(0);
   auto shape = contraction_shape(spec, spec.config.swap, spec.config.lines);
   return shape ? contraction_scratch(spec, *shape).total : Dim(0);

@@ -81,6 +81,63 @@ std::string CudaEmitter::load(const SpecOperand& o, const SymbolText& env, bool 
   return g + " ? " + x + " : " + (packed ? "all<V>(" + fill(o) + ")" : fill(o));
 }
 
+static void add_once(std::vector<std::string>* to, const std::string& c) {
+  if (std::find(to->begin(), to->end(), c) == to->end()) to->push_back(c);
+}
+
+bool CudaEmitter::add_operand(const SpecOperand& o, WidePart* part) const {
+  std::vector<std::string> sizes;
+  if (walk(o, [](int) { return false; }, &sizes) != Walk::packed) return false;
+  const int bytes = std::min(16, width * byte_size(o.dtype));
+  if (bytes > byte_size(o.dtype)) add_once(&part->aligned, "aligned(p" + std::to_string(o.ptr) + ", " + std::to_string(bytes) + ")");
+  for (const std::string& c : sizes) add_once(&part->sizes, c);
+  return true;
+}
+
+bool CudaEmitter::add_extent(WidePart* part) const {
+  const Dim& extent = spec.axes[static_cast<size_t>(spec.axis(vec))].extent;
+  if (extent.is_const()) return extent.value() % width == 0;
+  add_once(&part->sizes, factor(dim(extent, {}, true)) + " % " + std::to_string(width) + " == 0");
+  return true;
+}
+
+CudaEmitter::WidePart CudaEmitter::wide_operand(const SpecOperand& o, int axis) {
+  vec = spec.axes[static_cast<size_t>(axis)].name;
+  width = 16 / byte_size(o.dtype);
+  WidePart p;
+  p.possible = add_operand(o, &p) && add_extent(&p);
+  return p;
+}
+
+CudaEmitter::WidePart CudaEmitter::wide_stages(size_t first) {
+  WidePart p;
+  if (spec.config.width > 1) {
+    vec = spec.config.vec_axis;
+    width = static_cast<int>(spec.config.width);
+    for (size_t k = first; k < spec.stages.size(); ++k) {
+      for (const StageInput& in : spec.stages[k].inputs)
+        if (in.kind == StageInput::Kind::load) add_operand(spec.operands[static_cast<size_t>(in.operand)], &p);
+      for (int o : spec.stages[k].stores) p.possible |= add_operand(spec.operands[static_cast<size_t>(o)], &p);
+    }
+    p.possible = p.possible && add_extent(&p);
+  }
+  if (!p.possible) {
+    vec.clear();
+    width = 1;
+  }
+  return p;
+}
+
+std::vector<std::string> CudaEmitter::conditions_of(const std::vector<const WidePart*>& parts, bool all) {
+  std::vector<std::string> out;
+  for (const WidePart* p : parts) {
+    if (!p->is_wide(all)) continue;
+    for (const std::string& c : p->aligned) add_once(&out, c);
+    for (const std::string& c : p->sizes) add_once(&out, c);
+  }
+  return out;
+}
+
 bool CudaEmitter::any_packed() const {
   if (vec.empty()) return false;
   auto never = [](int) { return false; };

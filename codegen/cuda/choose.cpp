@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "codegen/backend.h"
+#include "codegen/cuda/attention_shape.h"
 #include "codegen/cuda/gemm_shape.h"
 #include "codegen/cuda/transpose_shape.h"
 
@@ -217,6 +218,7 @@ void choose_loops(KernelSpec& s, const Target& target, int axis) {
 }  // namespace
 
 void choose_cuda(KernelSpec& spec, const Target& target) {
+  if (choose_cuda_attention(spec, target)) return;
   if (choose_gemm(spec, target) || choose_transpose(spec)) return set_blocks(spec, target);
   constexpr int64_t kShortRow = 16;  // a thread walks it alone
   int best = -1;

@@ -20,9 +20,7 @@ CudaEmitter::CudaEmitter(const KernelSpec& s, const Target& t, const std::string
     vec = s.config.vec_axis;
     width = static_cast<int>(s.config.width);
   }
-  // A kernel that reduces never runs in place.
-  bool reduces = std::any_of(s.stages.begin(), s.stages.end(), [](const SpecStage& st) { return st.kind == SpecStage::Kind::reduce; });
-  read_only.assign(static_cast<size_t>(s.num_ptrs), reduces);
+  read_only.assign(static_cast<size_t>(s.num_ptrs), has_reduction(s));
   for (const SpecOperand& o : s.operands)
     if (o.write) read_only[o.ptr] = false;
   for (auto [read, written] : in_place_pairs(s)) read_only[static_cast<size_t>(read)] = false;
@@ -225,6 +223,7 @@ void CudaEmitter::entry(const Conditions& wide, const Conditions& small, bool el
 std::string cuda_source(const KernelSpec& spec, const Target& target, const std::string& symbol) {
   if (spec.config.name == "rows") return cuda_rows(spec, target, symbol);
   if (spec.config.name == "gemm") return cuda_gemm(spec, target, symbol);
+  if (spec.config.name == "attention") return cuda_attention(spec, target, symbol);
   if (spec.config.name == "transpose") return cuda_transpose(spec, target, symbol);
   CHECK(spec.config.name == "loops");
   return cuda_loops(spec, target, symbol);

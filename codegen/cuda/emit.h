@@ -72,6 +72,22 @@ struct CudaEmitter {
   Conditions small_conditions() const;
   Conditions small_conditions(std::vector<Dim> counts) const;  // of these and what indices are made of
 
+  // What must hold for the wide accesses of a part of a kernel: alignment of pointers, and of sizes.
+  struct WidePart {
+    bool possible = false;
+    std::vector<std::string> aligned, sizes;
+    bool is_wide(bool all) const { return possible && (all || sizes.empty()); }  // all: conditions on sizes hold, too
+  };
+  // Adds an operand that is walked along `vec` in accesses of `width` elements; false when it cannot be.
+  bool add_operand(const SpecOperand& o, WidePart* part) const;
+  // Whether the extent of `vec` is a multiple of `width`, perhaps under a condition.
+  bool add_extent(WidePart* part) const;
+  // Accesses of 16 bytes to an operand along an axis; becomes `vec`.
+  WidePart wide_operand(const SpecOperand& o, int axis);
+  // The stages from this one on, in lanes along the config's vec_axis, which becomes `vec`; their results at least.
+  WidePart wide_stages(size_t first);
+  static std::vector<std::string> conditions_of(const std::vector<const WidePart*>& parts, bool all);
+
   // --- scalar programs (scalar_text.cpp)
   // Declares t<k> for the instructions that `want` selects; input(k) gives the text of body input k.
   using InputText = std::function<std::string(int inst)>;
@@ -121,6 +137,7 @@ struct CudaEmitter {
 std::string cuda_loops(const KernelSpec& spec, const Target& target, const std::string& symbol);
 std::string cuda_rows(const KernelSpec& spec, const Target& target, const std::string& symbol);
 std::string cuda_gemm(const KernelSpec& spec, const Target& target, const std::string& symbol);
+std::string cuda_attention(const KernelSpec& spec, const Target& target, const std::string& symbol);
 std::string cuda_transpose(const KernelSpec& spec, const Target& target, const std::string& symbol);
 // Of loops, one function `plain<Index>(pointers, params)` that runs the spec element by element; it uses the accumulators.
 std::string cuda_plain(const KernelSpec& spec, const Target& target);

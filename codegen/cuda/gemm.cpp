@@ -13,17 +13,11 @@ namespace weft {
 
 namespace {
 
-// What must hold for wide accesses of a factor or of the epilogue: alignment of pointers, and of sizes.
-struct Part {
-  bool possible = false;
-  std::vector<std::string> aligned, sizes;
-};
-
 struct CudaGemm {
   CudaEmitter e;
   const KernelSpec& s;
   GemmShape g;
-  Part a, b, out;
+  CudaEmitter::WidePart a, b, out;
   bool lanes;
   std::vector<GemmTile> tiles;
 
@@ -33,57 +27,15 @@ struct CudaGemm {
     tiles = gemm_tiles(s, g);
     e.blocks_at_once = !g.mma && s.config.mc * s.config.nc > 64 * 64 ? 2 : 1;
     if (g.mma) {
-      a = factor_part(g.a);
-      b = factor_part(g.b);
+      a = wide_factor(g.a);
+      b = wide_factor(g.b);
     }
-    out = epilogue_part();
+    out = e.wide_stages(1);
     lanes = out.possible;
-    e.vec = lanes ? s.config.vec_axis : "";
-    e.width = lanes ? static_cast<int>(s.config.width) : 1;
   }
 
-  static void add(std::vector<std::string>* to, const std::string& c) {
-    if (std::find(to->begin(), to->end(), c) == to->end()) to->push_back(c);
-  }
-  static void add(std::vector<std::string>* to, const std::vector<std::string>& all) {
-    for (const std::string& c : all) add(to, c);
-  }
-  // Adds an operand that is walked along e.vec in accesses of e.width elements; false when it cannot be.
-  bool add_operand(const SpecOperand& o, Part* part) const {
-    std::vector<std::string> sizes;
-    if (e.walk(o, [](int) { return false; }, &sizes) != CudaEmitter::Walk::packed) return false;
-    const int bytes = std::min(16, e.width * byte_size(o.dtype));
-    if (bytes > byte_size(o.dtype)) add(&part->aligned, "aligned(p" + std::to_string(o.ptr) + ", " + std::to_string(bytes) + ")");
-    add(&part->sizes, sizes);
-    return true;
-  }
-  // Whether the extent of e.vec is a multiple of e.width, perhaps under a condition.
-  bool add_extent(Part* part) const {
-    const Dim& extent = s.axes[static_cast<size_t>(s.axis(e.vec))].extent;
-    if (extent.is_const()) return extent.value() % e.width == 0;
-    add(&part->sizes, CudaEmitter::factor(e.dim(extent, {}, true)) + " % " + std::to_string(e.width) + " == 0");
-    return true;
-  }
-  Part factor_part(const GemmFactor& f) {
-    const SpecOperand& o = s.operands[static_cast<size_t>(f.product.operand)];
-    e.vec = s.axes[static_cast<size_t>((f.along_k ? g.k : f.axes).back())].name;
-    e.width = 16 / byte_size(o.dtype);
-    Part p;
-    p.possible = add_operand(o, &p) && add_extent(&p);
-    return p;
-  }
-  Part epilogue_part() {
-    Part p;
-    if (s.config.width <= 1) return p;
-    e.vec = s.config.vec_axis;
-    e.width = static_cast<int>(s.config.width);
-    for (size_t k = 1; k < s.stages.size(); ++k) {
-      for (const StageInput& in : s.stages[k].inputs)
-        if (in.kind == StageInput::Kind::load) add_operand(s.operands[static_cast<size_t>(in.operand)], &p);
-      for (int o : s.stages[k].stores) p.possible |= add_operand(s.operands[static_cast<size_t>(o)], &p);
-    }
-    p.possible = p.possible && add_extent(&p);
-    return p;
+  CudaEmitter::WidePart wide_factor(const GemmFactor& f) {
+    return e.wide_operand(s.operands[static_cast<size_t>(f.product.operand)], (f.along_k ? g.k : f.axes).back());
   }
 
   // --- the function -----------------------------------------------------------------------------------------------------------
@@ -191,19 +143,10 @@ struct CudaGemm {
   // --- the choice between instances ---------------------------------------------------------------------------------------------
 
   // Wide are the parts whose sizes need no asking, or, with `all`, every one that can be.
-  static bool is_wide(const Part& p, bool all) { return p.possible && (all || p.sizes.empty()); }
-  std::vector<std::string> conditions(bool all) const {
-    std::vector<std::string> c;
-    for (const Part* p : {&a, &b, &out}) {
-      if (!is_wide(*p, all)) continue;
-      add(&c, p->aligned);
-      add(&c, p->sizes);
-    }
-    return c;
-  }
+  std::vector<std::string> conditions(bool all) const { return CudaEmitter::conditions_of({&a, &b, &out}, all); }
   std::string instance(size_t tile, bool all) const {
-    auto flag = [&](const Part& p) { return std::string(is_wide(p, all) ? "true, " : "false, "); };
-    const std::string factors = g.mma ? flag(a) + flag(b) : "", width = lanes ? std::to_string(is_wide(out, all) ? e.width : 1) + ", " : "";
+    auto flag = [&](const CudaEmitter::WidePart& p) { return std::string(p.is_wide(all) ? "true, " : "false, "); };
+    const std::string factors = g.mma ? flag(a) + flag(b) : "", width = lanes ? std::to_string(out.is_wide(all) ? e.width : 1) + ", " : "";
     return "run<" + tile_name(tile) + ", " + factors + width + "int>(" + e.arguments() + ");";
   }
   // What is counted in Index: rows, depth, and tiles, the smallest of which is 16 x 32.

@@ -101,6 +101,8 @@ struct CudaLoops {
           scope([&] { e.map_stage(st, at); });
           break;
         }
+        case SpecStage::Kind::inner:
+        case SpecStage::Kind::attend: CHECK(false);  // of the attention template alone
       }
     }
   }

@@ -154,7 +154,8 @@ Status Lowering::launch_chosen(KernelSpec spec, std::vector<int> ids, const std:
   if (cuda) {
     const SpecConfig& config = out.specs[static_cast<size_t>(it->second)].config;
     c.grid[0] = tasks.is_const() ? min(tasks, Dim(config.blocks)) : Dim(config.blocks);
-    c.grid[1] = c.grid[2] = c.cluster[0] = c.cluster[1] = c.cluster[2] = Dim(1);
+    c.grid[1] = c.grid[2] = c.cluster[1] = c.cluster[2] = Dim(1);
+    c.cluster[0] = Dim(std::max<int64_t>(1, config.cluster));
     c.shared_bytes = Dim(config.shared_bytes);
   }
   for (size_t k = 0; k < ids.size(); ++k) {

@@ -231,46 +231,76 @@ Result<Index> SpecBuilder::row_index(const Shape& extents) {
   return idx;
 }
 
-Result<std::vector<int>> SpecBuilder::reduce(const std::string& key, const Shape& extents, const Reduction& r,
-    const std::function<Result<std::vector<int>>(const Index&)>& body) {
-  int stage;
-  std::vector<DType> types;
-  if (auto it = stages_by_key_.find(key); it != stages_by_key_.end()) {
-    stage = it->second;
-  } else {
-    TRY_ASSIGN(Index row, row_index(extents));
-    auto saved = std::move(cx_);
-    auto saved_guards = std::move(guards_);
-    guards_.clear();
-    cx_ = std::make_unique<StageContext>();
-    auto out = body(row);
-    std::unique_ptr<StageContext> mine = std::move(cx_);
-    cx_ = std::move(saved);
-    guards_ = std::move(saved_guards);
-    if (!out.ok()) return std::move(out.error());
-    SpecStage st;
-    st.kind = SpecStage::Kind::reduce;
-    st.inputs = std::move(mine->inputs);
-    st.body = std::move(mine->body);
-    st.body.outputs = out.value();
-    st.combine = r.combine;
-    st.init = r.init;
-    CHECK(st.init.size() == st.body.outputs.size());
-    stage = static_cast<int>(spec_.stages.size());
-    spec_.stages.push_back(std::move(st));
-    stages_by_key_[key] = stage;
-  }
-  const SpecStage& st = spec_.stages[stage];
+Result<int> SpecBuilder::stage(SpecStage::Kind kind, const Reduction& r, const std::function<Result<std::vector<int>>()>& body) {
+  auto saved = std::move(cx_);
+  auto saved_guards = std::move(guards_);
+  guards_.clear();
+  cx_ = std::make_unique<StageContext>();
+  auto out = body();
+  std::unique_ptr<StageContext> mine = std::move(cx_);
+  cx_ = std::move(saved);
+  guards_ = std::move(saved_guards);
+  if (!out.ok()) return std::move(out.error());
+  SpecStage st;
+  st.kind = kind;
+  st.inputs = std::move(mine->inputs);
+  st.body = std::move(mine->body);
+  st.body.outputs = out.value();
+  st.combine = r.combine;
+  st.init = r.init;
+  CHECK(kind == SpecStage::Kind::attend || st.init.size() == st.body.outputs.size());
+  spec_.stages.push_back(std::move(st));
+  return static_cast<int>(spec_.stages.size()) - 1;
+}
+
+std::vector<int> SpecBuilder::results_of(int stage) {
+  const SpecStage& st = spec_.stages[static_cast<size_t>(stage)];
   std::vector<int> ids;
-  for (size_t k = 0; k < st.init.size(); ++k) {
+  for (size_t k = 0; k < st.results(); ++k) {
     StageInput in;
     in.kind = StageInput::Kind::acc;
     in.stage = stage;
     in.output = static_cast<int>(k);
-    DType t = st.combine.type(st.combine.outputs[k]);
-    ids.push_back(add_input_slot(std::move(in), t));
+    ids.push_back(add_input_slot(std::move(in), st.result_type(k)));
   }
   return ids;
+}
+
+Result<std::vector<int>> SpecBuilder::reduce(const std::string& key, const Shape& extents, const Reduction& r,
+    const std::function<Result<std::vector<int>>(const Index&)>& body) {
+  auto it = stages_by_key_.find(key);
+  if (it == stages_by_key_.end()) {
+    TRY_ASSIGN(Index row, row_index(extents));
+    TRY_ASSIGN(int made, stage(SpecStage::Kind::reduce, r, [&] { return body(row); }));
+    it = stages_by_key_.emplace(key, made).first;
+  }
+  return results_of(it->second);
+}
+
+Result<int> SpecBuilder::inner_sum(const Dim& extent, DType t, const std::function<Result<int>(const Dim&)>& body) {
+  SpecAxis a;
+  a.name = "q" + std::to_string(spec_.axes.size());
+  a.extent = extent;
+  a.inner = true;
+  Dim at = Dim::symbol(a.name);
+  spec_.axes.push_back(std::move(a));
+  TRY_ASSIGN(int made, stage(SpecStage::Kind::inner, sum(t), [&]() -> Result<std::vector<int>> {
+    TRY_ASSIGN(int x, body(at));
+    return std::vector<int>{x};
+  }));
+  return results_of(made)[0];
+}
+
+Result<int> SpecBuilder::attend(const std::string& key, const Dim& extent, const std::function<Result<std::vector<int>>(const Dim&)>& body) {
+  auto it = stages_by_key_.find(key);
+  if (it == stages_by_key_.end()) {
+    // Beside another stage the scores would have to be made again for it.
+    if (!spec_.stages.empty()) return unsupported("attention beside other reductions in one kernel");
+    TRY_ASSIGN(Index row, row_index({extent}));
+    TRY_ASSIGN(int made, stage(SpecStage::Kind::attend, {}, [&] { return body(row[0]); }));
+    it = stages_by_key_.emplace(key, made).first;
+  }
+  return results_of(it->second)[0];
 }
 
 Result<std::vector<int>> SpecBuilder::reduce_along(const std::string& key, const Shape& dims,

@@ -67,6 +67,10 @@ class SpecBuilder {
   // Reduces along existing output axes: idx[axes] become row axes of the domain where they are plain axes.
   Result<std::vector<int>> reduce_along(const std::string& key, const Shape& dims, const std::vector<int>& axes, const Index& idx, const Reduction& r,
                                         const std::function<Result<std::vector<int>>(const Index&)>& body);
+  // The sum of body(inner index) over an axis of its own, for each element of the row: within the body of `attend`.
+  Result<int> inner_sum(const Dim& extent, DType t, const std::function<Result<int>(const Dim&)>& body);
+  // The values of body(row index) -> {score, value}, weighed by the softmax of their scores along a row of that extent.
+  Result<int> attend(const std::string& key, const Dim& extent, const std::function<Result<std::vector<int>>(const Dim&)>& body);
   static std::string key_of(const Op& op, const char* what, const Index& idx);
   // Simplified with what is known of the axes' ranges.
   Dim simplify(const Dim& d) const;
@@ -83,6 +87,10 @@ class SpecBuilder {
   int indirect_value(const Dim& d);
   int pointer(const Value* v);
   Result<Index> row_index(const Shape& extents);
+  // Builds a stage of its own; returns its number.
+  Result<int> stage(SpecStage::Kind kind, const Reduction& r, const std::function<Result<std::vector<int>>()>& body);
+  // The stage's results as instructions of the current one.
+  std::vector<int> results_of(int stage);
 
   KernelSpec spec_;
   std::function<Placement(const Value*)> place_;

@@ -66,7 +66,7 @@ KernelSpec chosen(const Lowering& l, KernelSpec spec, const Point& p, const Spec
 std::vector<Variant> variants_of(const Lowering& l, const KernelSpec& spec, std::vector<Point> points) {
   KernelSpec usual = chosen(l, spec, points[0], nullptr);
   std::vector<Variant> out;
-  if (usual.config.name != "contraction") return {{std::move(usual), points[0].size, points[0].size}};
+  if (usual.config.name != "contraction" && usual.config.name != "attention") return {{std::move(usual), points[0].size, points[0].size}};
   std::sort(points.begin(), points.end(), [](const Point& a, const Point& b) { return a.size < b.size; });
   for (const Point& p : points) {
     KernelSpec s = p.typical == usual.typical ? usual : chosen(l, spec, p, &usual.config);

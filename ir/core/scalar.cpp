@@ -122,6 +122,26 @@ Status ScalarProgram::verify() const {
   return {};
 }
 
+ScalarProgram ScalarProgram::only(const std::vector<int>& results) const {
+  std::vector<bool> needed(insts.size());
+  for (int r : results) needed[static_cast<size_t>(r)] = true;
+  for (size_t k = insts.size(); k-- > 0;)
+    if (needed[k])
+      for (int a : insts[k].args)
+        if (a >= 0) needed[static_cast<size_t>(a)] = true;
+  ScalarProgram out;
+  std::vector<int> image(insts.size(), -1);
+  for (size_t k = 0; k < insts.size(); ++k) {
+    if (!needed[k]) continue;
+    image[k] = static_cast<int>(out.insts.size());
+    out.insts.push_back(insts[k]);
+    for (int& a : out.insts.back().args)
+      if (a >= 0) a = image[static_cast<size_t>(a)];
+  }
+  for (int r : results) out.outputs.push_back(image[static_cast<size_t>(r)]);
+  return out;
+}
+
 std::vector<int> ScalarProgram::splice(const ScalarProgram& body, const std::vector<int>& inputs) {
   std::vector<int> map(body.insts.size());
   for (size_t k = 0; k < body.insts.size(); ++k) {

@@ -51,6 +51,8 @@ struct ScalarProgram {
 
   // Copies `body` with its inputs replaced by instructions of this program; returns the images of its outputs.
   std::vector<int> splice(const ScalarProgram& body, const std::vector<int>& inputs);
+  // What these instructions are made of, with them as outputs.
+  ScalarProgram only(const std::vector<int>& results) const;
   std::string to_string(const std::string& indent = "  ") const;
   static Result<ScalarProgram> parse(Lexer& lx);  // up to and including the `out` line
 };

@@ -26,6 +26,12 @@ struct AttentionParts {
     Value* y = e.reshape(x, {DimPart(x, 0), DimPart(x, 1), heads, size.is_const() ? DimPart(size.value()) : DimPart(-1)});
     return e.transpose(y, {0, 2, 1, 3});
   }
+  // The inverse.
+  Value* joined(Value* y) const {
+    if (!s.packed) return y;
+    DimPart width = s.v_head.is_const() ? q_heads * s.v_head.value() : -1;
+    return e.reshape(e.transpose(y, {0, 2, 1, 3}), {DimPart(op.operands[0], 0), DimPart(op.operands[0], 1), width});
+  }
   // [B, Hq, S, n] and [B, Hkv, Hq/Hkv*S, n], n the last dim of v
   Value* as_groups(Value* x, Value* v, int axis) const {
     if (q_heads == kv_heads) return x;
@@ -54,6 +60,7 @@ struct AttentionParts {
     Value* length = op.operand(6) ? e.reshape(e.cast(op.operand(6), DType::i64), {-1, 1, 1, 1}) : nullptr;
     Value *j = e.iota(e.dim(k, 2)), *i = e.unsqueeze(e.iota(e.dim(q, 2)), {1}), *p = i, *out = nullptr;
     if (length) p = e.add(i, e.sub(length, e.dim(q, 2)));
+    else if (a.queries_last) p = e.add(i, e.sub(e.dim(k, 2), e.dim(q, 2)));
     else if (op.operand(4)) p = e.add(i, e.dim(op.operand(4), 2));
     auto need = [&](Value* c) { out = out ? e.op(OpKind::and_, {out, c}) : c; };
     if (length) need(e.op(OpKind::less, {j, length}));
@@ -73,6 +80,19 @@ struct AttentionParts {
     }
     return visible ? e.where(visible, scores, e.like(scores, -INFINITY)) : scores;
   }
+  // The same without past and presents.
+  std::vector<Value*> core() const {
+    AttentionAttrs whole = a;
+    whole.queries_last = a.queries_last || op.operand(4);
+    std::vector<Value*> in = op.operands;
+    if (op.operand(4)) {
+      in[0] = q, in[1] = k, in[2] = v;
+      in[4] = in[5] = nullptr;
+    }
+    while (!in.back()) in.pop_back();
+    Value* y = e.op(OpKind::attention, in, whole);
+    return {op.operand(4) ? joined(y) : y, k, v, nullptr};
+  }
   // Zeros where there is nothing to see; a causal query always sees its own key.
   Value* probabilities(Value* scores) const {
     Value* p = e.op(OpKind::softmax, {scores});
@@ -84,6 +104,22 @@ struct AttentionParts {
 };
 
 }  // namespace
+
+// What kernels take: keys and values whole, heads of known size.
+bool has_attention_kernel(const Op& op) {
+  const AttentionAttrs& a = op.attr<AttentionAttrs>();
+  auto s = attention_shape(op);
+  if (!s.ok() || (a.has_softmax_precision && a.softmax_precision == DType::f64)) return false;
+  for (int i : {0, 1, 2})
+    if (type_of(op, i).dtype == DType::f64) return false;
+  for (const Dim& d : {s->q_heads, s->kv_heads, s->head, s->v_head})
+    if (!d.is_const()) return false;
+  constexpr int64_t kMostChannels = 256;
+  for (const Dim& d : {s->head, s->v_head})
+    if (d.value() < 2 || d.value() > kMostChannels) return false;
+  bool scores = op.num_results() > 3 && !op.result(3)->unused();
+  return !scores && (!op.operand(4) || s->new_keys == s->queries);
+}
 
 Result<std::vector<Value*>> expand_attention(Emit& e, Op& op) {
   const AttentionAttrs& a = op.attr<AttentionAttrs>();
@@ -99,6 +135,7 @@ Result<std::vector<Value*>> expand_attention(Emit& e, Op& op) {
     p.k = e.concat({op.operands[4], p.k}, 2);
     p.v = e.concat({op.operands[5], p.v}, 2);
   }
+  if (has_attention_kernel(op)) return p.core();
   double scale = a.has_scale ? a.scale : 1 / std::sqrt(static_cast<double>(s.head.value()));
   std::vector<Value*> stages;
   stages.push_back(p.as_heads(e.contract("bhsd,bhtd->bhst", p.as_groups(p.q, p.q, 3), p.k, t, scale), p.k, 2));
@@ -108,12 +145,7 @@ Result<std::vector<Value*>> expand_attention(Emit& e, Op& op) {
   stages.push_back(p.biased(capped));
   stages.push_back(p.probabilities(stages[2]));
   Value* y = p.as_heads(e.contract("bhst,bhtd->bhsd", p.as_groups(stages[3], p.k, 2), e.cast(p.v, t), t), p.v, 3);
-  y = e.cast(y, in);
-  if (s.packed) {
-    y = e.transpose(y, {0, 2, 1, 3});
-    DimPart width = s.v_head.is_const() ? p.q_heads * s.v_head.value() : -1;
-    y = e.reshape(y, {DimPart(op.operands[0], 0), DimPart(op.operands[0], 1), width});
-  }
+  y = p.joined(e.cast(y, in));
   bool wanted = op.num_results() > 3 && !op.result(3)->unused();
   return std::vector<Value*>{y, p.k, p.v, wanted ? e.cast(stages[a.qk_matmul_output_mode], in) : nullptr};
 }

@@ -34,6 +34,7 @@ static void drop_unused(Graph& g, Op* until, Op* after) {
 static Result<bool> expand_op(Op& op) {
   Expansion f = expansion_of(op.kind);
   if (!f || !all_ranked(op)) return false;
+  if (op.kind == OpKind::attention && op.num_results() == 1 && !op.operand(4) && has_attention_kernel(op)) return false;
   Graph& g = *op.graph;
   Op* before = op.self == g.ops.begin() ? nullptr : std::prev(op.self)->get();
   Emit e(&g, &op);

@@ -8,6 +8,8 @@ namespace weft {
 
 using Expansion = Result<std::vector<Value*>> (*)(Emit& e, Op& op);
 
+// Whether kernels take the op as it is, but for its past and presents.
+bool has_attention_kernel(const Op& op);
 Result<std::vector<Value*>> expand_attention(Emit& e, Op& op);
 Result<std::vector<Value*>> expand_rotary_embedding(Emit& e, Op& op);
 Result<std::vector<Value*>> expand_linear_attention(Emit& e, Op& op);

@@ -122,7 +122,7 @@ struct AttentionEval {
   std::vector<int64_t> lengths = {};  // nonpad_kv_seqlen
 
   double bias(int64_t b, int64_t h, int64_t i, int64_t j) const {
-    int64_t valid = lengths.empty() ? keys : lengths[b], p = i + (lengths.empty() ? past : valid - queries);
+    int64_t valid = lengths.empty() ? keys : lengths[b], p = i + (lengths.empty() && !a.queries_last ? past : valid - queries);
     bool seen = j < valid && (!a.is_causal || j <= p) && (a.left_window_size < 0 || j >= p - a.left_window_size) &&
                 (a.right_window_size < 0 || j <= p + a.right_window_size);
     if (!seen) return -INFINITY;

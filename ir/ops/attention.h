@@ -12,7 +12,8 @@ namespace weft {
 //   y = softmax(softcap(scale * q k') + bias) v. bias: the mask (bool: true attends; else added), broadcast to [B, Hq, S, T],
 //   where a shorter last dim is filled up with "does not attend".
 //   nonpad_kv_seqlen[B]: keys from there on are padding. With past operands it counts these too.
-//   Query i stands at position p = i + offset; offset = nonpad_kv_seqlen[b] - S if given, else the length of past. is_causal:
+//   Query i stands at position p = i + offset; offset = nonpad_kv_seqlen[b] - S if given, else T - S with queries_last (ours),
+//   else the length of past. is_causal:
 //   keys j <= p are seen. Windows: j >= p - left_window_size, j <= p + right_window_size; -1 is no limit.
 //   A query that sees no key (every score is -inf) gives zeros, not NaN.
 // scores by qk_matmul_output_mode: 0 scale * q k', 1 after softcap, 2 after bias, 3 after softmax.
@@ -21,6 +22,7 @@ struct AttentionAttrs : AttrsOf<AttentionAttrs> {
   int64_t q_num_heads = 0, kv_num_heads = 0;  // 0: from the shapes (rank 4)
   int64_t left_window_size = -1, right_window_size = -1;
   int64_t qk_matmul_output_mode = 0;
+  bool queries_last = false;                  // the queries stand at the last keys, as with a past that is part of k
   bool has_scale = false;                     // else 1 / sqrt(D)
   double scale = 1;
   double softcap = 0;                         // 0: none
@@ -33,6 +35,7 @@ struct AttentionAttrs : AttrsOf<AttentionAttrs> {
     v.field("left_window_size", left_window_size);
     v.field("right_window_size", right_window_size);
     v.field("qk_matmul_output_mode", qk_matmul_output_mode);
+    v.field("queries_last", queries_last);
     v.field("has_scale", has_scale);
     v.field("scale", scale);
     v.field("softcap", softcap);

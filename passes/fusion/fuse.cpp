@@ -38,7 +38,8 @@ Role role_of(const Op& op) {
   if (def.scalar) return Role::pointwise;
   switch (op.kind) {
     case OpKind::batch_normalization: return op.attr<BatchNormAttrs>().training_mode ? Role::none : Role::pointwise;
-    case OpKind::contract: case OpKind::conv: case OpKind::gather: case OpKind::max_pool: case OpKind::average_pool: return Role::source;
+    case OpKind::contract: case OpKind::conv: case OpKind::attention: case OpKind::gather: return Role::source;
+    case OpKind::max_pool: case OpKind::average_pool: return Role::source;
     case OpKind::softmax: case OpKind::log_softmax: case OpKind::layer_normalization: case OpKind::rms_normalization: return Role::row;
     case OpKind::reduce_sum: case OpKind::reduce_mean: case OpKind::reduce_max: case OpKind::reduce_min: case OpKind::reduce_l2: return Role::row;
     case OpKind::pad: return Role::sink;
@@ -168,6 +169,7 @@ class Fuser {
     if (!r.anchor) return "pointwise";
     switch (op_def(*r.anchor).family) {
       case Family::contraction: return "contraction";
+      case Family::attention: return "attention";
       case Family::pool: return "pool";
       case Family::reduce: return "reduce";
       case Family::norm: return "norm";

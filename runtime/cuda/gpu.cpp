@@ -158,6 +158,13 @@ class GpuQueue : public DeviceQueue {
     c.blockDimX = static_cast<unsigned>(l.threads);
     c.sharedMemBytes = static_cast<unsigned>(l.shared_bytes);
     c.hStream = stream_;
+    CUlaunchAttribute cluster{};
+    if (l.cluster[0] * l.cluster[1] * l.cluster[2] > 1) {
+      cluster.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+      cluster.value.clusterDim = {static_cast<unsigned>(l.cluster[0]), static_cast<unsigned>(l.cluster[1]), static_cast<unsigned>(l.cluster[2])};
+      c.attrs = &cluster;
+      c.numAttrs = 1;
+    }
     CU_TRY(d_.cuLaunchKernelEx(&c, static_cast<CUfunction>(l.function), parameters_.data(), nullptr), "launching a kernel on " + gpu_->name());
     return {};
   }

@@ -69,7 +69,7 @@ struct Step {
 struct LaunchCode {
   KernelFn fn = nullptr;             // on the host
   void* function = nullptr;          // on a device, with its launch
-  int64_t grid[3] = {1, 1, 1};
+  int64_t grid[3] = {1, 1, 1}, cluster[3] = {1, 1, 1};
   int threads = 0;
   int64_t shared_bytes = 0;
   uint32_t ptrs = 0, ptr_count = 0;  // in Program::ptr_tensors and Bound::ptrs

@@ -14,7 +14,7 @@ namespace weft {
 
 struct DeviceLaunch {
   void* function = nullptr;
-  int64_t grid[3] = {1, 1, 1};
+  int64_t grid[3] = {1, 1, 1}, cluster[3] = {1, 1, 1};  // in blocks
   int threads = 1;
   int64_t shared_bytes = 0;
   std::span<void* const> ptrs;          // tensors in the kernel's order

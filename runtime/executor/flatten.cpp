@@ -110,10 +110,14 @@ class Flattener {
         return invalid("there is no code for kernel " + name_text(k.name));
       l.function = parts_.functions[k.object];
       l.threads = k.threads;
-      bool fixed = c.shared_bytes.is_const() && c.grid[0].is_const() && c.grid[1].is_const() && c.grid[2].is_const();
+      bool fixed = c.shared_bytes.is_const();
+      for (int i = 0; i < 3; ++i) fixed = fixed && c.grid[i].is_const() && c.cluster[i].is_const();
       if (!fixed || k.threads < 1) return invalid("kernel " + name_text(k.name) + " has no fixed launch");
       l.shared_bytes = c.shared_bytes.value();
-      for (int i = 0; i < 3; ++i) l.grid[i] = c.grid[i].value();
+      for (int i = 0; i < 3; ++i) {
+        l.grid[i] = c.grid[i].value();
+        l.cluster[i] = c.cluster[i].value();
+      }
     }
     if (!parts_.device && !l.fn && k.object >= 0) {
       if (static_cast<size_t>(k.object) >= parts_.objects.size() || !parts_.objects[k.object])

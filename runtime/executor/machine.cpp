@@ -245,6 +245,7 @@ Status Machine::launch_on_device(const LaunchCode& l) {
   DeviceLaunch d;
   d.function = l.function;
   std::copy(l.grid, l.grid + 3, d.grid);
+  std::copy(l.cluster, l.cluster + 3, d.cluster);
   d.threads = l.threads;
   d.shared_bytes = l.shared_bytes;
   d.ptrs = std::span<void* const>(bound_->ptrs.data() + l.ptrs, l.ptr_count);

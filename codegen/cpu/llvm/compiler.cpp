@@ -79,6 +79,7 @@ class LlvmCompiler : public KernelCompiler {
     e.module->setTargetTriple(tm->getTargetTriple().str());
     e.module->setDataLayout(tm->createDataLayout());
     if (spec.config.name == "loops") emit_loops(e);
+    else if (spec.config.name == "attention") TRY(emit_attention(e));
     else TRY(emit_contraction(e));
     std::string text;
     llvm::raw_string_ostream os(text);

@@ -27,8 +27,7 @@ Emitter::Emitter(const KernelSpec& s, const Target& t, const std::string& symbol
   for (const SpecAxis& a : spec.axes) ranges[a.name] = {0, a.extent.is_const() ? a.extent.value() - 1 : INT64_MAX, 0};
   for (size_t k = 0; k < spec.params.size(); ++k)
     params[spec.params[k]] = b.CreateLoad(b.getInt64Ty(), b.CreateConstInBoundsGEP1_64(b.getInt64Ty(), arg_dims, k), spec.params[k]);
-  bool reduces = std::any_of(spec.stages.begin(), spec.stages.end(), [](const SpecStage& st) { return st.kind == SpecStage::Kind::reduce; });
-  read_only.assign(static_cast<size_t>(spec.num_ptrs), reduces);
+  read_only.assign(static_cast<size_t>(spec.num_ptrs), has_reduction(spec));
   for (const SpecOperand& o : spec.operands)
     if (o.write) read_only[o.ptr] = false;
   for (auto [read, written] : in_place_pairs(spec)) read_only[static_cast<size_t>(read)] = false;

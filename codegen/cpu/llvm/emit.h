@@ -87,5 +87,6 @@ struct Emitter {
 // The templates. Each fills e.fn's body.
 void emit_loops(Emitter& e);
 Status emit_contraction(Emitter& e);
+Status emit_attention(Emitter& e);
 
 }  // namespace weft

@@ -188,6 +188,8 @@ struct Loops {
         case SpecStage::Kind::reduce:
           acc[k] = vec_is_row ? row_reduce(st, env) : point_reduce(st, env, n);
           break;
+        case SpecStage::Kind::inner:
+        case SpecStage::Kind::attend: CHECK(false);  // of the attention template alone
       }
     }
   }

@@ -1,0 +1,34 @@
+// Blocks of a cluster (sm_90), in one dimension: their barrier, and loads from each other's shared memory.
+#pragma once
+
+#include "kernels/core/memory.cuh"
+
+namespace weft {
+
+WEFT_FN int cluster_rank() {
+  u32 r;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
+  return (int)r;
+}
+// All threads of all blocks; what they wrote to shared memory before is visible afterwards.
+WEFT_FN void cluster_sync() {
+  asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+// V neighbours where `p` points, in the shared memory of the block with this rank.
+template <int V>
+WEFT_FN Pack<f32, V> load_cluster(const f32* p, int rank) {
+  u32 at = (u32)__cvta_generic_to_shared(p);
+  Pack<f32, V> r;
+  asm volatile("mapa.shared::cluster.u32 %0, %0, %1;" : "+r"(at) : "r"(rank));
+  if constexpr (V % 4 == 0) {
+#pragma unroll
+    for (int l = 0; l < V; l += 4)
+      asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(r.v[l]), "=f"(r.v[l + 1]), "=f"(r.v[l + 2]), "=f"(r.v[l + 3]) : "r"(at + 4 * l));
+  } else {
+#pragma unroll
+    for (int l = 0; l < V; ++l) asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(r.v[l]) : "r"(at + 4 * l));
+  }
+  return r;
+}
+
+}  // namespace weft
