@@ -6,7 +6,12 @@ namespace weft {
 
 namespace {
 
-constexpr int64_t kLeastRow = 1 << 15, kLeastPart = 2048;  // elements of a row that is split, and of its parts
+// Elements of a row that is split, and of its parts.
+struct Least {
+  int64_t row, part;
+};
+constexpr Least kAlong{1 << 15, 2048}, kAcross{1 << 10, 64};
+constexpr int64_t kColumns = 64;  // rows that lie beside each other and that one part of a device takes together
 constexpr const char* kPart = "part";
 
 // Reductions that read memory alone, in types that memory holds exactly; then stages once per point.
@@ -31,11 +36,11 @@ bool suits(const KernelSpec& s) {
 }
 
 // How many parts, and of which row axis: the most up to `parts` that divide it.
-std::pair<int, int64_t> parts_of(const KernelSpec& s, int64_t parts) {
+std::pair<int, int64_t> parts_of(const KernelSpec& s, int64_t parts, const Least& least) {
   int64_t rows = 1;
   for (const SpecAxis& a : s.axes)
     if (a.row) rows *= std::max<int64_t>(1, s.estimate(a.extent));
-  parts = std::min(parts, rows / kLeastPart);
+  parts = std::min(parts, rows / least.part);
   std::pair<int, int64_t> best{-1, 1};
   for (size_t a = 0; a < s.axes.size(); ++a) {
     if (!s.axes[a].row) continue;
@@ -43,6 +48,23 @@ std::pair<int, int64_t> parts_of(const KernelSpec& s, int64_t parts) {
       if (mod(s.axes[a].extent, Dim(n)).is(0)) best = {static_cast<int>(a), n};
   }
   return best;
+}
+
+// Whether rows lie beside each other, none of them lying together. What all points read alike does not count.
+bool lies_across(const KernelSpec& s) {
+  bool across = false;
+  for (const SpecOperand& o : s.operands) {
+    const Dim place = o.linear();
+    const bool alike = std::none_of(s.axes.begin(), s.axes.end(), [&](const SpecAxis& a) { return !a.row && place.contains(a.name); });
+    if (o.write || alike) continue;
+    for (const SpecAxis& a : s.axes) {
+      auto c = place.coefficient(a.name);
+      if (!c || !c->is(1)) continue;
+      if (a.row) return false;
+      across = true;
+    }
+  }
+  return across;
 }
 
 Dim place(const Dim& d, const std::string& axis, const Dim& by) {
@@ -81,8 +103,11 @@ std::optional<SplitReduction> split_reduction(const KernelSpec& s, int64_t parts
   if (!suits(s)) return std::nullopt;
   int64_t points = 1, rows = 1;
   for (const SpecAxis& a : s.axes) (a.row ? rows : points) *= std::max<int64_t>(1, s.estimate(a.extent));
-  if (rows < kLeastRow || points >= parts / 2) return std::nullopt;
-  auto [axis, n] = parts_of(s, parts / points);
+  const bool across = lies_across(s);
+  const Least& least = across ? kAcross : kAlong;
+  if (across) parts *= kColumns;
+  if (rows < least.row || points >= parts / 2) return std::nullopt;
+  auto [axis, n] = parts_of(s, parts / points, least);
   if (axis < 0 || n < 2) return std::nullopt;
 
   SplitReduction r;
@@ -107,14 +132,15 @@ std::optional<SplitReduction> split_reduction(const KernelSpec& s, int64_t parts
   auto first_row = std::find_if(r.first.axes.begin(), r.first.axes.end(), [](const SpecAxis& a) { return a.row; });
   r.first.axes.insert(first_row, part);
 
-  // A partial tensor for each accumulator, over the parallel axes and the parts.
+  // A partial tensor for each accumulator, over the parallel axes and the parts, in the order in which rows lie.
   SpecOperand partial;
-  for (const SpecAxis& a : r.second.axes) {
+  auto partial_dim = [&](const SpecAxis& a) {
     partial.index.push_back(Dim::symbol(a.name));
     r.dims.push_back(a.extent);
-  }
-  partial.index.push_back(Dim::symbol(kPart));
-  r.dims.push_back(part.extent);
+  };
+  if (across) partial_dim(part);
+  for (const SpecAxis& a : r.second.axes) partial_dim(a);
+  if (!across) partial_dim(part);
   partial.strides.assign(r.dims.size(), Dim(1));
   for (size_t k = r.dims.size() - 1; k-- > 0;) partial.strides[k] = partial.strides[k + 1] * r.dims[k + 1];
   part.row = true;

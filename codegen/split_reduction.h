@@ -12,7 +12,7 @@ struct SplitReduction {
   KernelSpec first, second;                  // not chosen yet; same params as the whole
   std::vector<int> first_ptrs, second_ptrs;  // per pointer: one of the whole's, or -1 - k for partial tensor k
   std::vector<DType> partials;               // a tensor for each accumulator, all of these dims
-  Shape dims;                                // over params: the parallel extents, then the parts
+  Shape dims;                                // over params: the parallel extents, then the parts, or before them
 };
 
 // Into at most about `parts` parts in all. nullopt when the spec has other stages than reductions that do not depend on each

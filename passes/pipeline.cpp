@@ -42,7 +42,7 @@ std::vector<Stage> pipeline_of(int opt_level) {
   if (opt_level >= 2) {
     // Scales become part of weights before the weights' work moves away; siblings are alike once biases are folded.
     out.push_back({{"fold-scale", "fold-contract"}, 4});
-    out.push_back({{"merge-siblings"}, 1});
+    out.push_back({{"merge-siblings", "pad-channels"}, 1});
     out.push_back(cleanup(2));
   }
   // After all that makes work on constants, before fusion, which would take it into kernels.
@@ -51,6 +51,7 @@ std::vector<Stage> pipeline_of(int opt_level) {
   out.push_back({{"explicit-padding", "eliminate-common"}, 1});
   out.push_back({{"fuse"}, 1});
   // What lies in memory is known now: the results of regions.
+  if (opt_level >= 2) out.push_back({{"channels-last"}, 1});
   out.push_back({{"assign-layouts"}, 1});
   // Kernels are known now, and nothing looks at neighbours any more.
   if (opt_level >= 2) out.push_back({{"order-memory"}, 1});

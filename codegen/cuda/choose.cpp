@@ -3,6 +3,7 @@
 
 #include "codegen/backend.h"
 #include "codegen/cuda/attention_shape.h"
+#include "codegen/cuda/emit.h"
 #include "codegen/cuda/gemm_shape.h"
 #include "codegen/cuda/transpose_shape.h"
 
@@ -56,25 +57,56 @@ double bytes_along(const KernelSpec& s, const SpecAxis& a) {
   return sum;
 }
 
-// Work of one element in instructions, roughly.
+// Which instructions of a stage differ along the rows; where there are none, all but constants.
+std::vector<bool> varying_along_rows(const KernelSpec& s, const SpecStage& st) {
+  std::vector<const SpecAxis*> rows;
+  for (const SpecAxis& a : s.axes)
+    if (a.row) rows.push_back(&a);
+  auto varies = [&](const Dim& d) {
+    return rows.empty() || is_indirect(d) || std::any_of(rows.begin(), rows.end(), [&](const SpecAxis* a) { return d.contains(a->name); });
+  };
+  std::vector<bool> out;
+  for (const ScalarInst& x : st.body.insts) {
+    bool v = false;
+    if (x.prim == Prim::input) {
+      const StageInput& in = st.inputs[static_cast<size_t>(x.index)];
+      if (in.kind == StageInput::Kind::load) v = varies(s.operands[static_cast<size_t>(in.operand)].linear());
+      else if (in.kind == StageInput::Kind::index) v = varies(in.dim);
+      else v = rows.empty();
+    }
+    for (int a : x.args) v = v || (a >= 0 && out[static_cast<size_t>(a)]);
+    out.push_back(v);
+  }
+  return out;
+}
+
+double work_of(const ScalarInst& x, const ScalarProgram& p, bool fast) {
+  double one = 1;
+  switch (x.prim) {
+    case Prim::exp: case Prim::sigmoid: case Prim::tanh: one = fast ? 6 : 12; break;
+    case Prim::log: case Prim::sqrt: one = 12; break;
+    case Prim::expm1: case Prim::log1p: case Prim::erf: case Prim::atan: one = 25; break;
+    case Prim::sin: case Prim::cos: case Prim::mod: case Prim::rem: one = 80; break;
+    case Prim::pow: one = is_float(x.type) ? 250 : 80; break;
+    case Prim::div: one = is_float(x.type) ? fast ? 5 : 10 : 25; break;
+    case Prim::cast: one = is_float(x.type) && byte_size(x.type) == 1 ? 20 : byte_size(p.type(x.args[0])) <= byte_size(x.type) ? 1 : 3; break;
+    default: break;
+  }
+  return x.type == DType::f64 ? 6 * one : one;
+}
+
+// Work of one element in instructions, roughly; what is done once a row is not counted.
 double work_of(const KernelSpec& s) {
+  const bool fast = stores_narrow_floats(s);
   double n = 0;
-  for (const SpecStage& st : s.stages)
-    for (const ScalarProgram* p : {&st.body, &st.combine})
-      for (const ScalarInst& x : p->insts) {
-        double one = 1;
-        switch (x.prim) {
-          case Prim::exp: case Prim::log: case Prim::sigmoid: case Prim::tanh: case Prim::sqrt: one = 12; break;
-          case Prim::expm1: case Prim::log1p: case Prim::erf: case Prim::atan: one = 25; break;
-          case Prim::sin: case Prim::cos: case Prim::mod: case Prim::rem: one = 80; break;
-          case Prim::pow: one = is_float(x.type) ? 250 : 80; break;
-          case Prim::div: one = is_float(x.type) ? 10 : 25; break;
-          case Prim::cast: one = is_float(x.type) && byte_size(x.type) == 1 ? 20 : 3; break;
-          default: break;
-        }
-        n += x.type == DType::f64 ? 6 * one : one;
-      }
-  return n;
+  for (const SpecStage& st : s.stages) {
+    if (st.kind == SpecStage::Kind::map_row && s.stages.size() > 1) continue;
+    const std::vector<bool> varying = varying_along_rows(s, st);
+    for (size_t k = 0; k < varying.size(); ++k)
+      if (varying[k]) n += work_of(st.body.insts[k], st.body, fast);
+    for (const ScalarInst& x : st.combine.insts) n += work_of(x, st.combine, fast);
+  }
+  return std::max(1.0, n);
 }
 
 // Bytes of the largest operand that is walked in single steps along the axis; 0: none is.
@@ -119,6 +151,8 @@ void set_blocks(KernelSpec& s, const Target& target) {
   constexpr int64_t kMost = int64_t{1} << 24;
   SpecConfig& c = s.config;
   c.blocks = s.tasks.is_const() ? kMost : 2 * target.gpu.multiprocessors * std::max<int64_t>(1, target.gpu.threads_per_multiprocessor / c.threads);
+  const int64_t cluster = std::max<int64_t>(1, c.cluster);
+  c.blocks = (c.blocks + cluster - 1) / cluster * cluster;
 }
 
 // Distinct operands that several stages read along the row.
@@ -159,7 +193,7 @@ void choose_rows(KernelSpec& s, const Target& target, size_t axis) {
   while (group < kMostThreads && (accesses > group * (few ? 1 : most_steps)) && (few || group >= 32)) group *= 2;
   if (few) group = std::max<int64_t>(group, std::min<int64_t>(32, power_of_two_from(accesses)));
   c.group = group;
-  c.threads = std::max<int64_t>(group, few ? 32 : kBlock);
+  c.threads = group > 32 ? group : few ? 32 : kBlock;  // barriers are of a row alone
   const int64_t steps = (accesses + group - 1) / group;
   c.steps = steps <= most_steps ? steps : 0;
   s.tasks = ceildiv(extent_of(s, false), Dim(c.threads / c.group));

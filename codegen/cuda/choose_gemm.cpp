@@ -129,13 +129,17 @@ struct Sizes {
   double m, n, k, batch;
 };
 
-// Predicted seconds: rounds of tiles over the device, each as long as its share of the peak says; reading the factors bounds it
-// from below, at a rate that enough bytes under way make possible.
+// Predicted seconds: rounds of tiles over the device, each as long as its share of the peak and the latency of its steps say;
+// reading the factors bounds it from below, at a rate that enough bytes under way make possible.
 double cost_of(const Tile& t, const Sizes& z, const Target& target, bool mma, double bytes) {
   const double flops = mma ? 2 * 1024 : 2 * 128, clock = target.gpu.clock_mhz * 1e6, sms = target.gpu.multiprocessors;
   auto blocks = [](double n, int64_t tile) { return std::ceil(n / static_cast<double>(tile)); };
-  const double tm = blocks(z.m, t.bm), tn = blocks(z.n, t.bn), tiles = tm * tn * z.batch, k = blocks(z.k, t.bk) * static_cast<double>(t.bk);
-  const double tile_seconds = static_cast<double>(2 * t.bm * t.bn) * k / (flops * clock * t.efficiency) + 2e-6;
+  const double ranks = static_cast<double>(t.ranks), tiles = blocks(z.m, t.bm) * blocks(z.n, t.bn) * z.batch * ranks;
+  const double steps = std::ceil(blocks(z.k, t.bk) / ranks), k = steps * static_cast<double>(t.bk);
+  constexpr double kStep = 2.5e-7, kTile = 2.5e-6, kJoin = 4e-7;  // measured on one H200
+  const double at_once = std::clamp(std::ceil(tiles / sms), 1.0, static_cast<double>(t.at_once));
+  const double waiting = kTile + (mma ? steps * kStep : 0) + (t.ranks > 1 ? kJoin * ranks : 0);  // which blocks beside each other fill
+  const double tile_seconds = static_cast<double>(2 * t.bm * t.bn) * k / (flops * clock * t.efficiency) + waiting / at_once;
   const double rounds = std::ceil(tiles / (sms * static_cast<double>(t.at_once))) * static_cast<double>(t.at_once);
   const double busy = tiles < sms * static_cast<double>(t.at_once) ? std::ceil(tiles / sms) : rounds;
   constexpr double kLatency = 7e-7;
@@ -178,7 +182,7 @@ static int64_t value_bytes_of(const KernelSpec& s) {
 
 std::vector<GemmTile> gemm_tiles(const KernelSpec& s, const GemmShape& g) {
   const SpecConfig& c = s.config;
-  if (c.tiles == 1) return {{c.mc, c.nc, c.kc, c.mr, c.nr, c.group, c.steps, 1, 1}};
+  if (c.tiles == 1) return {{c.mc, c.nc, c.kc, c.mr, c.nr, c.group, c.steps, 1, 1, std::max<int64_t>(1, c.cluster)}};
   std::vector<Tile> set(g.mma ? std::begin(kMmaSet) : std::begin(kSimtSet), g.mma ? std::end(kMmaSet) : std::end(kSimtSet));
   if (const Dim rows = s.extent_of(g.a.axes); rows.is_const()) {
     if (rows.value() <= set[0].bm) set.resize(1);
@@ -195,16 +199,24 @@ bool choose_gemm(KernelSpec& s, const Target& target) {
   if (std::min(z.m, z.n) < least || most < 16 || z.k < 8 || work < 32768) return false;
   const int64_t value_bytes = value_bytes_of(s);
   if (!g->mma && value_bytes < 4) return false;
-  const Tile* best = nullptr;
+  std::optional<Tile> best;
   double least_cost = 1e300;
-  auto consider = [&](const Tile& t) {
+  auto consider_one = [&](const Tile& t) {
     const int64_t shared = shared_bytes(t, *g, value_bytes);
     if (shared > target.gpu.shared_per_block || (value_bytes == 8 && t.bm * t.bn > 64 * 64)) return;
     const double cost = cost_of(t, z, target, g->mma, byte_size(g->a.dtype));
-    s.runners_up.push_back("tile " + std::to_string(t.bm) + "x" + std::to_string(t.bn) + ": " + std::to_string(cost * 1e6) + " us");
+    const std::string ranks = t.ranks > 1 ? " by " + std::to_string(t.ranks) : "";
+    s.runners_up.push_back("tile " + std::to_string(t.bm) + "x" + std::to_string(t.bn) + ranks + ": " + std::to_string(cost * 1e6) + " us");
     if (cost >= least_cost) return;
     least_cost = cost;
-    best = &t;
+    best = t;
+  };
+  auto consider = [&](const Tile& t) {
+    consider_one(t);
+    constexpr int64_t kMostRanks = 8, kLeastSteps = 2;
+    Tile shared = t;
+    while (g->mma && target.gpu.sm >= 90 && (shared.ranks *= 2) <= kMostRanks && z.k >= static_cast<double>(shared.ranks * kLeastSteps * t.bk))
+      consider_one(shared);
   };
   if (g->mma) std::for_each(std::begin(kMmaTiles), std::end(kMmaTiles), consider);
   else std::for_each(std::begin(kSimtTiles), std::end(kSimtTiles), consider);
@@ -225,7 +237,7 @@ bool choose_gemm(KernelSpec& s, const Target& target) {
     for (const Tile& t : set) most = std::max(most, shared_bytes(t, *g, value_bytes));
     if (most <= target.gpu.shared_per_block) {
       shared = most;
-      best = &set.back();
+      best = set.back();
     } else {
       c.tiles = 1;
     }
@@ -238,6 +250,7 @@ bool choose_gemm(KernelSpec& s, const Target& target) {
   c.nr = best->n;
   c.group = best->slices;
   c.steps = best->stages;
+  c.cluster = best->ranks > 1 ? best->ranks : 0;
   c.threads = threads_of(*best, g->mma);
   c.shared_bytes = shared;
   c.vec_axis = s.axes[static_cast<size_t>(g->b.axes.back())].name;
@@ -247,7 +260,7 @@ bool choose_gemm(KernelSpec& s, const Target& target) {
   c.width = std::max<int64_t>(1, 16 / largest);
   const Dim& n = s.axes[static_cast<size_t>(g->b.axes.back())].extent;
   while (c.width > 1 && n.is_const() && n.value() % c.width != 0) c.width /= 2;
-  s.tasks = ceildiv(s.extent_of(g->a.axes), Dim(c.mc)) * ceildiv(s.extent_of(g->b.axes), Dim(c.nc)) * s.extent_of(g->batch);
+  s.tasks = ceildiv(s.extent_of(g->a.axes), Dim(c.mc)) * ceildiv(s.extent_of(g->b.axes), Dim(c.nc)) * s.extent_of(g->batch) * Dim(best->ranks);
   return true;
 }
 

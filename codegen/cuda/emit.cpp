@@ -20,10 +20,21 @@ CudaEmitter::CudaEmitter(const KernelSpec& s, const Target& t, const std::string
     vec = s.config.vec_axis;
     width = static_cast<int>(s.config.width);
   }
+  fast = stores_narrow_floats(s);
   read_only.assign(static_cast<size_t>(s.num_ptrs), has_reduction(s));
   for (const SpecOperand& o : s.operands)
     if (o.write) read_only[o.ptr] = false;
   for (auto [read, written] : in_place_pairs(s)) read_only[static_cast<size_t>(read)] = false;
+}
+
+bool stores_narrow_floats(const KernelSpec& s) {
+  bool any = false;
+  for (const SpecOperand& o : s.operands) {
+    if (!o.write || !is_float(o.dtype)) continue;
+    if (byte_size(o.dtype) > 2) return false;
+    any = true;
+  }
+  return any;
 }
 
 void CudaEmitter::line(const std::string& s) {
@@ -165,7 +176,7 @@ void CudaEmitter::prologue() {
   std::string title;
   for (char c : spec.title) title += c == '\n' || c == '\r' || c == '\\' ? ' ' : c;
   line("// " + title + ": template " + spec.config.name + (vec.empty() ? "" : ", up to " + std::to_string(width) + " elements along " + vec));
-  for (const char* header : {"launch", "memory", "reduce", "scalar"}) line("#include \"kernels/core/" + std::string(header) + ".cuh\"");
+  for (const char* header : {"launch", "memory", "reduce", "scalar", "fast"}) line("#include \"kernels/core/" + std::string(header) + ".cuh\"");
   if (!extra_header.empty()) line("#include \"kernels/" + extra_header + ".cuh\"");
   line("");
   line("namespace weft {");

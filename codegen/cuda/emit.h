@@ -16,6 +16,10 @@
 
 namespace weft {
 
+// Whether all that a kernel stores as floats has 16 bits or less: half a unit in its last place is a thousand float ones, and
+// functions may be as good as a few of these (kernels/core/fast.cuh).
+bool stores_narrow_floats(const KernelSpec& s);
+
 // C++ text for symbols (params, axes, `$k`).
 using SymbolText = std::map<std::string, std::string, std::less<>>;
 
@@ -31,6 +35,7 @@ struct CudaEmitter {
   std::vector<bool> read_only;  // per pointer: nothing writes it while the kernel runs
   std::set<std::string> params;
   std::vector<int> parallel, row;  // axis numbers
+  bool fast = false;            // functions of kernels/core/fast.cuh
   std::string vec;              // the axis along which a thread's lanes run; empty: one lane
   int width = 1;                // lanes of the wide instance
   bool far = false;             // addresses are computed in 64 bits whatever Index is

@@ -48,7 +48,7 @@ struct CudaGemm {
     for (size_t k = 0; k < tiles.size(); ++k) {
       const GemmTile& t = tiles[k];
       std::string shape = n(t.bm) + ", " + n(t.bn) + ", " + n(t.bk) + ", " + n(t.m) + ", " + n(t.n) + ", " + n(t.slices);
-      const std::string stages = ", " + n(t.stages) + ", " + flag(g.a.along_k) + ", " + flag(g.b.along_k);
+      const std::string stages = ", " + n(t.stages) + ", " + n(t.ranks) + ", " + flag(g.a.along_k) + ", " + flag(g.b.along_k);
       shape = g.mma ? CudaEmitter::memory_type(g.a.dtype) + ", " + shape + stages : value_type() + ", " + shape;
       const std::string name = tile_name(k);
       e.line("typedef " + std::string(g.mma ? "MmaShape<" : "SimtShape<") + shape + "> " + name + ";");
@@ -58,33 +58,76 @@ struct CudaGemm {
   }
   std::string tile_name(size_t k) const { return tiles.size() == 1 ? "Tile" : "Tile" + std::to_string(k); }
 
-  // The elements of a factor: functions of row and step, of which the header makes a hook.
-  void factor(const char* name, const GemmFactor& f, const SymbolText& env) {
+  void lambda(const std::string& head, const SymbolText& env, const std::function<void(SymbolText*)>& body, const std::string& end) {
+    e.depth += 2;
+    e.open("[&]" + head);
+    SymbolText at = env;
+    body(&at);
+    e.close("}" + end);
+    e.depth -= 2;
+  }
+  // Whether a tile's steps lie within one value of the other K axes, so that these follow from its first step.
+  bool steps_stay() const {
+    int64_t most = 0;
+    for (const GemmTile& t : tiles) most = std::max(most, t.bk);
+    return mod(s.axes[static_cast<size_t>(g.k.back())].extent, Dim(most)).is(0);
+  }
+
+  // The elements of a factor for tensor cores: what an address needs of a row, and functions of that and of a step.
+  void mma_factor(const char* name, const GemmFactor& f, const SymbolText& env) {
+    const SpecOperand& o = s.operands[static_cast<size_t>(f.product.operand)];
+    const std::string row = std::string("Row") + static_cast<char>(name[0] - 'a' + 'A');
+    std::string fields, values;
+    for (int a : f.axes) {
+      const std::string axis = e.name_of(s.axes[static_cast<size_t>(a)].name);
+      fields += " Index " + axis + ";";
+      values += (values.empty() ? "" : ", ") + axis;
+    }
+    e.line("struct " + row + " {" + fields + " };");
+    const std::string flags = std::string(f.along_k ? "true" : "false") + (name[0] == 'a' ? ", kWideA" : ", kWideB");
+    e.line("const auto " + std::string(name) + " = mma_factor<" + flags + ">(rows_" + name + ", depth,");
+    lambda("(Index row) -> " + row, env, [&](SymbolText* at) {
+      e.decompose(f.axes, "row", false, at);
+      e.line("return {" + values + "};");
+    }, ",");
+    auto element = [&](const std::string& type, const std::function<std::string(const SymbolText&)>& text, const std::string& end) {
+      lambda("(const " + row + "& at, Index k0, int k) -> " + type, env, [&](SymbolText* at) {
+        for (int a : f.axes) {
+          const std::string& axis = s.axes[static_cast<size_t>(a)].name;
+          (*at)[axis] = "at." + e.name_of(axis);
+        }
+        const std::string& last = s.axes[static_cast<size_t>(g.k.back())].name;
+        const bool stay = g.k.size() == 1 || steps_stay();
+        e.decompose(g.k, stay ? "k0" : "(k0 + k)", false, at);
+        if (stay) (*at)[last] = "(" + (*at)[last] + " + k)";
+        e.line("return " + text(*at) + ";");
+      }, end);
+    };
+    element("const " + CudaEmitter::memory_type(o.dtype) + "*", [&](const SymbolText& at) { return e.address(o, at); }, ",");
+    if (o.guards.empty()) e.line("    [](const " + row + "&, Index, int) { return true; });");
+    else element("bool", [&](const SymbolText& at) { return e.guard(o, at); }, ");");
+  }
+
+  // The elements of a factor otherwise: functions of row and step.
+  void simt_factor(const char* name, const GemmFactor& f, const SymbolText& env) {
     const SpecOperand& o = s.operands[static_cast<size_t>(std::max(0, f.product.operand))];
     const std::string along = f.along_k ? "true" : "false", rows = std::string("rows_") + name;
-    auto lambda = [&](const std::string& type, const std::function<void(const SymbolText&)>& f_body, const std::string& end) {
-      e.depth += 2;
-      e.open("[&](Index row, Index k) -> " + type);
-      SymbolText at = env;
-      e.decompose(f.axes, "row", false, &at);
-      e.decompose(g.k, "k", false, &at);
-      f_body(at);
-      e.close("}" + end);
-      e.depth -= 2;
+    auto element = [&](const std::string& type, const std::function<void(const SymbolText&)>& body, const std::string& end) {
+      lambda("(Index row, Index k) -> " + type, env, [&](SymbolText* at) {
+        e.decompose(f.axes, "row", false, at);
+        e.decompose(g.k, "k", false, at);
+        body(*at);
+      }, end);
     };
-    auto at = [&](const SymbolText& x) { e.line("return " + e.address(o, x) + ";"); };
-    auto inside = [&] {
-      if (o.guards.empty()) return e.line("    [](Index, Index) { return true; });");
-      lambda("bool", [&](const SymbolText& x) { e.line("return " + e.guard(o, x) + ";"); }, ");");
-    };
-    if (g.mma || f.direct) {
-      const std::string wide_text = !g.mma ? "" : name[0] == 'a' ? ", kWideA" : ", kWideB";
-      e.line("const auto " + std::string(name) + " = " + (g.mma ? "mma_factor<" : "simt_elements<") + along + wide_text + ">(" + rows + ", depth,");
-      lambda("const " + CudaEmitter::memory_type(o.dtype) + "*", at, ",");
-      return inside();
+    if (f.direct) {
+      e.line("const auto " + std::string(name) + " = simt_elements<" + along + ">(" + rows + ", depth,");
+      element("const " + CudaEmitter::memory_type(o.dtype) + "*", [&](const SymbolText& x) { e.line("return " + e.address(o, x) + ";"); }, ",");
+      if (o.guards.empty()) e.line("    [](Index, Index) { return true; });");
+      else element("bool", [&](const SymbolText& x) { e.line("return " + e.guard(o, x) + ";"); }, ");");
+      return;
     }
     e.line("const auto " + std::string(name) + " = simt_values<" + along + ">(" + rows + ", depth,");
-    lambda(value_type(), [&](const SymbolText& x) {
+    element(value_type(), [&](const SymbolText& x) {
       SpecStage part = s.stages[0];
       part.body.outputs = {f.product.arg};
       CudaEmitter::Place place;
@@ -92,10 +135,14 @@ struct CudaGemm {
       e.body(part, place, false, [&](const std::vector<std::string>& t) { e.line("return " + t[0] + ";"); });
     }, ");");
   }
+  void factor(const char* name, const GemmFactor& f, const SymbolText& env) { g.mma ? mma_factor(name, f, env) : simt_factor(name, f, env); }
 
   void epilogue(const SymbolText& env) {
     const std::string v = lanes ? "V" : "1";
-    e.open("for (int q = threadIdx.x; q < Tile::kBM * (Tile::kBN / " + v + "); q += kThreads)");
+    const bool ranks = s.config.cluster > 1;
+    if (ranks) e.line("const int rank = cluster_rank();");
+    const std::string first = ranks ? "rank * kThreads + threadIdx.x" : "threadIdx.x", step = ranks ? "kThreads * Tile::kRanks" : "kThreads";
+    e.open("for (int q = " + first + "; q < Tile::kBM * (Tile::kBN / " + v + "); q += " + step + ")");
     e.line("const int row = q / (Tile::kBN / " + v + "), column = q % (Tile::kBN / " + v + ") * " + v + ";");
     e.line("const Index m = first_m + row, n = first_n + column;");
     e.line("if (m >= rows_a || n >= rows_b) continue;");
@@ -115,6 +162,7 @@ struct CudaGemm {
       e.close();
     }
     e.close();
+    if (ranks) e.line("cluster_sync();  // others have read this block's sums");
   }
 
   void function() {
@@ -126,7 +174,8 @@ struct CudaGemm {
     e.line("const Index tiles_m = (rows_a + Tile::kBM - 1) / Tile::kBM, tiles_n = (rows_b + Tile::kBN - 1) / Tile::kBN;");
     e.line("const Index tiles = tiles_m * tiles_n;");
     const std::string all = g.batch.empty() ? "tiles" : "tiles * " + CudaEmitter::factor(e.count_of(g.batch, false));
-    e.open("for (Index i = blockIdx.x; i < " + all + "; i += gridDim.x)");
+    const std::string each = s.config.cluster > 1 ? " / Tile::kRanks" : "";
+    e.open("for (Index i = blockIdx.x" + each + "; i < " + all + "; i += gridDim.x" + each + ")");
     SymbolText env;
     if (!g.batch.empty()) e.decompose(g.batch, "quotient<Index>(i, tiles)", false, &env);
     e.line("const TilePlace place = place_tile((i32)remainder<Index>(i, tiles), (i32)tiles_m, (i32)tiles_n);");

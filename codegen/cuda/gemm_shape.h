@@ -29,6 +29,7 @@ std::optional<GemmShape> gemm_shape(const KernelSpec& s, const Target& target);
 struct GemmTile {
   int64_t bm, bn, bk, m, n, slices, stages, at_once;  // at_once: blocks of a multiprocessor
   double efficiency;
+  int64_t ranks = 1;  // blocks of a cluster that share a tile's steps along K
 };
 // The tiles of a chosen spec: the one that its config states, or, where sizes depend on run-time dims, some of equally many
 // threads: for few rows (unless their number is known), perhaps for few tiles, and for many.

@@ -95,7 +95,7 @@ std::vector<bool> CudaEmitter::needed(const ScalarProgram& p, const SpecStage* s
 }
 
 // One instruction over its operands' texts.
-static std::string primitive(const ScalarProgram& p, const ScalarInst& x) {
+static std::string primitive(const ScalarProgram& p, const ScalarInst& x, bool fast) {
   const DType t = p.type(x.args[0]);
   const bool fl = is_float(t), boolean = t == DType::b1;
   auto arg = [&](int k) { return "t" + std::to_string(x.args[k]); };
@@ -107,7 +107,8 @@ static std::string primitive(const ScalarProgram& p, const ScalarInst& x) {
     case Prim::add: r = fl ? infix("+") : call("add"); break;
     case Prim::sub: r = fl ? infix("-") : call("sub"); break;
     case Prim::mul: r = fl ? infix("*") : call("mul"); break;
-    case Prim::div: r = fl ? infix("/") : call("div"); break;
+    case Prim::div: r = fl && !(fast && t != DType::f64) ? infix("/") : call(fl ? "div_fast" : "div"); break;
+    case Prim::exp: case Prim::tanh: case Prim::sigmoid: r = call(prim_name(x.prim) + std::string(fast && t != DType::f64 ? "_fast" : "")); break;
     case Prim::neg: r = fl ? "-" + a : call("neg"); break;
     case Prim::floor: case Prim::ceil: case Prim::round: case Prim::trunc: r = fl ? call(prim_name(x.prim)) : a; break;
     case Prim::bit_and: r = infix("&"); break;
@@ -138,7 +139,7 @@ void CudaEmitter::instructions(const ScalarProgram& p, const std::vector<bool>& 
   for (size_t k = 0; k < p.insts.size(); ++k) {
     if (!want[k]) continue;
     const ScalarInst& x = p.insts[k];
-    std::string v = x.prim == Prim::input ? input(static_cast<int>(k)) : x.prim == Prim::constant ? constant(x.type, x.f, x.i) : primitive(p, x);
+    std::string v = x.prim == Prim::input ? input(static_cast<int>(k)) : x.prim == Prim::constant ? constant(x.type, x.f, x.i) : primitive(p, x, fast);
     line("const " + value_type(x.type) + " t" + std::to_string(k) + " = " + v + ";");
   }
 }

@@ -149,6 +149,11 @@ void CudaEmitter::map_stage(const SpecStage& st, const Place& at, bool loaded) {
       const ScalarInst& x = st.body.insts[static_cast<size_t>(st.body.outputs[k])];
       std::string v = memory_type(o.dtype) == value_type(o.dtype) ? out[k] : "narrow<" + memory_type(o.dtype) + ">(" + out[k] + ")";
       // What was only moved keeps its bits.
+      if (x.prim == Prim::input && x.type == o.dtype && input_of(st, x).kind == StageInput::Kind::load) {
+        const SpecOperand& from = spec.operands[static_cast<size_t>(input_of(st, x).operand)];
+        auto given = at.given.find(input_of(st, x).operand);
+        if (given != at.given.end() && from.dtype == o.dtype) v = given->second;
+      }
       if (x.prim == Prim::input && x.type == o.dtype && l.walk[static_cast<size_t>(st.body.outputs[k])] == Walk::packed) {
         auto kept = at.kept.find(input_of(st, x).operand);
         v = (kept != at.kept.end() ? kept->second : x_of(x, at.slot)) + ".v[l]";

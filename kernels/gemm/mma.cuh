@@ -2,7 +2,7 @@
 //
 // A block computes kBM x kBN sums. Steps of kBK along K go through kStages slots of shared memory, filled by cp.async while
 // earlier ones are multiplied. kSlices > 1 gives each step's K to that many groups of warps, whose sums are joined at the
-// end: for products of few rows, whose tiles alone do not fill the device.
+// end, and kRanks > 1 a share of all steps to each block of a cluster: for products whose tiles alone do not fill the device.
 //
 // A factor is given by mma_factor: where its elements are, and a guard beyond its extents; elements outside count as zero.
 #pragma once
@@ -39,15 +39,20 @@ WEFT_FN void multiply_16x8x16(f32 (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 // --- factors ----------------------------------------------------------------------------------------------------------
 
 // along_k: neighbours in memory are along K, else along the rows. wide: accesses of 16 bytes are aligned, and inside as a whole.
-template <bool kAlongK, bool kWide, class Index, class At, class Inside>
+// What an address needs of its row is found once, by row_of; at and inside take that and step k0 + k, k0 being the tile's.
+template <bool kAlongK, bool kWide, class Index, class RowOf, class At, class Inside>
 struct MmaFactor {
   static constexpr bool along_k = kAlongK, wide = kWide;
+  typedef decltype((*(const RowOf*)nullptr)((Index)0)) Row;
   Index rows, depth;
+  RowOf row_of;
   At at;
   Inside inside;
 };
-template <bool kAlongK, bool kWide, class Index, class At, class Inside>
-WEFT_FN MmaFactor<kAlongK, kWide, Index, At, Inside> mma_factor(Index rows, Index depth, At at, Inside inside) { return {rows, depth, at, inside}; }
+template <bool kAlongK, bool kWide, class Index, class RowOf, class At, class Inside>
+WEFT_FN MmaFactor<kAlongK, kWide, Index, RowOf, At, Inside> mma_factor(Index rows, Index depth, RowOf row_of, At at, Inside inside) {
+  return {rows, depth, row_of, at, inside};
+}
 
 // --- a factor's tile in shared memory ---------------------------------------------------------------------------------
 
@@ -60,30 +65,50 @@ struct FactorTile {
   WEFT_FN static int place(int row, int k) { return kAlongK ? row * line + k : k * line + row; }
 };
 
-// Fills a tile from row `row0` and step `k0` on. Elements outside become zero.
-template <int kThreads, int kRows, int kDepth, class T, class Hook, class Index>
-WEFT_FN void fill_tile(T* tile, const Hook& hook, Index row0, Index k0) {
+// This thread's share of a factor's tiles from row `row0` on, step after step. Elements outside become zero.
+template <class T, int kThreads, int kRows, int kDepth, class Hook, class Index>
+struct TileFill {
   typedef FactorTile<T, kRows, kDepth, Hook::along_k> Tile;
-  constexpr int V = Hook::wide ? 16 / (int)sizeof(T) : 1, across = (Hook::along_k ? kDepth : kRows) / V, count = across * Tile::lines;
+  static constexpr int V = Hook::wide ? 16 / (int)sizeof(T) : 1, across = (Hook::along_k ? kDepth : kRows) / V, count = across * Tile::lines;
+  static constexpr int each = (count + kThreads - 1) / kThreads;
+  static constexpr bool keeps_rows = Hook::wide;  // else there are too many accesses
   static_assert(count % kThreads == 0 || count < kThreads, "the threads do not share a tile evenly");
-#pragma unroll (Hook::wide ? 16 : 4)
-  for (int i = 0; i < (count + kThreads - 1) / kThreads; ++i) {
+  typename Hook::Row rows[keeps_rows ? each : 1];
+
+  WEFT_FN static int row_at(int i) {
     const int q = i * kThreads + (int)threadIdx.x;
-    if (count < kThreads && q >= count) break;
-    const int row = Hook::along_k ? q / across : q % across * V, k = Hook::along_k ? q % across * V : q / across;
-    const Index r = row0 + row, d = k0 + k;
-    // An access of several elements is inside as a whole: extents are multiples of it.
-    const bool inside = r < hook.rows && d < hook.depth && hook.inside(r, d);
-    if constexpr (Hook::wide) copy_async(tile + Tile::place(row, k), inside ? hook.at(r, d) : hook.at(0, 0), inside);
-    else tile[Tile::place(row, k)] = inside ? *hook.at(r, d) : T{0};
+    return Hook::along_k ? q / across : q % across * V;
   }
-}
+  WEFT_FN TileFill(const Hook& hook, Index row0) {
+    if constexpr (keeps_rows) {
+#pragma unroll
+      for (int i = 0; i < each; ++i) rows[i] = hook.row_of((Index)(row0 + row_at(i)));
+    }
+  }
+  WEFT_FN void fill(T* tile, const Hook& hook, Index row0, Index k0) const {
+#pragma unroll (Hook::wide ? 16 : 4)
+    for (int i = 0; i < each; ++i) {
+      const int q = i * kThreads + (int)threadIdx.x;
+      if (count < kThreads && q >= count) break;
+      const int row = row_at(i), k = Hook::along_k ? q % across * V : q / across;
+      // An access of several elements is inside as a whole: extents are multiples of it.
+      bool inside = row0 + row < hook.rows && k0 + k < hook.depth;
+      if constexpr (Hook::wide) {
+        inside = inside && hook.inside(rows[i], k0, k);
+        copy_async(tile + Tile::place(row, k), inside ? hook.at(rows[i], k0, k) : hook.at(hook.row_of(0), 0, 0), inside);
+      } else {
+        const typename Hook::Row at = hook.row_of((Index)(row0 + row));
+        tile[Tile::place(row, k)] = inside && hook.inside(at, k0, k) ? *hook.at(at, k0, k) : T{0};
+      }
+    }
+  }
+};
 
 // --- the tile of sums -------------------------------------------------------------------------------------------------
 
-template <class T, int kM, int kN, int kK, int kWarpsM, int kWarpsN, int kSliceCount, int kStageCount, bool kAAlongK, bool kBAlongK>
+template <class T, int kM, int kN, int kK, int kWarpsM, int kWarpsN, int kSliceCount, int kStageCount, int kRankCount, bool kAAlongK, bool kBAlongK>
 struct MmaShape {
-  static constexpr int kBM = kM, kBN = kN, kBK = kK, kStages = kStageCount, kSlices = kSliceCount;
+  static constexpr int kBM = kM, kBN = kN, kBK = kK, kStages = kStageCount, kSlices = kSliceCount, kRanks = kRankCount;
   static constexpr int kThreads = 32 * kWarpsM * kWarpsN * kSlices;
   static constexpr int kWM = kBM / kWarpsM, kWN = kBN / kWarpsN, kMI = kWM / 16, kNI = kWN / 8;
   typedef T Element;
@@ -130,16 +155,23 @@ WEFT_FN void multiply_stage(f32 (&sum)[S::kMI][S::kNI][4], const typename S::Ele
 }
 
 // The sums of the tile at (m0, n0), in shared memory afterwards: element (m, n) of slice s at (s * kBM + m) * kLineC + n.
-// All threads of the block must come.
+// All threads of the block, and of its cluster, must come.
 template <class S, class A, class B, class Index>
 WEFT_FN void multiply_tile(void* shared, const A& a, const B& b, Index m0, Index n0) {
   typedef typename S::Element T;
   T* stages = (T*)shared;
-  const Index steps = (a.depth + S::kBK - 1) / S::kBK;
+  Index steps = (a.depth + S::kBK - 1) / S::kBK, first = 0;
+  if constexpr (S::kRanks > 1) {
+    const Index share = (steps + S::kRanks - 1) / S::kRanks;
+    first = share * (Index)cluster_rank();
+    steps = min<Index>(share, steps > first ? steps - first : 0);
+  }
+  const TileFill<T, S::kThreads, S::kBM, S::kBK, A, Index> fill_a(a, m0);
+  const TileFill<T, S::kThreads, S::kBN, S::kBK, B, Index> fill_b(b, n0);
   auto fill = [&](Index step, int slot) {
     T* at = stages + slot * S::kStageElements;
-    fill_tile<S::kThreads, S::kBM, S::kBK>(at, a, m0, (Index)(step * S::kBK));
-    fill_tile<S::kThreads, S::kBN, S::kBK>(at + S::TileA::elements, b, n0, (Index)(step * S::kBK));
+    fill_a.fill(at, a, m0, (Index)((first + step) * S::kBK));
+    fill_b.fill(at + S::TileA::elements, b, n0, (Index)((first + step) * S::kBK));
   };
   f32 sum[S::kMI][S::kNI][4] = {};
   __syncthreads();  // what was in shared memory before has been read
@@ -173,6 +205,7 @@ WEFT_FN void multiply_tile(void* shared, const A& a, const B& b, Index m0, Index
       *(float2*)(c + 8 * S::kLineC) = make_float2(sum[i][j][2], sum[i][j][3]);
     }
   __syncthreads();
+  if constexpr (S::kRanks > 1) cluster_sync();
 }
 
 }  // namespace weft

@@ -35,7 +35,7 @@ WEFT_FN SimtValues<kAlongK, Index, Value> simt_values(Index rows, Index depth, V
 template <class C, int kM, int kN, int kK, int kSumsM, int kSumsN, int kSliceCount>
 struct SimtShape {
   typedef C Value;
-  static constexpr int kBM = kM, kBN = kN, kBK = kK, kTM = kSumsM, kTN = kSumsN, kSlices = kSliceCount;
+  static constexpr int kBM = kM, kBN = kN, kBK = kK, kTM = kSumsM, kTN = kSumsN, kSlices = kSliceCount, kRanks = 1;
   static constexpr int kThreadsM = kBM / kTM, kThreadsN = kBN / kTN, kThreads = kThreadsM * kThreadsN * kSlices;
   static constexpr int kLineA = kBM + 4, kLineB = kBN + 4, kLineC = kBN + 4;
   static constexpr int kSlot = kBK * (kLineA + kLineB);  // values of one step of both factors

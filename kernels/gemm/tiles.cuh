@@ -1,7 +1,7 @@
 // What the tiles of products of matrices have in common: the order in which blocks take them, and their sums.
 #pragma once
 
-#include "kernels/core/memory.cuh"
+#include "kernels/core/cluster.cuh"
 
 namespace weft {
 
@@ -17,19 +17,21 @@ WEFT_FN TilePlace place_tile(i32 i, i32 tiles_m, i32 tiles_n) {
   return {first + rest % height, rest / height};
 }
 
-// V neighbouring sums of a tile of shape S, over all slices; n is a multiple of V.
+// V neighbouring sums of a tile of shape S, over all slices and ranks; n is a multiple of V.
 template <class S, int V>
 WEFT_FN void sums_of(typename S::Value (&sum)[V], const void* shared, int m, int n) {
   typedef typename S::Value C;
   constexpr int W = V % 4 == 0 ? 4 : V % 2 == 0 ? 2 : 1;
 #pragma unroll
-  for (int s = 0; s < S::kSlices; ++s) {
-    const C* c = (const C*)shared + (s * S::kBM + m) * S::kLineC + n;
+  for (int i = 0; i < S::kRanks * S::kSlices; ++i) {
+    const C* c = (const C*)shared + (i % S::kSlices * S::kBM + m) * S::kLineC + n;
 #pragma unroll
     for (int l = 0; l < V; l += W) {
-      const Pack<C, W> x = *(const Pack<C, W>*)(c + l);
+      Pack<C, W> x;
+      if constexpr (S::kRanks > 1) x = load_cluster<W>(c + l, i / S::kSlices);
+      else x = *(const Pack<C, W>*)(c + l);
 #pragma unroll
-      for (int k = 0; k < W; ++k) sum[l + k] = s == 0 ? x.v[k] : sum[l + k] + x.v[k];
+      for (int k = 0; k < W; ++k) sum[l + k] = i == 0 ? x.v[k] : sum[l + k] + x.v[k];
     }
   }
 }

@@ -6,10 +6,16 @@
 #include "ir/ops/contract.h"
 #include "ir/ops/conv.h"
 #include "ir/ops/norm.h"
+#include "ir/ops/pointwise.h"
 #include "passes/rewrite/rewrite.h"
 
 namespace weft {
 
+static CastAttrs cast_to(DType t) {
+  CastAttrs a;
+  a.to = t;
+  return a;
+}
 static bool is_wide_float(DType t) { return t == DType::f32 || t == DType::f64; }
 
 // v[C] as [C, 1, …, 1], `rank` dims with the channels first among `rank`.
@@ -21,23 +27,26 @@ static std::vector<int64_t> channel_dims(int64_t channels, int rank, int at) {
   return dims;
 }
 
-// y = x * a + (bias - mean * a), a = scale / sqrt(var + epsilon)
+// y = x * a + (bias - mean * a), a = scale / sqrt(var + epsilon); all of it in float where x is narrower
 static bool spread_batch_norm(Op& op) {
   const BatchNormAttrs& attrs = op.attr<BatchNormAttrs>();
   if (attrs.training_mode || op.num_results() != 1) return false;
   const Type& x = op.operands[0]->type;
-  if (!x.is_ranked() || x.rank() < 2 || !is_wide_float(x.dtype)) return false;
+  if (!x.is_ranked() || x.rank() < 2 || !is_float(x.dtype)) return false;
   for (int i = 1; i < 5; ++i)
-    if (op.operands[i]->type.dtype != x.dtype || !is_static(op.operands[i]->type.shape) || !depends_on_constants(op.operands[i])) return false;
-  int64_t channels = op.operands[1]->type.shape[0].value();
-  Value *scale = op.operands[1], *bias = op.operands[2], *mean = op.operands[3], *var = op.operands[4];
+    if (!is_static(op.operands[i]->type.shape) || !depends_on_constants(op.operands[i])) return false;
+  const DType t = is_wide_float(x.dtype) ? x.dtype : DType::f32;
+  const int64_t channels = op.operands[1]->type.shape[0].value();
   Builder b = build_before(op);
-  Value* deviation = b.op(OpKind::sqrt, {b.op(OpKind::add, {var, b.scalar(x.dtype, attrs.epsilon)})});
+  auto wide = [&](int i) { return op.operands[i]->type.dtype == t ? op.operands[i] : b.op(OpKind::cast, {op.operands[i]}, cast_to(t)); };
+  Value *scale = wide(1), *bias = wide(2), *mean = wide(3), *var = wide(4);
+  Value* deviation = b.op(OpKind::sqrt, {b.op(OpKind::add, {var, b.scalar(t, attrs.epsilon)})});
   Value* a = b.op(OpKind::div, {scale, deviation});
   Value* shift = b.op(OpKind::sub, {bias, b.op(OpKind::mul, {mean, a})});
   std::vector<int64_t> dims = channel_dims(channels, x.rank() - 1, 0);
-  Value* y = b.op(OpKind::mul, {op.operands[0], reshaped_to(b, a, dims)});
+  Value* y = b.op(OpKind::mul, {wide(0), reshaped_to(b, a, dims)});
   y = b.op(OpKind::add, {y, reshaped_to(b, shift, dims)});
+  if (t != x.dtype) y = b.op(OpKind::cast, {y}, cast_to(x.dtype));
   return replace_op(op, y);
 }
 

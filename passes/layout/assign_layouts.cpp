@@ -12,7 +12,7 @@ namespace {
 bool is_kernel_result(const Value* v) {
   if (!v->def || v->def->num_results() != 1 || has_trait(*v->def, kHostOnly) || has_trait(*v->def, kViewLike)) return false;
   switch (op_def(*v->def).family) {
-    case Family::fused: case Family::contraction: case Family::norm: case Family::reduce: return true;
+    case Family::fused: case Family::contraction: case Family::norm: case Family::reduce: case Family::attention: return true;
     default: return false;
   }
 }

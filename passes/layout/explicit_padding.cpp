@@ -58,7 +58,8 @@ bool pad_explicitly(Op& op) {
 
 }  // namespace
 
-Result<bool> pass_explicit_padding(Module& m, PassContext&) {
+Result<bool> pass_explicit_padding(Module& m, PassContext& cx) {
+  if (cx.target.backend == Backend::cuda) return false;  // a thread's guard costs less than a launch
   bool changed = false;
   for (auto& g : m.graphs) {
     Status status;

@@ -2,6 +2,7 @@
 //
 //   // passes: canonicalize-views, eliminate-dead          or  level: 2  (all passes of a level)
 //   // states: past=present, auto                          (what --state would say; may be left out)
+//   // target: cuda:sm_90a                               (x86-64-v3 where it is left out)
 //   // what the case is about
 //   weft.module 1 "…"
 //   …
@@ -75,7 +76,8 @@ TEST_P(Golden, Case) {
   auto before = parse_module(input), m = parse_module(input);
   ASSERT_TRUE(m.ok()) << m.error().to_string();
   PassContext cx;
-  cx.target = *parse_target("cpu:x86-64-v3");
+  const std::vector<std::string> target = header_words(input, "target");
+  cx.target = *parse_target(target.empty() ? "cpu:x86-64-v3" : target[0]);
   cx.states = header_words(input, "states");
   Status s = run_pipeline(**m, cx, options_of(input));
   ASSERT_TRUE(s.ok()) << s.error().to_string();

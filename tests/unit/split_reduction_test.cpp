@@ -65,6 +65,19 @@ TEST(SplitReduction, TwoKernels) {
   }
 }
 
+// Columns of a matrix, times what all of them share: neighbours are columns, and so are the parts' results.
+TEST(SplitReduction, AcrossRows) {
+  KernelSpec s = sum_spec("1024", "4096");
+  s.operands[0].strides = {Dim(1), Dim(1024)};
+  s.operands[1].index = {Dim::symbol("r0")};
+  auto r = split_reduction(s, 1056);
+  ASSERT_TRUE(r);
+  EXPECT_EQ(shape_text(r->dims), "64,1024");
+  EXPECT_EQ(r->first.operands[1].linear(), *Dim::parse("1024*part+i0"));
+  s.operands[0].strides = {Dim(4096), Dim(1)};
+  EXPECT_FALSE(split_reduction(s, 1056));
+}
+
 TEST(SplitReduction, NotForOthers) {
   EXPECT_FALSE(split_reduction(sum_spec("4", "1024"), 1056));       // short
   EXPECT_FALSE(split_reduction(sum_spec("4096", "65536"), 1056));   // enough results

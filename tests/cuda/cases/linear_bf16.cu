@@ -3,16 +3,17 @@
 #include "kernels/core/memory.cuh"
 #include "kernels/core/reduce.cuh"
 #include "kernels/core/scalar.cuh"
+#include "kernels/core/fast.cuh"
 #include "kernels/gemm/mma.cuh"
 
 namespace weft {
 
 constexpr int kThreads = 256;
-typedef MmaShape<bf16, 16, 64, 256, 1, 1, 8, 3, true, false> Tile0;
+typedef MmaShape<bf16, 16, 64, 256, 1, 1, 8, 3, 1, true, false> Tile0;
 static_assert(Tile0::kThreads == kThreads && Tile0::kSharedBytes <= 135936, "not of the launch");
-typedef MmaShape<bf16, 64, 64, 64, 2, 2, 2, 3, true, false> Tile1;
+typedef MmaShape<bf16, 64, 64, 64, 2, 2, 2, 3, 1, true, false> Tile1;
 static_assert(Tile1::kThreads == kThreads && Tile1::kSharedBytes <= 135936, "not of the launch");
-typedef MmaShape<bf16, 128, 128, 32, 2, 4, 1, 4, true, false> Tile2;
+typedef MmaShape<bf16, 128, 128, 32, 2, 4, 1, 4, 1, true, false> Tile2;
 static_assert(Tile2::kThreads == kThreads && Tile2::kSharedBytes <= 135936, "not of the launch");
 
 struct Acc0 { f32 a0; };
@@ -33,20 +34,28 @@ WEFT_FN void run(const bf16* p0, const bf16* p1, bf16* p2, const bf16* p3, i64 n
   for (Index i = blockIdx.x; i < tiles; i += gridDim.x) {
     const TilePlace place = place_tile((i32)remainder<Index>(i, tiles), (i32)tiles_m, (i32)tiles_n);
     const Index first_m = (Index)place.m * Tile::kBM, first_n = (Index)place.n * Tile::kBN;
+    struct RowA { Index i0; };
     const auto a = mma_factor<true, kWideA>(rows_a, depth,
-        [&](Index row, Index k) -> const bf16* {
+        [&](Index row) -> RowA {
           const Index i0 = row;
-          const Index r0 = k;
-          return p0 + (i64(i0) * 1024ll + i64(r0));
+          return {i0};
         },
-        [](Index, Index) { return true; });
+        [&](const RowA& at, Index k0, int k) -> const bf16* {
+          const Index r0 = k0;
+          return p0 + (i64(at.i0) * 1024ll + i64((r0 + k)));
+        },
+        [](const RowA&, Index, int) { return true; });
+    struct RowB { Index i1; };
     const auto b = mma_factor<false, kWideB>(rows_b, depth,
-        [&](Index row, Index k) -> const bf16* {
+        [&](Index row) -> RowB {
           const Index i1 = row;
-          const Index r0 = k;
-          return p1 + (i64(i1) + i64(r0) * 1024ll);
+          return {i1};
         },
-        [](Index, Index) { return true; });
+        [&](const RowB& at, Index k0, int k) -> const bf16* {
+          const Index r0 = k0;
+          return p1 + (i64(at.i1) + i64((r0 + k)) * 1024ll);
+        },
+        [](const RowB&, Index, int) { return true; });
     multiply_tile<Tile>(shared, a, b, first_m, first_n);
     for (int q = threadIdx.x; q < Tile::kBM * (Tile::kBN / V); q += kThreads) {
       const int row = q / (Tile::kBN / V), column = q % (Tile::kBN / V) * V;

@@ -3,6 +3,7 @@
 #include "kernels/core/memory.cuh"
 #include "kernels/core/reduce.cuh"
 #include "kernels/core/scalar.cuh"
+#include "kernels/core/fast.cuh"
 #include "kernels/gemm/simt.cuh"
 
 namespace weft {

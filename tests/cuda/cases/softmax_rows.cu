@@ -3,10 +3,11 @@
 #include "kernels/core/memory.cuh"
 #include "kernels/core/reduce.cuh"
 #include "kernels/core/scalar.cuh"
+#include "kernels/core/fast.cuh"
 
 namespace weft {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 64;
 
 struct Acc0 { f32 a0; };
 WEFT_FN Acc0 join0(const Acc0& a, const Acc0& b) {
@@ -69,7 +70,7 @@ WEFT_FN void run(const f16* p0, f16* p1, i64 n0) {
           const f32 t0 = value(row0.v[l]);
           const f32 t1 = cast<f32>(t0);
           const f32 t3 = t1 - t2;
-          const f32 t4 = exp(t3);
+          const f32 t4 = exp_fast(t3);
           acc1 = join1(acc1, Acc1{t4});
         }
       }
@@ -89,8 +90,8 @@ WEFT_FN void run(const f16* p0, f16* p1, i64 n0) {
           const f32 t0 = value(row0.v[l]);
           const f32 t1 = cast<f32>(t0);
           const f32 t3 = t1 - t2;
-          const f32 t4 = exp(t3);
-          const f32 t6 = t4 / t5;
+          const f32 t4 = exp_fast(t3);
+          const f32 t6 = div_fast(t4, t5);
           const f32 t7 = cast<f16>(t6);
           y1.v[l] = narrow<f16>(t7);
         }
