@@ -9,6 +9,7 @@
 #include "ir/base/text.h"
 #include "ir/eval/host_value.h"
 #include "ir/text/module_file.h"
+#include "runtime/artefact/artefact.h"
 #include "runtime/cpu/thread_pool.h"
 #include "runtime/cuda/gpu.h"
 
@@ -99,7 +100,10 @@ Result<Target> Compilation::target() {
 
 Status Compilation::load_file(const std::string& path) {
   if (access(path.c_str(), F_OK) != 0) return usage("there is no file " + path);
-  if (path.ends_with(".weft")) return unsupported("compiled artefacts (.weft) cannot be read yet: " + path);
+  if (is_artefact(path)) {
+    Error e = usage(path + " is compiled already: it can be run, not compiled or evaluated");
+    return e.with_hint("give the .onnx that it was made of"), e;
+  }
   return timed("import", [&]() -> Status {
     TRY_ASSIGN(auto file, MappedFile::open(path));
     from_onnx_ = !is_module_text({file->data(), file->size()});
@@ -234,6 +238,27 @@ Result<api::Executable> Compilation::build() {
   return api::make_public(std::move(*exe), std::move(module_->metadata), std::move(stats_), threads);
 }
 
+Result<ArtefactTarget> Compilation::pack() {
+  TRY_ASSIGN(Target t, target());
+  ArtefactTarget out;
+  out.target = t.to_string();
+  const int threads = options_.threads > 0 ? options_.threads : usable_cores();
+  TRY_ASSIGN(KernelBuild kernels, timed("kernels", [&]() -> Result<KernelBuild> {
+    KernelBuildOptions o{t, threads, cache("kernels"), module_->name};
+    o.keep_code = true;
+    return build_kernels(lowered_, o, reporter_);
+  }));
+  out.generator = kernels.generator;
+  for (size_t i = 0; i < kernels.binaries.size(); ++i)
+    out.kernels.push_back({std::move(kernels.binaries[i]), print_spec(lowered_.specs[i]), lowered_.specs[i].config.shared_bytes});
+  for (int id : lowered_.constants) {
+    TRY_ASSIGN(ConstantBytes c, constant_bytes(module_->constants[id]));
+    out.constants.push_back(std::move(c));
+  }
+  out.plan = print_plan(lowered_.plan);
+  return out;
+}
+
 Result<api::Executable> Compilation::finish() {
   TRY(apply_shapes());
   TRY(optimise());
@@ -261,6 +286,29 @@ Result<Executable> compile(std::unique_ptr<Module> module, const CompileOptions&
   Compilation c(options);
   c.adopt(std::move(module));
   return c.finish();
+}
+
+Result<int64_t> compile_to_file(const std::string& model, const std::string& path, const std::vector<std::string>& targets, const CompileOptions& options) {
+  ArtefactContent content;
+  content.producer = std::string("weft ") + version();
+  std::vector<std::unique_ptr<Module>> modules;  // whose constants are written
+  std::set<std::string> seen;
+  for (const std::string& text : targets) {
+    CompileOptions o = options;
+    o.target = text == "cpu" ? "cpu:x86-64-v3" : text;
+    Compilation c(o);
+    TRY(c.load_file(model));
+    TRY(c.apply_shapes());
+    TRY(c.optimise());
+    TRY(c.lower());
+    TRY_ASSIGN(ArtefactTarget t, c.pack());
+    if (!seen.insert(t.target).second) return usage("target " + t.target + " is named twice");
+    content.metadata = c.module().metadata;
+    content.targets.push_back(std::move(t));
+    modules.push_back(c.take_module());
+  }
+  if (content.targets.empty()) return usage("there is no target to compile for");
+  return write_artefact(path, content);
 }
 
 const char* version() { return WEFT_VERSION; }

@@ -14,6 +14,7 @@
 
 namespace weft {
 
+struct ArtefactTarget;
 struct ExecutableParts;
 
 class Compilation {
@@ -37,6 +38,9 @@ class Compilation {
   Status lower();
   // Kernels, constants, the prepare region. Consumes module and plan.
   Result<api::Executable> build();
+  // What one target's part of an artefact is, for processors and GPUs that need not be here. Consumes the plan; the module
+  // stays, since the constants are its.
+  Result<ArtefactTarget> pack();
   // All that is left to do after loading.
   Result<api::Executable> finish();
 

@@ -15,8 +15,8 @@ namespace {
 class KernelBuilder {
  public:
   KernelBuilder(Lowered& lowered, const KernelBuildOptions& options, Reporter& reporter) : lowered_(lowered), options_(options), reporter_(reporter) {
-    if (cuda()) build_.binaries.resize(lowered.specs.size());
-    else build_.objects.resize(lowered.specs.size());
+    if (cuda() || options_.keep_code) build_.binaries.resize(lowered.specs.size());
+    if (!cuda()) build_.objects.resize(lowered.specs.size());
     // Without its file there is nothing to compare with, and a miss will say so.
     if (auto id = cuda() ? cuda_compiler_id() : cpu_compiler_id(); id.ok()) build_.generator = id->hex();
     else options_.cache = DiskCache();
@@ -70,7 +70,7 @@ class KernelBuilder {
     store(i, key, *code);
     std::lock_guard lock(mutex_);
     ++build_.compiled;
-    accept(i, std::move(*object), code->object.size());
+    accept(i, std::move(*object), std::as_bytes(std::span(code->object)));
     return {};
   }
 
@@ -89,7 +89,7 @@ class KernelBuilder {
     if ((*entry)->text("used-by").find(user_line(i)) == std::string_view::npos) (void)options_.cache.add_user(key, user_line(i)).ok();
     std::lock_guard lock(mutex_);
     ++build_.cached;
-    accept(i, std::move(*object), bytes.size());
+    accept(i, std::move(*object), bytes);
     return true;
   }
 
@@ -100,9 +100,10 @@ class KernelBuilder {
     if (!s.ok()) warn(s.error());
   }
 
-  void accept(size_t i, std::shared_ptr<const LoadedObject> object, size_t bytes) {
-    build_.code_bytes += static_cast<int64_t>(bytes);
+  void accept(size_t i, std::shared_ptr<const LoadedObject> object, std::span<const std::byte> bytes) {
+    build_.code_bytes += static_cast<int64_t>(bytes.size());
     build_.objects[i] = std::move(object);
+    if (options_.keep_code) build_.binaries[i].assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
 
   void accept_binary(size_t i, std::string binary) {

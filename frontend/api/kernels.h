@@ -13,7 +13,7 @@
 namespace weft {
 
 struct KernelBuild {
-  // Parallel to Lowered::specs. For the host's processors loaded code, for GPUs cubins or PTX.
+  // Parallel to Lowered::specs. For the host's processors loaded code, for GPUs cubins or PTX; with keep_code bytes for both.
   std::vector<std::shared_ptr<const LoadedObject>> objects;
   std::vector<std::string> binaries;
   int compiled = 0, cached = 0;
@@ -26,6 +26,7 @@ struct KernelBuildOptions {
   int threads = 1;
   DiskCache cache;          // may be disabled
   std::string user;         // the model's name, noted in the entries
+  bool keep_code = false;   // the host's processors' code as bytes, too: KernelBuild::binaries
 };
 
 // Sets PlanKernel::object. Errors of the compiler, kCancelled.

@@ -148,7 +148,7 @@ TEST(Compile, DumpsThePasses) {
 
 TEST(Compile, ErrorsOfOptions) {
   EXPECT_ERROR(compile("no/such/file.onnx"), kUsage);
-  EXPECT_ERROR(compile(temporary("x.weft", "weft")), kUnsupported);
+  EXPECT_ERROR(compile(temporary("x.weft", "weft")), kInvalidModel);
   auto bad_target = compile(bytes_of(layer_text()), {.target = "tpu"});
   EXPECT_ERROR(bad_target, kUsage);
   EXPECT_ERROR(compile(bytes_of(layer_text()), {.target = "eval"}), kUnsupported);

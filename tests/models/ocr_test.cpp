@@ -1,4 +1,4 @@
-// The demo's program reads its picture.
+// The demo's way: a recogniser compiled ahead of time, and programs that know weft's runtime alone.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -8,20 +8,39 @@ namespace weft::model_test {
 
 namespace {
 
-TEST(Example, OcrReadsThePicture) {
-  const std::string dumps = std::string(WEFT_BUILD_DIR) + "/ocr-test-ir";
-  std::filesystem::remove_all(dumps);
-  const std::string command = std::string(WEFT_BUILD_DIR) + "/examples/ocr " + WEFT_MODELS_DIR + "/rapidocr/ch_PP-OCRv4_rec_infer.onnx " +
-                              WEFT_SOURCE_DIR + "/tools/examples/line.png --dump-ir " + dumps + " 2>&1";
-  FILE* pipe = popen(command.c_str(), "r");
-  ASSERT_NE(pipe, nullptr);
+// What the command prints; it must succeed.
+std::string output_of(const std::string& command) {
+  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
+  if (!pipe) return "cannot be started: " + command;
   std::string text;
   char buffer[4096];
   while (std::fgets(buffer, sizeof buffer, pipe)) text += buffer;
-  EXPECT_EQ(pclose(pipe), 0) << text;
+  EXPECT_EQ(pclose(pipe), 0) << command << "\n" << text;
+  return text;
+}
+
+TEST(Example, OcrReadsThePicture) {
+  const std::string build = WEFT_BUILD_DIR, dumps = build + "/ocr-test-ir", model = build + "/ocr-test.weft";
+  std::filesystem::remove_all(dumps);
+  output_of(build + "/weft compile " + WEFT_MODELS_DIR + "/rapidocr/ch_PP-OCRv4_rec_infer.onnx --target cpu -o " + model + " --dump-ir " + dumps);
+  EXPECT_TRUE(std::filesystem::exists(dumps + "/000_input.wir"));
+  const std::string text = output_of(build + "/examples/ocr " + model + " " + WEFT_SOURCE_DIR + "/tools/examples/line.png");
   EXPECT_NE(text.find("text: weft compiles ONNX 2026\n"), std::string::npos) << text;
   EXPECT_NE(text.find("confidence: 0.9"), std::string::npos) << text;
-  EXPECT_TRUE(std::filesystem::exists(dumps + "/000_input.wir"));
+}
+
+TEST(Example, ThirtyLinesRunACompiledModel) {
+  const std::string build = WEFT_BUILD_DIR, model = build + "/bert-test.weft";
+  output_of(build + "/weft compile " + WEFT_SOURCE_DIR + "/tests/models/shared/bert_ts17/model.onnx -o " + model);
+  EXPECT_NE(output_of(build + "/examples/run_artefact " + model).find("on cpu:x86-64-v3\n"), std::string::npos);
+}
+
+TEST(Example, ProgramsThatOnlyRunModelsNeedNoCompiler) {
+  for (const char* name : {"ocr", "run_artefact"}) {
+    const std::string needed = output_of(std::string("readelf -d ") + WEFT_BUILD_DIR + "/examples/" + name);
+    EXPECT_NE(needed.find("[libweft-runtime.so"), std::string::npos) << needed;
+    EXPECT_EQ(needed.find("[libweft.so"), std::string::npos) << needed;
+  }
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
 // Reads a line of text from a picture: a PNG in, the text and the network's confidence out.
 //
-//   ocr MODEL.onnx PICTURE.png [--dump-ir DIR]
+//   weft compile ch_PP-OCRv4_rec_infer.onnx -o ocr.weft
+//   ocr ocr.weft PICTURE.png
 //
-// MODEL is a recogniser of PP-OCR, which maps pictures of height 48 to scores [steps, classes] for CTC decoding; its
+// Needs weft's runtime alone. The model is a recogniser of PP-OCR, which maps pictures of height 48 to scores [steps, classes] for CTC decoding; its
 // alphabet is the metadata entry "character". Exit code 1 when something fails, 2 for wrong arguments.
 #include <png.h>
 
@@ -14,9 +15,11 @@
 #include <string>
 #include <vector>
 
-#include <weft/weft.h>
+#include <weft/executable.h>
 
 namespace {
+
+using namespace weft::api;
 
 struct Picture {
   int width = 0, height = 0;
@@ -69,7 +72,7 @@ std::vector<std::string> classes(const std::string& alphabet) {
 }
 
 // The best class of every step; repeated ones and blanks are left out.
-void decode(const weft::Tensor& scores, const std::vector<std::string>& names, std::string& text, double& confidence) {
+void decode(const Tensor& scores, const std::vector<std::string>& names, std::string& text, double& confidence) {
   const float* row = scores.data_as<const float>();
   const int64_t steps = scores.dims()[1], count = scores.dims()[2];
   int64_t last = 0, letters = 0;
@@ -86,20 +89,17 @@ int fail(const weft::Error& e) { return std::fprintf(stderr, "%s\n", e.to_string
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3 && !(argc == 5 && std::strcmp(argv[3], "--dump-ir") == 0))
-    return std::fprintf(stderr, "usage: ocr MODEL.onnx PICTURE.png [--dump-ir DIR]\n"), 2;
+  if (argc != 3) return std::fprintf(stderr, "usage: ocr MODEL.weft PICTURE.png\n"), 2;
   Picture picture;
   if (!read_png(argv[2], picture)) return 1;
   const int height = 48, width = std::max(8, static_cast<int>(std::lround(double(height) * picture.width / picture.height)));
   std::vector<float> pixels = prepare(picture, height, width);
 
-  weft::CompileOptions options;
-  if (argc == 5) options.dump_ir = argv[4];
-  auto exe = weft::compile(argv[1], options);
+  auto exe = Executable::load(argv[1]);
   if (!exe.ok()) return fail(exe.error());
   std::vector<std::string> names = classes(exe->metadata().count("character") ? exe->metadata().at("character") : "");
-  weft::Context context = exe->context();
-  const weft::NamedTensors inputs = {{exe->inputs()[0].name, weft::Tensor::view(pixels.data(), {1, 3, height, width})}};
+  Context context = exe->context();
+  const NamedTensors inputs = {{exe->inputs()[0].name, Tensor::view(pixels.data(), {1, 3, height, width})}};
 
   std::vector<double> ms;
   auto out = context.run(inputs);
@@ -109,7 +109,7 @@ int main(int argc, char** argv) {
     ms.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
   }
   if (!out.ok()) return fail(out.error());
-  const weft::Tensor& scores = out->begin()->tensor;
+  const Tensor& scores = out->begin()->tensor;
   if (scores.rank() != 3 || scores.dtype() != weft::DType::f32 || scores.dims()[2] != static_cast<int64_t>(names.size()))
     return std::fprintf(stderr, "%s gives %s, and its alphabet has %zu classes: not a PP-OCR recogniser\n", argv[1],
                scores.describe().c_str(), names.size()),

@@ -29,11 +29,16 @@ Verb& add_verb(Cli& cli, const std::string& name, const std::string& help, std::
   return v;
 }
 
-void add_target_options(Verb& v, Cli& cli) {
-  v.text("--target", cli.common.compile.target,
-      "cpu (this machine), cpu:x86-64-v2, -v3, -v4, cuda (the GPU), cuda:sm_90a and others, or eval (the reference evaluator)");
+void add_thread_options(Verb& v, Cli& cli) {
   v.number("--device", cli.common.compile.device, 0, 255, "which GPU, in the driver's order");
   v.number("--threads", cli.common.compile.threads, 0, 1024, "threads for kernels and for compiling; 0: all processors");
+}
+
+void add_target_options(Verb& v, Cli& cli) {
+  v.text("--target", cli.common.compile.target,
+      "cpu (this machine), cpu:x86-64-v2, -v3, -v4, cuda (the GPU), cuda:sm_90a and others, or eval (the reference evaluator); left out, a .weft "
+      "runs as the best that it has for this machine", cli.common.target_given);
+  add_thread_options(v, cli);
 }
 
 void add_model_options(Verb& v, Cli& cli) {

@@ -21,7 +21,7 @@ struct Common {
   api::CompileOptions compile;
   std::string json;           // "-": stdout; a file name; empty: tables
   std::string log_level = "info", progress = "auto";
-  bool quiet = false, no_cache = false;
+  bool quiet = false, no_cache = false, target_given = false;
 };
 
 struct Cli {
@@ -40,7 +40,9 @@ struct Cli {
 
 // A verb with --json, --log-level, --quiet, --progress; `work` runs after parsing.
 Verb& add_verb(Cli& cli, const std::string& name, const std::string& help, std::function<Status()> work);
-// --target, --threads
+// --device, --threads
+void add_thread_options(Verb& v, Cli& cli);
+// These, and --target
 void add_target_options(Verb& v, Cli& cli);
 // --shapes, --external-data-root
 void add_model_options(Verb& v, Cli& cli);
@@ -59,6 +61,7 @@ void add_run(Cli&);
 void add_bench(Cli&);
 void add_verify(Cli&);
 void add_inspect(Cli&);
+void add_extract(Cli&);
 void add_opt(Cli&);
 void add_cache(Cli&);
 void add_doctor(Cli&);

@@ -42,6 +42,7 @@ int run(weft::cli::Cli& cli, int argc, char** argv) {
   add_bench(cli);
   add_verify(cli);
   add_inspect(cli);
+  add_extract(cli);
   add_opt(cli);
   add_cache(cli);
   add_doctor(cli);

@@ -1,10 +1,30 @@
 #include "tools/weft/runner.h"
 
 #include "frontend/api/reference.h"
+#include "runtime/artefact/artefact.h"
 
 namespace weft::cli {
 
 bool is_eval(const api::CompileOptions& o) { return o.target == "eval"; }
+
+// A compiled model. What shapes, states and passes say was decided when it was compiled.
+static Result<Runner> load_runner(const api::CompileOptions& options, const std::string& target, const std::string& path) {
+  if (!options.shapes.empty() || !options.states.empty()) return usage("--shapes and --state are for compiling: " + path + " is compiled already");
+  api::LoadOptions o;
+  o.target = target;
+  o.device = options.device;
+  o.threads = options.threads;
+  o.cache_dir = options.cache_dir;
+  o.use_cache = options.use_cache;
+  Runner r;
+  TRY_ASSIGN(r.exe, api::Executable::load(path, o));
+  r.inputs = r.exe->inputs();
+  r.outputs = r.exe->outputs();
+  r.target = r.exe->target();
+  r.stats = r.exe->stats();
+  r.context = r.exe->context();
+  return r;
+}
 
 Result<Runner> make_runner(const api::CompileOptions& options, const std::string& path) {
   Runner r;
@@ -33,7 +53,9 @@ Result<Runner> make_runner(const api::CompileOptions& options, const std::string
 }
 
 Result<Runner> make_runner(Cli& cli, const std::string& path) {
-  Result<Runner> r = make_runner(compile_options(cli), path);
+  const api::CompileOptions options = compile_options(cli);
+  const bool compiled = is_artefact(path) && !is_eval(options);
+  Result<Runner> r = compiled ? load_runner(options, cli.common.target_given ? options.target : "", path) : make_runner(options, path);
   cli.log.end_progress();
   if (r.ok())
     for (const std::string& note : r->stats.notes) cli.log.info(note);

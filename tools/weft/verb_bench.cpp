@@ -351,7 +351,7 @@ Status bench_model(Cli& cli, const BenchArgs& a) {
 void add_bench(Cli& cli) {
   auto a = std::make_shared<BenchArgs>();
   Verb& v = add_verb(cli, "bench", "Measure latency and throughput of a model", [&cli, a] { return bench_model(cli, *a); });
-  v.positional("model", a->model, "an .onnx or .wir file");
+  v.positional("model", a->model, "an .onnx, .weft or .wir file");
   add_input_options(v, a->inputs);
   v.number("--warmup", a->warmup, "runs before measuring, at least 1");
   v.number("--iterations", a->iterations, "measured runs of each worker; 0: as many as --duration allows");

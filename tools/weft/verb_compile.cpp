@@ -16,6 +16,7 @@ namespace {
 
 struct CompileArgs {
   std::string model, emit, output;
+  std::vector<std::string> targets;
   bool stats = false;
 };
 
@@ -80,17 +81,32 @@ std::string stats_text(const api::CompileStats& s) {
 }
 
 Status check_args(const CompileArgs& a) {
-  if (a.output.ends_with(".weft")) {
-    Error e = unsupported("compiled artefacts (.weft) cannot be written yet");
-    return e.with_hint("-o FOLDER writes the texts; `weft run` and `weft bench` compile in memory and keep kernels in the cache"), e;
-  }
+  const bool artefact = a.output.ends_with(".weft");
+  if (artefact && (!a.emit.empty() || a.stats)) return usage("--emit and --stats are about one target's texts and costs, not about a .weft");
+  if (!artefact && a.targets.size() > 1) return usage("several targets go into a .weft: name it with -o");
   if (a.emit.empty() || !a.stats || !a.output.empty()) return {};
   Error e = usage("--stats and --emit would both print on stdout");
   return e.with_hint("write the text to a file with -o"), e;
 }
 
+// Into a .weft.
+Status compile_artefact(Cli& cli, const CompileArgs& a) {
+  const std::vector<std::string> targets = a.targets.empty() ? std::vector<std::string>{cli.common.compile.target} : a.targets;
+  TRY_ASSIGN(const int64_t bytes, api::compile_to_file(a.model, a.output, targets, compile_options(cli)));
+  cli.log.end_progress();
+  if (!cli.json()) return print("wrote " + a.output + ", " + human_bytes(static_cast<double>(bytes)) + ", for " + join(targets, ", ") + "\n"), Status();
+  Json j;
+  j["model"] = a.model;
+  j["file"] = a.output;
+  j["bytes"] = bytes;
+  j["targets"] = targets;
+  return cli.emit(j);
+}
+
 Status compile_model(Cli& cli, const CompileArgs& a) {
   TRY(check_args(a));
+  if (a.output.ends_with(".weft")) return compile_artefact(cli, a);
+  if (!a.targets.empty()) cli.common.compile.target = a.targets[0];
   Compilation c(compile_options(cli));
   TRY(c.load_file(a.model));
   TRY(c.apply_shapes());
@@ -129,13 +145,19 @@ void add_compile(Cli& cli) {
   v.positional("model", a->model, "an .onnx or .wir file");
   v.choice("--emit", a->emit, {"wir", "wkernel", "wplan"},
            "print a text: the module after the passes, the kernels, the host program; no kernel is compiled then");
-  v.text("-o,--output", a->output, "a folder for all three texts, or one file (.wir, .wkernel, .wplan, or what --emit says)");
+  v.text("-o,--output", a->output,
+         "a compiled model (.weft: native code, so run only those that you trust), a folder for all three texts, or one text (.wir, .wkernel, "
+         ".wplan, or what --emit says)");
   v.flag("--stats", a->stats,
          "also compile the kernels: stage times in ms, kernels, bytes of code, constants and arena; the default without -o and --emit");
-  add_target_options(v, cli);
+  v.list("--target", a->targets,
+         "cpu, cpu:x86-64-v2, -v3, -v4, cuda (the GPU), cuda:sm_90a and others; for a .weft several, and cpu is cpu:x86-64-v3");
+  add_thread_options(v, cli);
   add_compile_options(v, cli);
   v.epilog(
       "\nExamples:\n"
+      "  weft compile model.onnx -o model.weft\n"
+      "  weft compile model.onnx --target cpu:x86-64-v3 --target cuda:sm_90a -o model.weft\n"
       "  weft compile model.onnx --stats\n"
       "  weft compile model.onnx --emit wplan\n"
       "  weft compile model.onnx --target cpu:x86-64-v3 --shapes x=1..8x3x224x224 -o texts/");

@@ -7,6 +7,8 @@
 #include "ir/base/text.h"
 #include "ir/core/op_def.h"
 #include "ir/text/printer.h"
+#include "runtime/artefact/artefact.h"
+#include "tools/weft/artefact.h"
 #include "tools/weft/cli.h"
 
 namespace weft::cli {
@@ -15,6 +17,7 @@ namespace {
 
 struct InspectArgs {
   std::string model;
+  bool check = false;
 };
 
 struct Parameters {
@@ -184,6 +187,8 @@ std::string ops_text(const Census& c, const OnnxFacts* facts, const SymbolValues
 }
 
 Status inspect_model(Cli& cli, const InspectArgs& a) {
+  if (is_artefact(a.model)) return inspect_artefact(cli, a.model, a.check);
+  if (a.check) return usage("--check is for a .weft: only that has hashes");
   Compilation c(compile_options(cli));
   TRY(c.load_file(a.model));
   TRY(c.apply_shapes());
@@ -212,15 +217,17 @@ Status inspect_model(Cli& cli, const InspectArgs& a) {
 
 void add_inspect(Cli& cli) {
   auto a = std::make_shared<InspectArgs>();
-  Verb& v = add_verb(cli, "inspect", "Show inputs, outputs, opsets, operators, parameters and flops of a model",
+  Verb& v = add_verb(cli, "inspect", "Show inputs, outputs, operators, parameters and flops of a model, or the sections of a compiled one",
                      [&cli, a] { return inspect_model(cli, *a); });
-  v.positional("model", a->model, "an .onnx or .wir file");
+  v.positional("model", a->model, "an .onnx, .weft or .wir file");
+  v.flag("--check", a->check, "of a .weft: compare all hashes");
   add_model_options(v, cli);
   v.epilog(
       "\nFlops count a multiply-add as two; ops in the bodies of If, Loop and Scan count once.\n"
       "Examples:\n"
       "  weft inspect model.onnx\n"
-      "  weft inspect model.onnx --shapes x=8x3x224x224 --json");
+      "  weft inspect model.onnx --shapes x=8x3x224x224 --json\n"
+      "  weft inspect model.weft --check");
 }
 
 }  // namespace weft::cli

@@ -115,7 +115,7 @@ Status run_model(Cli& cli, const RunArgs& a) {
 void add_run(Cli& cli) {
   auto a = std::make_shared<RunArgs>();
   Verb& v = add_verb(cli, "run", "Compile a model and run it once", [&cli, a] { return run_model(cli, *a); });
-  v.positional("model", a->model, "an .onnx or .wir file");
+  v.positional("model", a->model, "an .onnx, .weft or .wir file");
   add_input_options(v, a->inputs);
   v.list("-o,--output", a->outputs, "NAME=@FILE: write an output to a .npy, .npz or .pb file");
   v.text("--save-outputs", a->save, "write all outputs to one .npz file");

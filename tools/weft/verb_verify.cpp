@@ -251,12 +251,13 @@ void add_verify(Cli& cli) {
   v.positionals(
       "paths", a->paths,
       "a model: compiled against the evaluator, on generated inputs; a folder with model.onnx and "
-      "test_data_set_*/{input,output}_*.pb: against the recorded outputs; a folder of these: all of them");
+      "test_data_set_*/{input,output}_*.pb: against the recorded outputs; a folder of these: all of them; a .weft: its hashes alone");
   v.number("--rtol", a->options.rtol, "tolerance relative to the expected value");
   v.number("--atol", a->options.atol, "tolerance added to it: |got - expected| <= atol + rtol * |expected|");
   v.number("--range-tolerance", a->options.range_tolerance, "instead of both: a share of the range of each output's expected values, such as 1e-5");
   v.flag("--bisect", a->options.bisect,
          "name the first pass, or else the first op of the compiled program, whose outputs are wrong, for each case that failed");
+  v.text("--artefact", a->options.artefact, "run this .weft, which was compiled of the one model that is named, in place of compiling");
   v.list("--filter", a->filters, "only cases with TEXT in their name");
   v.number("--jobs", a->jobs, 0, 256, "cases at once, each in a process of its own; 0: all processors");
   v.flag("--all", a->all, "list every case, where there are more than 20");
@@ -269,7 +270,8 @@ void add_verify(Cli& cli) {
       "  weft verify model.onnx --shapes x=2x3x48x320\n"
       "  weft verify cases/ --target cpu:x86-64-v3 --json\n"
       "  weft verify cases/ --target eval --filter conv\n"
-      "  weft verify model.onnx --bisect");
+      "  weft verify model.onnx --bisect\n"
+      "  weft verify model.onnx --artefact model.weft");
 }
 
 }  // namespace weft::cli

@@ -67,6 +67,12 @@ Result<Executable> compile(std::span<const std::byte> bytes, const CompileOption
 // For those who build modules themselves, against weft's own headers.
 Result<Executable> compile(std::unique_ptr<Module> module, const CompileOptions& options = {});
 
+// Compiles a model ahead of time, for each of the targets ("cpu" means cpu:x86-64-v3), and writes a .weft, which
+// Executable::load reads. No GPU is needed for cuda:sm_90a and the like. Two such calls write the same bytes. Returns the
+// file's size. Errors as of compile; kResources when the file cannot be written: then there is none, or the one before.
+Result<int64_t> compile_to_file(const std::string& model, const std::string& path, const std::vector<std::string>& targets,
+                                const CompileOptions& options = {});
+
 // "0.1.0"
 const char* version();
 

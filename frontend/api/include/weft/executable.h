@@ -103,9 +103,25 @@ struct RunOptions {
 
 class Context;
 
+struct LoadOptions {
+  // Empty: the best of the file's targets that runs here, on the GPU `device` before the processor. "cpu", "cuda", or one
+  // of them.
+  std::string target;
+  int device = 0;
+  int threads = 0;        // 0: as many as the processors this process may use
+  // Weights that are laid out at load are kept here; empty: where compile() keeps them.
+  std::string cache_dir;
+  bool use_cache = true;
+};
+
 // Immutable; copies share. Thread safe: any number of threads may use one at once.
 class Executable {
  public:
+  // A compiled model (.weft). It holds native code: load only files that you trust. Errors: kUsage for a file that is no
+  // artefact or of another format version, kInvalidModel for a damaged one, kUnsupported when no target of it runs here
+  // (naming what is there), kResources, kDevice. Thread safe.
+  static Result<Executable> load(const std::string& path, const LoadOptions& options = {});
+
   const std::vector<PortInfo>& inputs() const;
   const std::vector<PortInfo>& outputs() const;
   const std::vector<StateInfo>& states() const;

@@ -19,11 +19,13 @@
 namespace weft {
 
 using api::compile;
+using api::compile_to_file;
 using api::CompileOptions;
 using api::CompileStats;
 using api::Context;
 using api::Executable;
 using api::Extent;
+using api::LoadOptions;
 using api::LogLevel;
 using api::NamedTensor;
 using api::NamedTensors;

@@ -1,0 +1,100 @@
+// Executable::load: the target of an artefact that fits this machine best, ready to run.
+#include <algorithm>
+
+#include "frontend/api/runtime/executable_state.h"
+#include "ir/base/text.h"
+#include "runtime/artefact/artefact.h"
+#include "runtime/cpu/thread_pool.h"
+#include "runtime/cuda/device.h"
+#include "runtime/cuda/gpu.h"
+
+namespace weft::api {
+
+namespace {
+
+// How well code for t runs here: 0 is not at all, more is better. A cubin runs on the architecture it was made for, PTX on that and
+// later ones.
+int fitness(const Target& t, const std::optional<Target>& gpu) {
+  if (t.backend == Backend::cpu) return runs_here(t) ? 1 + t.vector_bytes : 0;
+  if (t.backend != Backend::cuda || !gpu) return 0;
+  constexpr int kGpu = 1000;
+  if (t.isa == gpu->isa) return 2 * kGpu;
+  if (t.gpu.ptx && t.gpu.sm <= gpu->gpu.sm) return kGpu + t.gpu.sm;
+  return t.gpu.sm / 10 == gpu->gpu.sm / 10 && t.gpu.sm <= gpu->gpu.sm && t.isa.back() != 'a' ? kGpu + 500 + t.gpu.sm : 0;
+}
+
+std::optional<Target> gpu_target(int device) {
+  auto devices = cuda_devices();
+  if (!devices.ok() || device < 0 || static_cast<size_t>(device) >= devices->size()) return std::nullopt;
+  auto t = (*devices)[static_cast<size_t>(device)].target();
+  return t.ok() ? std::optional<Target>(*t) : std::nullopt;
+}
+
+bool is_wanted(const std::string& target, const std::string& wanted) {
+  return wanted.empty() || target == wanted || target.starts_with(wanted + ":");
+}
+
+Result<size_t> choose_target(const Artefact& a, const LoadOptions& o) {
+  const std::optional<Target> gpu = gpu_target(o.device);
+  int best = 0;
+  size_t found = 0;
+  for (size_t i = 0; i < a.targets().size(); ++i) {
+    if (!is_wanted(a.targets()[i], o.target)) continue;
+    TRY_ASSIGN(const Target t, parse_target(a.targets()[i]));
+    const int f = fitness(t, gpu);
+    if (f <= best) continue;
+    best = f;
+    found = i;
+  }
+  if (best > 0) return found;
+  const std::string wanted = o.target.empty() ? "" : " for target " + o.target, here = gpu ? "this GPU is cuda:" + gpu->isa : "there is no GPU here";
+  Error e = unsupported(a.path() + " has no code that runs here" + wanted + "; it has " + join(a.targets(), ", ") + "; " + here);
+  return e.with_hint("compile the model again for a target that `weft doctor` names"), e;
+}
+
+}  // namespace
+
+Result<Executable> Executable::load(const std::string& path, const LoadOptions& options) {
+  TRY_ASSIGN(auto artefact, Artefact::open(path));
+  TRY_ASSIGN(const size_t number, choose_target(*artefact, options));
+  TRY_ASSIGN(ArtefactTarget from, artefact->target(number));
+  TRY_ASSIGN(const Target target, parse_target(from.target));
+  CompileStats stats;
+  ExecutableParts parts;
+  TRY_ASSIGN(parts.plan, parse_plan(from.plan));
+  stats.kernels = stats.kernels_cached = static_cast<int>(from.kernels.size());
+  if (target.backend == Backend::cuda) {
+    TRY_ASSIGN(parts.device, open_gpu(options.device));
+    parts.functions.assign(from.kernels.size(), nullptr);
+  } else {
+    parts.objects.resize(from.kernels.size());
+  }
+  for (const PlanKernel& k : parts.plan.kernels) {
+    if (k.object < 0 || static_cast<size_t>(k.object) >= from.kernels.size()) return invalid(path + ": there is no code of kernel " + name_text(k.name));
+    const auto i = static_cast<size_t>(k.object);
+    const std::span<const std::byte> code = std::as_bytes(std::span(from.kernels[i].code));
+    stats.code_bytes += static_cast<int64_t>(code.size());
+    if (parts.device) {
+      TRY_ASSIGN(parts.functions[i], parts.device->load(code, k.name, from.kernels[i].shared_bytes));
+    } else {
+      TRY_ASSIGN(parts.objects[i], LoadedObject::load(code));
+    }
+  }
+  for (const ConstantBytes& c : from.constants) stats.constant_bytes += static_cast<int64_t>(c.size);
+  parts.constants = std::move(from.constants);
+  const int threads = options.threads > 0 ? options.threads : usable_cores();
+  TRY_ASSIGN(parts.pool, ThreadPool::create(threads));
+  if (options.use_cache) {
+    Result<std::string> folder = options.cache_dir.empty() ? default_cache_folder() : options.cache_dir;
+    Result<DiskCache> cache = folder.ok() ? DiskCache::open(*folder, "weights") : Result<DiskCache>(folder.error());
+    if (cache.ok()) parts.prepared.cache = std::move(*cache);
+  }
+  parts.prepared.generator = from.generator;
+  parts.prepared.failed = [](const Error&) {};
+  TRY_ASSIGN(auto exe, make_executable(std::move(parts)));
+  stats.prepared_bytes = prepared_bytes(*exe).computed;
+  stats.prepared_cached_bytes = prepared_bytes(*exe).found;
+  return make_public(std::move(exe), artefact->metadata(), std::move(stats), threads);
+}
+
+}  // namespace weft::api

@@ -1,0 +1,175 @@
+#include "runtime/artefact/artefact.h"
+
+#include <algorithm>
+#include <fstream>
+
+#include "ir/base/text.h"
+#include "runtime/artefact/format.h"
+
+namespace weft {
+
+using namespace artefact;
+
+const char* artefact_section_name(ArtefactSection kind) {
+  const char* names[] = {"?", "info", "target", "plan", "code", "spec", "weights", "chunks"};
+  return names[static_cast<size_t>(kind)];
+}
+
+bool is_artefact(const std::string& path) {
+  std::array<char, kMagic.size()> begin{};
+  std::ifstream f(path, std::ios::binary);
+  return f.read(begin.data(), begin.size()) && begin == kMagic;
+}
+
+static Error damaged_file(const std::string& path, uint64_t at, const std::string& what) {
+  Error e = invalid(path + " is damaged: at byte " + std::to_string(at) + ": " + what);
+  return e.with_hint("copy it again, or compile the model again"), e;
+}
+
+Error Artefact::damaged(const Section& s, uint64_t at, const std::string& what) const {
+  return damaged_file(path(), s.offset + at, std::string("section ") + artefact_section_name(s.kind) + " " + std::to_string(s.number) + ": " + what);
+}
+
+Result<std::shared_ptr<const Artefact>> Artefact::open(const std::string& path) {
+  auto a = std::make_shared<Artefact>();
+  TRY_ASSIGN(a->file_, MappedFile::open(path));
+  TRY(a->read_table());
+  TRY(a->read_info());
+  return std::shared_ptr<const Artefact>(std::move(a));
+}
+
+Status Artefact::read_table() {
+  const std::span<const std::byte> all{file_->data(), file_->size()};
+  if (all.size() < kMagic.size() || std::memcmp(all.data(), kMagic.data(), kMagic.size()) != 0) return usage(path() + " is no compiled model (.weft)");
+  if (all.size() < kHeaderBytes) return damaged_file(path(), all.size(), "the file ends within its header");
+  Reader r(all.subspan(kMagic.size(), kHeaderBytes - kMagic.size()));
+  const auto version = r.number<uint32_t>(), count = r.number<uint32_t>();
+  if (version != kArtefactVersion) {
+    Error e = usage(path() + " has format version " + std::to_string(version) + "; this weft reads version " + std::to_string(kArtefactVersion));
+    return e.with_hint("compile the model with this weft"), e;
+  }
+  const auto bytes = r.number<uint64_t>();
+  const Hash hash = r.hash();
+  if (bytes != all.size())
+    return damaged_file(path(), 16, "the file should have " + std::to_string(bytes) + " bytes and has " + std::to_string(all.size()));
+  if (r.number<uint64_t>() || r.number<uint64_t>() || r.number<uint64_t>()) return damaged_file(path(), 40, "what should be zero is not");
+  if (count > (all.size() - kHeaderBytes) / kEntryBytes) return damaged_file(path(), 12, std::to_string(count) + " sections do not fit");
+  const std::span<const std::byte> table = all.subspan(kHeaderBytes, kEntryBytes * count);
+  std::string hashed(reinterpret_cast<const char*>(all.data()), 24);
+  hashed.append(reinterpret_cast<const char*>(table.data()), table.size());
+  if (hash_text(hashed) != hash) return damaged_file(path(), 24, "the hash of header and table is another one");
+  Reader t(table);
+  uint64_t end = kHeaderBytes + table.size();
+  for (uint32_t i = 0; i < count; ++i) {
+    Section s;
+    const auto kind = t.number<uint32_t>();
+    const uint64_t at = kHeaderBytes + kEntryBytes * i;
+    if (kind < 1 || kind > static_cast<uint32_t>(ArtefactSection::chunks)) return damaged_file(path(), at, "a section of unknown kind " + std::to_string(kind));
+    s.kind = static_cast<ArtefactSection>(kind);
+    s.target = t.number<uint32_t>();
+    s.number = t.number<uint32_t>();
+    uint64_t zero = t.number<uint32_t>();
+    s.offset = t.number<uint64_t>();
+    s.bytes = t.number<uint64_t>();
+    s.hash = t.hash();
+    zero |= t.number<uint64_t>();
+    zero |= t.number<uint64_t>();
+    if (zero) return damaged_file(path(), at, "what should be zero is not");
+    if (s.offset != aligned_to(end, s.kind == ArtefactSection::weights ? kPage : kAlignment) || s.offset > all.size() || s.bytes > all.size() - s.offset)
+      return damaged_file(path(), at + 16, "a section that lies elsewhere than behind the one before it, within the file");
+    for (uint64_t b = end; b < s.offset; ++b)
+      if (all[b] != std::byte{0}) return damaged_file(path(), b, "what lies between sections should be zero");
+    end = s.offset + s.bytes;
+    sections_.push_back(s);
+  }
+  if (end != all.size()) return damaged_file(path(), end, "bytes behind the last section");
+  return {};
+}
+
+const Artefact::Section* Artefact::find(ArtefactSection kind, uint32_t target, uint32_t number) const {
+  for (const Section& s : sections_)
+    if (s.kind == kind && s.target == target && s.number == number) return &s;
+  return nullptr;
+}
+
+Result<std::span<const std::byte>> Artefact::checked(ArtefactSection kind, uint32_t target, uint32_t number) const {
+  const Section* s = find(kind, target, number);
+  if (!s) return damaged_file(path(), kHeaderBytes, std::string("there is no section ") + artefact_section_name(kind) + " " + std::to_string(number));
+  const std::span<const std::byte> b = bytes_of(*s);
+  if (hash_bytes(b.data(), b.size()) != s->hash) return damaged(*s, 0, "its hash is another one");
+  return b;
+}
+
+Status Artefact::read_info() {
+  TRY_ASSIGN(auto bytes, checked(ArtefactSection::info, 0, 0));
+  const Section& s = *find(ArtefactSection::info, 0, 0);
+  Reader r(bytes);
+  producer_ = r.text();
+  for (uint32_t i = 0, n = r.count(16); i < n; ++i) {
+    std::string key = r.text();
+    metadata_[std::move(key)] = r.text();
+  }
+  for (uint32_t i = 0, n = r.count(8); i < n; ++i) targets_.push_back(r.text());
+  if (!r.at_end()) return damaged(s, r.at(), "texts that do not fit");
+  return {};
+}
+
+Status Artefact::check_weights(const Section& s) const {
+  TRY_ASSIGN(auto chunks, checked(ArtefactSection::chunks, 0, 0));
+  uint64_t first = 0;
+  for (const Section& x : sections_)
+    if (x.kind == ArtefactSection::weights && x.offset < s.offset) first += (x.bytes + kChunk - 1) / kChunk;
+  const uint64_t count = (s.bytes + kChunk - 1) / kChunk;
+  if (first + count > chunks.size() / kHashBytes) return damaged(s, 0, "there are no hashes of its chunks");
+  const std::span<const std::byte> mine = chunks.subspan(first * kHashBytes, count * kHashBytes), all = bytes_of(s);
+  if (hash_bytes(mine.data(), mine.size()) != s.hash) return damaged(s, 0, "the hash of its chunks' hashes is another one");
+  Reader r(mine);
+  for (uint64_t c = 0; c < count; ++c) {
+    const std::span<const std::byte> chunk = all.subspan(c * kChunk, std::min<uint64_t>(kChunk, s.bytes - c * kChunk));
+    if (hash_bytes(chunk.data(), chunk.size()) != r.hash()) return damaged(s, c * kChunk, "the hash of chunk " + std::to_string(c) + " is another one");
+  }
+  return {};
+}
+
+Result<ArtefactTarget> Artefact::target(size_t number) const {
+  if (number >= targets_.size()) return usage(path() + " has no target " + std::to_string(number));
+  const auto t = static_cast<uint32_t>(number);
+  ArtefactTarget out;
+  out.target = targets_[number];
+  TRY_ASSIGN(auto plan, checked(ArtefactSection::plan, t, 0));
+  out.plan.assign(reinterpret_cast<const char*>(plan.data()), plan.size());
+  TRY_ASSIGN(auto bytes, checked(ArtefactSection::target, t, 0));
+  const Section& s = *find(ArtefactSection::target, t, 0);
+  Reader r(bytes);
+  out.generator = r.text();
+  for (uint32_t i = 0, n = r.count(12); i < n; ++i) {
+    const auto code = r.number<uint32_t>();
+    ArtefactKernel k;
+    k.shared_bytes = static_cast<int64_t>(r.number<uint64_t>());
+    if (k.shared_bytes < 0) return damaged(s, r.at(), "a kernel's shared memory of " + std::to_string(k.shared_bytes) + " bytes");
+    TRY_ASSIGN(auto object, checked(ArtefactSection::code, 0, code));
+    TRY_ASSIGN(auto spec, checked(ArtefactSection::spec, 0, code));
+    k.code.assign(reinterpret_cast<const char*>(object.data()), object.size());
+    k.spec.assign(reinterpret_cast<const char*>(spec.data()), spec.size());
+    out.kernels.push_back(std::move(k));
+  }
+  for (uint32_t i = 0, n = r.count(8); i < n; ++i) {
+    const auto weights = r.number<uint32_t>(), splat = r.number<uint32_t>();
+    const Section* w = find(ArtefactSection::weights, 0, weights);
+    if (!w || splat > 1) return damaged(s, r.at(), "weights " + std::to_string(weights) + ", which are not there");
+    TRY(check_weights(*w));
+    out.constants.push_back({file_->data() + w->offset, static_cast<size_t>(w->bytes), splat == 1, file_});
+  }
+  if (!r.at_end()) return damaged(s, r.at(), "numbers that do not fit");
+  return out;
+}
+
+Status Artefact::check() const {
+  for (const Section& s : sections_) {
+    if (s.kind == ArtefactSection::weights) TRY(check_weights(s));
+    else TRY(checked(s.kind, s.target, s.number));
+  }
+  return {};
+}
+
+}  // namespace weft

@@ -1,0 +1,89 @@
+// model.weft: a compiled model in one file, for one or several targets. Nothing in it is trusted: every field is checked
+// before it is used, and all that a program runs is hashed. The hashes find damage, not malice: a .weft holds native code.
+//
+// Layout, little endian: a header of 64 bytes, a table of 64 bytes a section, the sections in the table's order. Each section
+// begins at the next multiple of 64 bytes, weights at the next page; what lies between is zero. The same content gives the
+// same bytes.
+//   header   "WEFT\r\n\x1a\n", u32 version, u32 sections, u64 bytes of the file, hash of header and table, 16 zeros
+//   section  u32 kind, u32 target, u32 number, u32 0, u64 offset, u64 bytes, hash, 16 zeros
+// A hash is XXH3's of 128 bits: of the section's bytes; of weights, of the hashes of their chunks of 4 MiB, which the section
+// `chunks` lists. Equal weights and equal code of several targets are stored once.
+#pragma once
+
+#include <map>
+
+#include "ir/base/mapped_file.h"
+#include "runtime/executable.h"
+
+namespace weft {
+
+constexpr uint32_t kArtefactVersion = 1;
+
+struct ArtefactKernel {
+  std::string code, spec;  // object or cubin; the KernelSpec's text, for people
+  int64_t shared_bytes = 0;
+};
+
+// What one target runs.
+struct ArtefactTarget {
+  std::string target, generator;         // "cuda:sm_90a"; identity of what made the kernels
+  std::string plan;                      // its text
+  std::vector<ArtefactKernel> kernels;   // by PlanKernel::object
+  std::vector<ConstantBytes> constants;  // parallel to the plan's
+};
+
+struct ArtefactContent {
+  std::string producer;                         // "weft 0.1.0"
+  std::map<std::string, std::string> metadata;  // the model's
+  std::vector<ArtefactTarget> targets;
+};
+
+// Writes beside the file, then renames: there is a whole file or none. Returns its bytes. Error kResources.
+Result<int64_t> write_artefact(const std::string& path, const ArtefactContent& content);
+
+enum class ArtefactSection : uint32_t { info = 1, target, plan, code, spec, weights, chunks };
+const char* artefact_section_name(ArtefactSection kind);
+
+// Immutable, thread safe. Maps the file; weights that are not used are not read.
+class Artefact : public std::enable_shared_from_this<Artefact> {
+ public:
+  struct Section {
+    ArtefactSection kind = ArtefactSection::info;
+    uint32_t target = 0, number = 0;  // target: of a target or a plan; number: among its kind
+    uint64_t offset = 0, bytes = 0;
+    Hash hash;
+  };
+  // Errors: kUsage for a file that is no artefact or of another version, kInvalidModel for a damaged one, kResources.
+  static Result<std::shared_ptr<const Artefact>> open(const std::string& path);
+
+  const std::string& path() const { return file_->path(); }
+  const std::string& producer() const { return producer_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const std::vector<std::string>& targets() const { return targets_; }
+  const std::vector<Section>& sections() const { return sections_; }
+
+  // What the target runs, all of it checked; constants lie in the file.
+  Result<ArtefactTarget> target(size_t number) const;
+  // All hashes.
+  Status check() const;
+
+ private:
+  std::span<const std::byte> bytes_of(const Section& s) const { return {file_->data() + s.offset, static_cast<size_t>(s.bytes)}; }
+  const Section* find(ArtefactSection kind, uint32_t target, uint32_t number) const;
+  Result<std::span<const std::byte>> checked(ArtefactSection kind, uint32_t target, uint32_t number) const;
+  Status check_weights(const Section& s) const;
+  Error damaged(const Section& s, uint64_t at, const std::string& what) const;
+  Status read_table();
+  Status read_info();
+
+  std::shared_ptr<const MappedFile> file_;
+  std::string producer_;
+  std::map<std::string, std::string> metadata_;
+  std::vector<std::string> targets_;
+  std::vector<Section> sections_;
+};
+
+// Whether the file begins like one.
+bool is_artefact(const std::string& path);
+
+}  // namespace weft

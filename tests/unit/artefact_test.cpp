@@ -1,0 +1,167 @@
+// model.weft: what is compiled ahead of time gives what is compiled in memory; damaged files are refused.
+#include "runtime/artefact/artefact.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "tests/support/cuda_kernels.h"
+#include "weft/compile.h"
+
+namespace weft::artefact_test {
+namespace {
+
+namespace fs = std::filesystem;
+using api::Executable;
+
+constexpr const char* kModel = R"(weft.module 1 "layer"
+metadata "author" = "tests"
+const @w : f32[3,2] = [1.0, 0.0, 0.0, 1.0, 1.0, -1.0]
+const @b : f32[2] = [0.5, -0.5]
+graph @main(%x: f32[batch,3]) -> (y = %y) {
+  %w = constant @w : f32[3,2]
+  %b = constant @b : f32[2]
+  %p = contract(%x, %w) {spec="mk,kn->mn"} : f32[batch,2] loc("MatMul_0")
+  %q = add(%p, %b) : f32[batch,2] loc("Add_1")
+  %y = relu(%q) : f32[batch,2] loc("Relu_2")
+}
+)";
+
+class ArtefactTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("weft_artefact_" + std::to_string(getpid()));
+    fs::create_directories(folder_);
+    std::ofstream(path("model.wir")) << kModel;
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  std::string read(const std::string& name) const {
+    std::ifstream f(path(name), std::ios::binary);
+    return {std::istreambuf_iterator<char>(f), {}};
+  }
+  void write(const std::string& name, const std::string& bytes) const { std::ofstream(path(name), std::ios::binary) << bytes; }
+  void compile_model(const std::vector<std::string>& targets, const std::string& name = "model.weft") const {
+    auto bytes = api::compile_to_file(path("model.wir"), path(name), targets, {.use_cache = false});
+    ASSERT_TRUE(bytes.ok()) << bytes.error().to_string();
+    EXPECT_EQ(static_cast<uintmax_t>(*bytes), fs::file_size(path(name)));
+  }
+  // Whether the file can be opened and all that its first target runs is accepted.
+  static bool accepts(const std::string& file) {
+    auto a = Artefact::open(file);
+    return a.ok() && (*a)->target(0).ok();
+  }
+
+  fs::path folder_;
+};
+
+std::vector<float> outputs_of(const Executable& exe) {
+  api::Context c = exe.context();
+  std::vector<float> x(12, 0.5f);
+  x[3] = -1;
+  auto out = c.run({{exe.inputs()[0].name, api::Tensor::view(x.data(), {4, 3})}});
+  EXPECT_TRUE(out.ok()) << out.error().to_string();
+  std::vector<float> all;
+  for (const api::NamedTensor& t : *out) all.insert(all.end(), t.tensor.data_as<const float>(), t.tensor.data_as<const float>() + t.tensor.numel());
+  return all;
+}
+
+TEST_F(ArtefactTest, RunsAsWhatIsCompiledInMemory) {
+  compile_model({"cpu", "cpu:x86-64-v2"});
+  auto exe = Executable::load(path("model.weft"));
+  ASSERT_TRUE(exe.ok()) << exe.error().to_string();
+  EXPECT_EQ(exe->target(), "cpu:x86-64-v3");
+  auto fresh = api::compile(path("model.wir"), {.target = "cpu:x86-64-v3"});
+  ASSERT_TRUE(fresh.ok());
+  EXPECT_EQ(outputs_of(*exe), outputs_of(*fresh));
+  auto older = Executable::load(path("model.weft"), {.target = "cpu:x86-64-v2"});
+  ASSERT_TRUE(older.ok()) << older.error().to_string();
+  EXPECT_EQ(older->target(), "cpu:x86-64-v2");
+  auto a = Artefact::open(path("model.weft"));
+  ASSERT_TRUE(a.ok());
+  EXPECT_TRUE((*a)->check().ok());
+  EXPECT_EQ((*a)->targets(), (std::vector<std::string>{"cpu:x86-64-v3", "cpu:x86-64-v2"}));
+}
+
+TEST_F(ArtefactTest, TheSameBytesEveryTime) {
+  compile_model({"cpu", "cpu:x86-64-v4"});
+  compile_model({"cpu", "cpu:x86-64-v4"}, "again.weft");
+  EXPECT_EQ(read("model.weft"), read("again.weft"));
+}
+
+TEST_F(ArtefactTest, ForAGpuThatIsNotHere) {
+  if (std::string why = test::nvrtc_missing(); !why.empty()) GTEST_SKIP() << why;
+  compile_model({"cuda:sm_90a"});
+  auto a = Artefact::open(path("model.weft"));
+  ASSERT_TRUE(a.ok()) << a.error().to_string();
+  auto t = (*a)->target(0);
+  ASSERT_TRUE(t.ok()) << t.error().to_string();
+  EXPECT_FALSE(t->kernels.empty());
+  auto exe = Executable::load(path("model.weft"), {.target = "cpu"});
+  ASSERT_FALSE(exe.ok());
+  EXPECT_EQ(exe.error().code, Code::kUnsupported);
+  EXPECT_NE(exe.error().message.find("cuda:sm_90a"), std::string::npos) << exe.error().message;
+}
+
+TEST_F(ArtefactTest, EveryTruncationIsRefused) {
+  compile_model({"cpu"});
+  const std::string bytes = read("model.weft");
+  for (size_t n = 0; n < bytes.size(); n += n < 4096 ? 1 : 61) {
+    write("cut.weft", bytes.substr(0, n));
+    ASSERT_FALSE(accepts(path("cut.weft"))) << n;
+  }
+  write("cut.weft", bytes + '\0');
+  EXPECT_FALSE(accepts(path("cut.weft")));
+}
+
+TEST_F(ArtefactTest, EveryFlippedBitIsRefused) {
+  compile_model({"cpu"});
+  std::string bytes = read("model.weft");
+  ASSERT_LT(bytes.size(), size_t{1} << 20);
+  std::mt19937_64 random(7);
+  for (int i = 0; i < 10000; ++i) {
+    const size_t bit = i < 8 * 1024 ? static_cast<size_t>(i) : random() % (8 * bytes.size());
+    bytes[bit / 8] ^= static_cast<char>(1 << bit % 8);
+    write("flipped.weft", bytes);
+    ASSERT_FALSE(accepts(path("flipped.weft"))) << "bit " << bit;
+    bytes[bit / 8] ^= static_cast<char>(1 << bit % 8);
+  }
+}
+
+TEST_F(ArtefactTest, SaysWhatIsWrong) {
+  compile_model({"cpu"});
+  const std::string bytes = read("model.weft");
+  auto message = [&](std::string changed, Code code) {
+    write("other.weft", changed);
+    auto a = Artefact::open(path("other.weft"));
+    EXPECT_FALSE(a.ok());
+    if (a.ok()) return std::string();
+    EXPECT_EQ(a.error().code, code) << a.error().message;
+    return a.error().message;
+  };
+  std::string newer = bytes;
+  newer[8] = 7;
+  EXPECT_NE(message(newer, Code::kUsage).find("format version 7; this weft reads version 1"), std::string::npos);
+  EXPECT_NE(message("not a model", Code::kUsage).find("no compiled model"), std::string::npos);
+  EXPECT_NE(message(bytes.substr(0, 40), Code::kInvalidModel).find("ends within its header"), std::string::npos);
+  std::string padded = bytes;
+  padded[padded.size() - 1] ^= 1;
+  EXPECT_FALSE(accepts(path("missing.weft")));
+  auto compiled_again = api::compile(path("model.weft"));
+  ASSERT_FALSE(compiled_again.ok());
+  EXPECT_EQ(compiled_again.error().code, Code::kUsage);
+  auto twice = api::compile_to_file(path("model.wir"), path("twice.weft"), {"cpu", "cpu:x86-64-v3"});
+  EXPECT_FALSE(twice.ok());
+  EXPECT_FALSE(fs::exists(path("twice.weft")));
+  auto nowhere = api::compile_to_file(path("model.wir"), path("no/such/folder.weft"), {"cpu"});
+  ASSERT_FALSE(nowhere.ok());
+  EXPECT_EQ(nowhere.error().code, Code::kResources);
+}
+
+}  // namespace
+}  // namespace weft::artefact_test

@@ -1,0 +1,11 @@
+// Verbs about compiled models (.weft).
+#pragma once
+
+#include "tools/weft/cli.h"
+
+namespace weft::cli {
+
+// Its sections, and with `check` whether all hashes are right.
+Status inspect_artefact(Cli& cli, const std::string& path, bool check);
+
+}  // namespace weft::cli
