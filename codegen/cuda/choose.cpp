@@ -12,7 +12,8 @@ namespace weft {
 namespace {
 
 constexpr int64_t kAccess = 16, kSector = 32;  // bytes of the largest access, of what memory moves at once
-constexpr double kMostWork = 1000;  // instructions of all elements that a thread has at once: more takes long to compile
+// Instructions of all elements that a thread has at once, and of what it keeps of a row: more takes long to compile.
+constexpr double kMostWork = 1000, kMostRowWork = 4096;
 
 int64_t product_of(const KernelSpec& s, bool row) {
   double n = 1;
@@ -169,14 +170,14 @@ int64_t repeated_loads(const KernelSpec& s) {
 }
 
 void choose_rows(KernelSpec& s, const Target& target, size_t axis) {
-  constexpr int64_t kBlock = 256, kMostThreads = 1024, kRegisters = 32;  // kRegisters: of a thread for what stays of its row
+  constexpr int64_t kBlock = 256, kMostThreads = 1024, kRegisters = 64;  // kRegisters: of a thread for what stays of its row
   SpecConfig& c = s.config;
   c.name = "rows";
   c.vec_axis = s.axes[axis].name;
   c.width = width_along(s, s.axes[axis], false, true);
   move_last(s, axis);
   const int64_t repeated = repeated_loads(s), points = product_of(s, false), sms = target.gpu.multiprocessors;
-  const auto most_unrolled = static_cast<int64_t>(kMostWork / (static_cast<double>(c.width) * work_of(s)));
+  const auto most_unrolled = static_cast<int64_t>(kMostRowWork / (static_cast<double>(c.width) * work_of(s)));
   const int64_t most_steps = std::max<int64_t>(1, std::min(kRegisters / 4 / std::max<int64_t>(1, repeated), most_unrolled));
   c.threads = kBlock;
   if (!extent_of(s, true).is_const()) {

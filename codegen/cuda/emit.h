@@ -97,6 +97,8 @@ struct CudaEmitter {
   // Declares t<k> for the instructions that `want` selects; input(k) gives the text of body input k.
   using InputText = std::function<std::string(int inst)>;
   void instructions(const ScalarProgram& p, const std::vector<bool>& want, const InputText& input);
+  // Instruction `id` as an element of a dtype: what was rounded to it already is not rounded twice.
+  std::string narrowed(const ScalarProgram& p, int id, DType to) const;
   // Which instructions the outputs need; in a stage's body also through `$k`.
   std::vector<bool> needed(const ScalarProgram& p, const SpecStage* st = nullptr) const;
 

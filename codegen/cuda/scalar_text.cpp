@@ -95,6 +95,12 @@ std::vector<bool> CudaEmitter::needed(const ScalarProgram& p, const SpecStage* s
 }
 
 // One instruction over its operands' texts.
+// A cast between floats that fast.cuh does.
+static bool is_fast_cast(const ScalarProgram& p, const ScalarInst& x, bool fast) {
+  const DType from = x.prim == Prim::cast ? p.type(x.args[0]) : DType::f64;
+  return fast && (x.type == DType::f16 || x.type == DType::bf16) && is_float(from) && from != DType::f64;
+}
+
 static std::string primitive(const ScalarProgram& p, const ScalarInst& x, bool fast) {
   const DType t = p.type(x.args[0]);
   const bool fl = is_float(t), boolean = t == DType::b1;
@@ -122,6 +128,7 @@ static std::string primitive(const ScalarProgram& p, const ScalarInst& x, bool f
     case Prim::is_nan: case Prim::is_inf: return fl ? call(prim_name(x.prim)) : "false";
     case Prim::select: return a + " ? " + b + " : " + c;
     case Prim::cast: {
+      if (is_fast_cast(p, x, fast)) return "value(narrow_fast<" + CudaEmitter::memory_type(x.type) + ">(" + a + "))";
       const bool saturate = x.i && is_float(x.type) && byte_size(x.type) == 1;
       return "cast<" + CudaEmitter::memory_type(x.type) + (saturate ? ", true>(" : ">(") + a + ")";
     }
@@ -133,6 +140,13 @@ static std::string primitive(const ScalarProgram& p, const ScalarInst& x, bool f
   if (!fl && (x.prim == Prim::bit_and || x.prim == Prim::bit_or || x.prim == Prim::bit_xor || x.prim == Prim::bit_not))
     return CudaEmitter::value_type(x.type) + "(" + r + ")";
   return r;
+}
+
+std::string CudaEmitter::narrowed(const ScalarProgram& p, int id, DType to) const {
+  const ScalarInst& x = p.insts[static_cast<size_t>(id)];
+  const std::string memory = memory_type(to), v = "t" + std::to_string(is_fast_cast(p, x, fast) && x.type == to ? x.args[0] : id);
+  if (memory == value_type(to)) return v;
+  return (fast && is_float(x.type) && x.type != DType::f64 ? "narrow_fast<" : "narrow<") + memory + ">(" + v + ")";
 }
 
 void CudaEmitter::instructions(const ScalarProgram& p, const std::vector<bool>& want, const InputText& input) {

@@ -147,7 +147,7 @@ void CudaEmitter::map_stage(const SpecStage& st, const Place& at, bool loaded) {
     for (size_t k = 0; k < out.size(); ++k) {
       const SpecOperand& o = spec.operands[st.stores[k]];
       const ScalarInst& x = st.body.insts[static_cast<size_t>(st.body.outputs[k])];
-      std::string v = memory_type(o.dtype) == value_type(o.dtype) ? out[k] : "narrow<" + memory_type(o.dtype) + ">(" + out[k] + ")";
+      std::string v = narrowed(st.body, st.body.outputs[k], o.dtype);
       // What was only moved keeps its bits.
       if (x.prim == Prim::input && x.type == o.dtype && input_of(st, x).kind == StageInput::Kind::load) {
         const SpecOperand& from = spec.operands[static_cast<size_t>(input_of(st, x).operand)];

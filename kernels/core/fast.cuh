@@ -2,7 +2,7 @@
 // whole range, for a third of the instructions.
 #pragma once
 
-#include "kernels/core/types.cuh"
+#include "kernels/core/convert.cuh"
 
 namespace weft {
 
@@ -23,6 +23,17 @@ WEFT_FN f32 tanh_fast(f32 a) {
   const f32 x = ::fabsf(a), e = exp_fast(-2.0f * x), far = div_fast(1.0f - e, 1.0f + e);
   const f32 near = ::fmaf(x * x * x, -0.33333333f, x);
   return ::copysignf(x < 0.03f ? near : far, a);
+}
+
+// `narrow` of a float, with one NaN for all.
+template <class T> WEFT_FN T narrow_fast(f32 v) {
+  T r;
+  if constexpr (same<T, f16>) asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r.bits) : "f"(v));
+#if __CUDA_ARCH__ >= 800
+  else if constexpr (same<T, bf16>) asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r.bits) : "f"(v));
+#endif
+  else r = narrow<T>(v);
+  return r;
 }
 
 }  // namespace weft

@@ -118,8 +118,8 @@ WEFT_FN void run0(const f16* p0, const f16* p1, const f16* p2, f16* p3, i64 n0, 
 #pragma unroll
         for (int l = 0; l < V; ++l) {
           const f32 t0 = sums[l];
-          const f32 t1 = cast<f16>(t0);
-          y3.v[l] = narrow<f16>(t1);
+          const f32 t1 = value(narrow_fast<f16>(t0));
+          y3.v[l] = narrow_fast<f16>(t0);
         }
         store<V>(p3 + (i64(i1i) * n0 * 128ll + i64(i1o) * n0 * 512ll + i64(s_i2) * 128ll + i64(column)), y3);
       }
@@ -215,8 +215,8 @@ WEFT_FN void run1(const f16* p0, const f16* p1, const f16* p2, f16* p3, i64 n0, 
 #pragma unroll
         for (int l = 0; l < V; ++l) {
           const f32 t0 = sums[l];
-          const f32 t1 = cast<f16>(t0);
-          y3.v[l] = narrow<f16>(t1);
+          const f32 t1 = value(narrow_fast<f16>(t0));
+          y3.v[l] = narrow_fast<f16>(t0);
         }
         store<V>(p3 + (i64(i1i) * n0 * 128ll + i64(i1o) * n0 * 512ll + i64(s_i2) * 128ll + i64(column)), y3);
       }

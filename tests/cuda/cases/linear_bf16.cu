@@ -74,8 +74,8 @@ WEFT_FN void run(const bf16* p0, const bf16* p1, bf16* p2, const bf16* p3, i64 n
           const f32 t1 = value(x1.v[l]);
           const f32 t2 = cast<f32>(t1);
           const f32 t3 = t0 + t2;
-          const f32 t4 = cast<bf16>(t3);
-          y2.v[l] = narrow<bf16>(t4);
+          const f32 t4 = value(narrow_fast<bf16>(t3));
+          y2.v[l] = narrow_fast<bf16>(t3);
         }
         store<V>(p2 + (i64(i0) * 1024ll + i64(i1)), y2);
       }
@@ -105,8 +105,8 @@ WEFT_FN void plain(const bf16* p0, const bf16* p1, bf16* p2, const bf16* p3, i64
       const f32 t1 = value(load_const(p3 + i1));
       const f32 t2 = cast<f32>(t1);
       const f32 t3 = t0 + t2;
-      const f32 t4 = cast<bf16>(t3);
-      *(p2 + (i0 * 1024 + i1)) = narrow<bf16>(t4);
+      const f32 t4 = value(narrow_fast<bf16>(t3));
+      *(p2 + (i0 * 1024 + i1)) = narrow_fast<bf16>(t3);
     }
   }
 }

@@ -7,7 +7,7 @@
 
 namespace weft {
 
-constexpr int kThreads = 64;
+constexpr int kThreads = 256;
 
 struct Acc0 { f32 a0; };
 WEFT_FN Acc0 join0(const Acc0& a, const Acc0& b) {
@@ -92,8 +92,8 @@ WEFT_FN void run(const f16* p0, f16* p1, i64 n0) {
           const f32 t3 = t1 - t2;
           const f32 t4 = exp_fast(t3);
           const f32 t6 = div_fast(t4, t5);
-          const f32 t7 = cast<f16>(t6);
-          y1.v[l] = narrow<f16>(t7);
+          const f32 t7 = value(narrow_fast<f16>(t6));
+          y1.v[l] = narrow_fast<f16>(t6);
         }
         if (live) store<V>(p1 + (i0 * 1024 + i1), y1);
       }
@@ -107,9 +107,9 @@ extern "C" __global__ void __launch_bounds__(kThreads) kernel(const f16* p0, f16
   const i64 n0 = dims[0];
   const bool small = n0 >= 0 && max<i64>(1ll, n0) < 1073741824ll && n0 * 1024ll + 1024ll < 1073741824ll;
   if (small && aligned(p0, 16) && aligned(p1, 16)) {
-    run<8, 2, 64, int>(p0, p1, n0);
+    run<8, 4, 32, int>(p0, p1, n0);
   } else {
-    run<1, 0, 64, i64>(p0, p1, n0);
+    run<1, 0, 32, i64>(p0, p1, n0);
   }
 }
 

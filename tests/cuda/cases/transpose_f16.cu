@@ -40,7 +40,7 @@ WEFT_FN void run(const f16* p0, const f16* p1, f16* p2, i64 n0, i64 n1) {
           const f32 t0 = value(tile0[along + l][across]);
           const f32 t1 = value(x1.v[l]);
           const f32 t2 = t0 + t1;
-          y2.v[l] = narrow<f16>(t2);
+          y2.v[l] = narrow_fast<f16>(t2);
         }
         store<V>(p2 + (s_b * Index(n0) * Index(n1) + i0 * Index(n1) + i1), y2);
       }
