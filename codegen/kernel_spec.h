@@ -10,7 +10,7 @@
 //   map      per point of parallel and row axes: stores the body's outputs
 //   map_row  once per point of the parallel axes: stores the body's outputs
 // Index maps are Dims over axis names, params and `$k` (the integer value of instruction k of the same body: one level
-// of indirection). A guard is a condition lo <= expr < hi; a load whose guards fail yields `fill`.
+// of indirection). A guard is a condition lo <= expr < hi; a load whose guards fail yields `fill`, a store is left out (on GPUs).
 #pragma once
 
 #include <memory>
@@ -46,7 +46,7 @@ struct SpecOperand {
   std::vector<Dim> index;       // per operand dim
   std::vector<Dim> strides;     // elements, over params
   Dim offset;                   // elements, added once; over axes, params and `$k`
-  std::vector<SpecGuard> guards;  // reads only
+  std::vector<SpecGuard> guards;
   double fill = 0;
   // A prepared factor of the contraction template: 0, or the tile length T of the memory behind ptr, which then is
   // [batch axes…][ceil(line / T)][K][T] with zeros behind the line's end; index and strides say which elements it holds.

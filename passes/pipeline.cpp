@@ -49,7 +49,7 @@ std::vector<Stage> pipeline_of(int opt_level) {
   out.push_back({{"lift-prepare"}, 1});
   // Last: what lies inside a region is out of reach for rewrites.
   out.push_back({{"explicit-padding", "eliminate-common"}, 1});
-  out.push_back({{"fuse"}, 1});
+  out.push_back({{"repeat-casts", "fuse"}, 1});
   // What lies in memory is known now: the results of regions.
   if (opt_level >= 2) out.push_back({{"channels-last"}, 1});
   out.push_back({{"assign-layouts"}, 1});

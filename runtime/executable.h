@@ -18,6 +18,7 @@
 namespace weft {
 
 class ThreadPool;
+struct LoadedConstants;
 
 // Bytes of a plan constant (row-major, little endian; sub-byte types one element a byte, which the executable packs);
 // they must outlive the executable through `owner`.
@@ -41,6 +42,7 @@ struct ExecutableParts {
   std::shared_ptr<Device> device;                            // that runs the kernels; null: the host
   std::vector<void*> functions;                              // its kernels; PlanKernel::object indexes these, then
   std::vector<ConstantBytes> constants;                      // parallel to plan.constants
+  std::shared_ptr<LoadedConstants> loaded;                   // of them on the device (executor/constants.h); null: not yet
   std::shared_ptr<ThreadPool> pool;                          // null: the calling thread alone
   SymbolValues symbols;                                      // known before any input: rank.tp, …
   std::vector<KernelFn> builtin;                             // by kernel: functions to use instead of objects (tests)
@@ -64,6 +66,12 @@ struct PreparedBytes {
   int64_t computed = 0, found = 0;
 };
 PreparedBytes prepared_bytes(const ExecutableImpl& e);
+// Of constants that went to a device.
+struct UploadedBytes {
+  int64_t bytes = 0;
+  double seconds = 0;
+};
+UploadedBytes uploaded_bytes(const ExecutableImpl& e);
 // Where its kernels run; null: the host.
 const std::shared_ptr<Device>& device_of(const ExecutableImpl& e);
 
@@ -72,6 +80,7 @@ struct RunOptions {
   const std::atomic<bool>* cancel = nullptr;     // checked between commands: Error kCancelled
   bool device_outputs = false;                   // empty outputs become views of the device's memory
   bool wait = true;                              // false: the device may still be at work when run returns, see finish
+  void* stream = nullptr;                        // a CUstream: the run comes after what is queued there, and before what will be
 };
 
 // Not thread safe; any number of contexts may run one executable at once.

@@ -131,10 +131,20 @@ void CudaEmitter::body(const SpecStage& st, const Place& at, bool loaded, const 
   close();
 }
 
+// "if (a && b) ", of those that are not empty.
+static std::string when(std::initializer_list<std::string> conditions) {
+  std::string all;
+  for (const std::string& c : conditions)
+    if (!c.empty()) all += (all.empty() ? "" : " && ") + c;
+  return all.empty() ? "" : "if (" + all + ") ";
+}
+
 void CudaEmitter::map_stage(const SpecStage& st, const Place& at, bool loaded) {
   Lanes l = lanes_of(*this, st, at.lanes, at.acc_lanes);
   SymbolText lane_env = at.env;
   if (at.lanes) lane_env[vec] = lane_env[vec] + " + l";
+  SymbolText dollars = lane_env;
+  add_dollars(st, &dollars);
   auto never = [](int) { return false; };
   std::vector<bool> packed;
   for (int operand : st.stores) {
@@ -142,7 +152,6 @@ void CudaEmitter::map_stage(const SpecStage& st, const Place& at, bool loaded) {
     packed.push_back(at.lanes && walk(o, never) == Walk::packed);
     if (packed.back()) line("Pack<" + memory_type(o.dtype) + ", V> y" + std::to_string(operand) + ";");
   }
-  const std::string live = at.live.empty() ? "" : "if (" + at.live + ") ";
   body(st, at, loaded, [&](const std::vector<std::string>& out) {
     for (size_t k = 0; k < out.size(); ++k) {
       const SpecOperand& o = spec.operands[st.stores[k]];
@@ -159,11 +168,11 @@ void CudaEmitter::map_stage(const SpecStage& st, const Place& at, bool loaded) {
         v = (kept != at.kept.end() ? kept->second : x_of(x, at.slot)) + ".v[l]";
       }
       if (packed[k]) line("y" + std::to_string(st.stores[k]) + ".v[l] = " + v + ";");
-      else line(live + "*(" + address(o, lane_env) + ") = " + v + ";");
+      else line(when({at.live, guard(o, dollars)}) + "*(" + address(o, lane_env) + ") = " + v + ";");
     }
   });
   for (size_t k = 0; k < packed.size(); ++k)
-    if (packed[k]) line(live + "store<V>(" + address(spec.operands[st.stores[k]], at.env) + ", y" + std::to_string(st.stores[k]) + ");");
+    if (packed[k]) line(when({at.live}) + "store<V>(" + address(spec.operands[st.stores[k]], at.env) + ", y" + std::to_string(st.stores[k]) + ");");
 }
 
 // --- reductions -----------------------------------------------------------------------------------------------------------

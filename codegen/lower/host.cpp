@@ -180,10 +180,70 @@ static bool still_to_be_computed(const Lowering& l, const Value* v) {
   return !l.tensors.count(v) && v->def && !constant_of(v) && !known_of(v);
 }
 
+// By a kernel, which reports what it finds; the host looks when it waits for the run.
+static Status report_axis(Lowering& l, int indices, const Dim& n, int axis, bool natural, std::optional<int64_t> ignored) {
+  std::string known = "indices " + std::to_string(indices) + " of " + n.to_string() + (natural ? " natural" : "");
+  if (ignored) known += " but " + std::to_string(*ignored);
+  if (!l.checked[l.commands].insert(std::move(known)).second) return {};
+  KernelSpec s;
+  s.title = "check_indices";
+  std::vector<Dim> dims;
+  auto param = [&](const Dim& d) {
+    if (d.is_const()) return d;
+    s.params.push_back("n" + std::to_string(dims.size()));
+    dims.push_back(d);
+    return Dim::symbol(s.params.back());
+  };
+  SpecOperand in, out;
+  in.name = "indices";
+  in.dtype = l.plan().tensors[indices].dtype;
+  out.name = "report";
+  out.ptr = 1;
+  out.dtype = DType::i64;
+  out.write = true;
+  s.num_ptrs = 2;
+  const PlanTensor& t = l.plan().tensors[indices];
+  for (size_t k = 0; k < t.dims.size(); ++k) {
+    if (t.strides[k].is(0)) continue;  // repeats
+    const std::string axis_name = "i" + std::to_string(k);
+    s.axes.push_back({axis_name, param(t.dims[k])});
+    in.index.push_back(Dim::symbol(axis_name));
+    in.strides.push_back(param(t.strides[k]));
+  }
+  SpecStage st;
+  st.inputs.push_back({StageInput::Kind::load, 0});
+  StageInput size;
+  size.kind = StageInput::Kind::index;
+  size.dim = param(n);
+  st.inputs.push_back(size);
+  ScalarProgram& p = st.body;
+  const S given{&p, p.input(0, in.dtype)}, end{&p, p.input(1, DType::i64)}, i = given.cast(DType::i64), zero = i.lit(0);
+  S code = select(lt(i, zero), i * -2.0, i * 2.0 + 1.0);
+  code = select(lt(i, natural ? zero : zero - end), code, select(le(end, i), code, zero));
+  if (ignored) code = select(eq(i, S{&p, p.constant_int(DType::i64, *ignored)}), zero, code);
+  p.outputs = {code.id};
+  out.guards.push_back({Dim::symbol("$" + std::to_string(code.id)), Dim(1), Dim(INT64_MAX)});
+  st.stores = {1};
+  s.operands = {in, out};
+  s.stages.push_back(std::move(st));
+  const int report = l.temp("report", DType::i64, {});
+  PlanBuffer& buffer = l.plan().buffers[l.plan().tensors[report].buffer];
+  buffer.storage = Storage::report;
+  buffer.space = Space::pinned;
+  TRY(l.launch(std::move(s), {indices, report}, dims));
+  Command& c = l.command(CommandKind::expect);
+  c.tensors = {report};
+  c.dim = n;
+  c.text = "axis " + std::to_string(axis);
+  return {};
+}
+
 static Status check_axis(Lowering& l, const Value* indices, const Value* x, int axis, bool natural, std::optional<int64_t> ignored) {
   if (auto known = check_constant(indices, x->type.shape[axis], natural, ignored)) return std::move(*known);
   if (still_to_be_computed(l, indices)) return {};
   TRY_ASSIGN(int i, l.tensor(indices));
+  if (const Dim& n = x->type.shape[axis]; l.target.backend == Backend::cuda && !l.preparing && l.is_bound(n))
+    return report_axis(l, i, n, axis, natural, ignored);
   auto of = l.tensors.find(x);
   int t = of != l.tensors.end() ? of->second : l.alias(nullptr, i, x->type.shape, std::vector<Dim>(x->type.shape.size(), Dim(0)), 0);
   std::string text = "axis=" + std::to_string(axis) + (natural ? " natural=1" : "");

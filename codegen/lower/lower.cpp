@@ -181,6 +181,7 @@ Status Lowering::kernel(const std::string& title, const std::vector<const Value*
     p.dtype = v->type.dtype;
     return p;
   });
+  r.clamp_indices = target.backend == Backend::cuda;
   for (const Value* v : inputs) r.add_input(v);
   for (const Value* v : outputs) TRY(r.add_output(v));
   TRY_ASSIGN(KernelSpec spec, r.finish());

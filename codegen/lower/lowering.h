@@ -77,7 +77,7 @@ struct Lowering {
   Status kernel(const std::string& title, const std::vector<const Value*>& inputs, const std::vector<const Value*>& outputs);
   // Chooses, deduplicates and launches a spec: one kernel, or variants for parts of the ranges of dims (variants.cpp).
   // tensors: per pointer; dims: per param.
-  Status launch(KernelSpec spec, std::vector<int> tensor_ids, const std::vector<Dim>& dims);
+  Status launch(KernelSpec spec, std::vector<int> tensor_ids, std::vector<Dim> dims);
   Status launch_chosen(KernelSpec spec, std::vector<int> tensor_ids, const std::vector<Dim>& dims);
   Status launch_split(const SplitReduction& split, const std::vector<int>& tensor_ids, const std::vector<Dim>& dims);
   // Constant factors of a contraction become tensors of the prepare region (prepare_factors.cpp).

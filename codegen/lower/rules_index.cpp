@@ -24,6 +24,7 @@ static Result<Dim> position(SpecBuilder& r, const Op& op, const Value* indices, 
   TRY_ASSIGN(int id, emit_checked(r, op, indices, at));
   S i = r.at(id).cast(DType::i64), size = r.at(r.index_value(n));
   if (!is_unsigned_int(indices->type.dtype)) i = select(lt(i, i.lit(0)), i + size, i);
+  if (r.clamp_indices) i = max(min(i, size - 1.0), i.lit(0));
   return r.as_index(i.id);
 }
 

@@ -40,6 +40,8 @@ class SpecBuilder {
   // The values behind the pointers, in order.
   const std::vector<const Value*>& pointers() const { return pointers_; }
 
+  bool clamp_indices = false;  // ones out of range are found out later: till then they must do no harm
+
   // --- for rules --------------------------------------------------------------------------------------------
   ScalarProgram& program() { return cx_->body; }
   // The instruction that holds v at idx, in the current stage's program.

@@ -116,7 +116,32 @@ Status Lowering::launch_split(const SplitReduction& split, const std::vector<int
   return launch(split.second, tensors_of(split.second_ptrs), dims);
 }
 
-Status Lowering::launch(KernelSpec spec, std::vector<int> ids, const std::vector<Dim>& dims) {
+// Where a tensor begins at a place that only the run decides, the kernel adds it: a graph that a device recorded has the
+// pointers of its launches, but reads their dims from memory.
+static void offsets_into(Lowering& l, KernelSpec& spec, std::vector<int>& ids, std::vector<Dim>& dims) {
+  for (size_t p = 0; p < ids.size(); ++p) {
+    const PlanTensor t = l.plan().tensors[ids[p]];
+    const std::vector<std::string> symbols = t.offset.symbols();
+    const bool grows = std::any_of(symbols.begin(), symbols.end(), [&](const std::string& symbol) {
+      return std::any_of(l.plan().states.begin(), l.plan().states.end(), [&](const PlanPort& q) { return q.length == symbol; });
+    });
+    if ((!grows && !l.late(t.offset)) || is_subbyte(t.dtype)) continue;
+    const Dim elements = floordiv(t.offset, byte_size(t.dtype));
+    if (elements * Dim(byte_size(t.dtype)) != t.offset) continue;
+    auto known = std::find(dims.begin(), dims.end(), elements);
+    if (known == dims.end()) {
+      spec.params.push_back("at" + std::to_string(p));
+      known = dims.insert(dims.end(), elements);
+    }
+    const Dim param = Dim::symbol(spec.params[static_cast<size_t>(known - dims.begin())]);
+    for (SpecOperand& o : spec.operands)
+      if (o.ptr == static_cast<int>(p)) o.offset += param;
+    ids[p] = l.alias(nullptr, ids[p], t.dims, t.strides, Dim(0) - t.offset);
+  }
+}
+
+Status Lowering::launch(KernelSpec spec, std::vector<int> ids, std::vector<Dim> dims) {
+  if (target.backend == Backend::cuda) offsets_into(*this, spec, ids, dims);
   split_axes(spec);
   collapse_axes(spec);
   mark_constant(spec, ids);

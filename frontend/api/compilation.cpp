@@ -2,8 +2,11 @@
 
 #include <unistd.h>
 
+#include <future>
+
 #include "frontend/api/kernels.h"
 #include "frontend/api/runtime/executable_state.h"
+#include "frontend/api/target_choice.h"
 #include "ir/core/shapes.h"
 #include "frontend/onnx/import.h"
 #include "ir/base/text.h"
@@ -12,6 +15,7 @@
 #include "runtime/artefact/artefact.h"
 #include "runtime/cpu/thread_pool.h"
 #include "runtime/cuda/gpu.h"
+#include "runtime/executor/constants.h"
 
 namespace weft {
 
@@ -89,13 +93,13 @@ Status Compilation::check_cancelled() {
   return {};
 }
 
-// `cuda` alone is the device that the options name, if there is one.
 Result<Target> Compilation::target() {
-  if (options_.target != "cuda") return parse_target(options_.target);
-  TRY_ASSIGN(std::vector<CudaDevice> devices, cuda_devices());
-  auto number = static_cast<size_t>(options_.device);
-  if (options_.device >= 0 && number < devices.size()) return devices[number].target();
-  return usage("there is no GPU " + std::to_string(options_.device) + "; the driver lists " + std::to_string(devices.size()));
+  if (!target_) {
+    std::string note;
+    TRY_ASSIGN(target_, api::choose_target(options_.target, options_.device, &note));
+    if (!note.empty()) stats_.notes.push_back(std::move(note));
+  }
+  return *target_;
 }
 
 Status Compilation::load_file(const std::string& path) {
@@ -189,7 +193,6 @@ DiskCache Compilation::cache(const std::string& section) {
 }
 
 Status Compilation::load_on_gpu(ExecutableParts& parts, const std::vector<std::string>& binaries) {
-  TRY_ASSIGN(parts.device, open_gpu(options_.device));
   for (size_t i = 0; i < binaries.size(); ++i) {
     const KernelSpec& spec = lowered_.specs[i];
     const std::span<const std::byte> code = std::as_bytes(std::span(binaries[i]));
@@ -206,8 +209,24 @@ Result<api::Executable> Compilation::build() {
     return e.with_hint("use --target cpu, or a lower level such as cpu:x86-64-v3"), e;
   }
   int threads = options_.threads > 0 ? options_.threads : usable_cores();
+  ExecutableParts parts;
+  TRY_ASSIGN(parts.pool, ThreadPool::create(threads));
+  for (int id : lowered_.constants) {
+    TRY_ASSIGN(ConstantBytes c, constant_bytes(module_->constants[id]));
+    stats_.constant_bytes += static_cast<int64_t>(c.size);
+    parts.constants.push_back(std::move(c));
+  }
+  // Weights are on their way while kernels are compiled. The future waits for the thread wherever this function returns.
+  std::future<Result<LoadedConstants>> loading;
+  if (t.backend == Backend::cuda) {
+    TRY_ASSIGN(parts.device, open_gpu(options_.device, options_.gpu_memory));
+    TRY(verify_plan(lowered_.plan));
+    loading = std::async(std::launch::async, [&parts, this] {
+      return load_constants(lowered_.plan, parts.symbols, parts.constants, parts.device.get(), parts.pool.get());
+    });
+  }
   auto kernels = timed("kernels", [&]() -> Result<KernelBuild> {
-    return build_kernels(lowered_, {t, threads, cache("kernels"), module_->name}, reporter_);
+    return build_kernels(lowered_, {t, threads, cache("kernels"), module_->name, options_.kernel_sources}, reporter_);
   });
   if (!kernels.ok()) return std::move(kernels.error());
   stats_.kernels = static_cast<int>(lowered_.specs.size());
@@ -216,16 +235,13 @@ Result<api::Executable> Compilation::build() {
   stats_.code_bytes = kernels->code_bytes;
   auto exe = timed("load", [&]() -> Result<std::shared_ptr<const ExecutableImpl>> {
     TRY(check_cancelled());
-    ExecutableParts parts;
-    for (int id : lowered_.constants) {
-      TRY_ASSIGN(ConstantBytes c, constant_bytes(module_->constants[id]));
-      stats_.constant_bytes += static_cast<int64_t>(c.size);
-      parts.constants.push_back(std::move(c));
+    parts.objects = std::move(kernels->objects);
+    if (loading.valid()) {
+      TRY_ASSIGN(LoadedConstants loaded, loading.get());
+      parts.loaded = std::make_shared<LoadedConstants>(std::move(loaded));
     }
     parts.plan = std::move(lowered_.plan);
-    parts.objects = std::move(kernels->objects);
-    TRY_ASSIGN(parts.pool, ThreadPool::create(threads));
-    if (t.backend == Backend::cuda) TRY(load_on_gpu(parts, kernels->binaries));
+    if (parts.device) TRY(load_on_gpu(parts, kernels->binaries));
     parts.prepared.cache = cache("weights");
     parts.prepared.generator = std::move(kernels->generator);
     parts.prepared.failed = [this](const Error& e) { reporter_.log(api::LogLevel::warning, "weights are not kept: " + e.message); };
@@ -234,6 +250,8 @@ Result<api::Executable> Compilation::build() {
   if (!exe.ok()) return std::move(exe.error());
   stats_.prepared_bytes = prepared_bytes(**exe).computed;
   stats_.prepared_cached_bytes = prepared_bytes(**exe).found;
+  stats_.uploaded_bytes = uploaded_bytes(**exe).bytes;
+  stats_.upload_ms = uploaded_bytes(**exe).seconds * 1e3;
   stats_.total_ms = reporter_.elapsed_s() * 1e3;
   return api::make_public(std::move(*exe), std::move(module_->metadata), std::move(stats_), threads);
 }
@@ -244,7 +262,7 @@ Result<ArtefactTarget> Compilation::pack() {
   out.target = t.to_string();
   const int threads = options_.threads > 0 ? options_.threads : usable_cores();
   TRY_ASSIGN(KernelBuild kernels, timed("kernels", [&]() -> Result<KernelBuild> {
-    KernelBuildOptions o{t, threads, cache("kernels"), module_->name};
+    KernelBuildOptions o{t, threads, cache("kernels"), module_->name, options_.kernel_sources};
     o.keep_code = true;
     return build_kernels(lowered_, o, reporter_);
   }));
@@ -295,7 +313,12 @@ Result<int64_t> compile_to_file(const std::string& model, const std::string& pat
   std::set<std::string> seen;
   for (const std::string& text : targets) {
     CompileOptions o = options;
-    o.target = text == "cpu" ? "cpu:x86-64-v3" : text;
+    o.target = text;
+    if (text == "auto") {
+      TRY_ASSIGN(const Target here, choose_target(text, options.device));
+      o.target = here.backend == Backend::cpu ? "cpu" : here.to_string();
+    }
+    if (o.target == "cpu") o.target = "cpu:x86-64-v3";
     Compilation c(o);
     TRY(c.load_file(model));
     TRY(c.apply_shapes());

@@ -64,6 +64,7 @@ class Compilation {
   Reporter reporter_;
   std::unique_ptr<Module> module_;
   bool from_onnx_ = false;
+  std::optional<Target> target_;
   Lowered lowered_;
   bool cache_warned_ = false;
   api::CompileStats stats_;

@@ -4,6 +4,8 @@
 #include <thread>
 
 #include "codegen/backend.h"
+#include "codegen/cuda/nvrtc.h"
+#include "frontend/api/kernel_sources.h"
 #include "ir/base/check.h"
 #include "ir/base/text.h"
 
@@ -52,6 +54,10 @@ class KernelBuilder {
 
   Status one(size_t i) {
     const KernelSpec& spec = lowered_.specs[i];
+    if (cuda() && !options_.sources.empty()) {
+      TRY_ASSIGN(const bool changed, from_folder(i));
+      if (changed) return {};
+    }
     const std::string key = kernel_cache_key(spec, options_.target) + "generator " + build_.generator + "\n";
     if (cached(i, key)) return {};
     TRY_ASSIGN(KernelCompiler * compiler, cuda() ? cuda_compiler() : cpu_compiler());
@@ -72,6 +78,23 @@ class KernelBuilder {
     ++build_.compiled;
     accept(i, std::move(*object), std::as_bytes(std::span(code->object)));
     return {};
+  }
+
+  // A source that somebody changed is compiled each time, and not kept.
+  Result<bool> from_folder(size_t i) {
+    const PlanKernel& kernel = lowered_.plan.kernels[i];
+    TRY_ASSIGN(std::optional<std::string> text, changed_source(options_.sources, lowered_.specs[i], options_.target, kernel));
+    if (!text) return false;
+    auto binary = compile_cuda({kernel.name, std::move(*text)}, options_.target.isa);
+    if (!binary.ok()) {
+      Error e = usage("the changed source of kernel " + kernel.name + " in " + options_.sources + ": " + binary.error().message);
+      return located(std::move(e), i);
+    }
+    reporter_.log(api::LogLevel::info, "kernel " + kernel.name + " is compiled from its changed source in " + options_.sources);
+    std::lock_guard lock(mutex_);
+    ++build_.compiled;
+    accept_binary(i, std::move(binary->code));
+    return true;
   }
 
   bool cached(size_t i, const std::string& key) {

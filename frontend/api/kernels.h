@@ -26,6 +26,7 @@ struct KernelBuildOptions {
   int threads = 1;
   DiskCache cache;          // may be disabled
   std::string user;         // the model's name, noted in the entries
+  std::string sources;      // a folder of CUDA sources (kernel_sources.h); empty: none
   bool keep_code = false;   // the host's processors' code as bytes, too: KernelBuild::binaries
 };
 

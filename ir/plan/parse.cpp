@@ -114,7 +114,7 @@ Status PlanParser::buffer() {
   PlanBuffer b;
   TRY(declare("#", buffers_, p_.buffers.size(), &b.name));
   auto storage = plan_words::find<Storage>(plan_words::kStorages, lx_.peek().text);
-  if (!storage) return lx_.fail("expected a buffer's storage (arena, constant, prepared, input, output, state, dynamic)");
+  if (!storage) return lx_.fail("expected a buffer's storage (arena, constant, prepared, input, output, state, dynamic, report)");
   lx_.next();
   b.storage = *storage;
   if (plan_words::has_source(b.storage) && lx_.peek().kind == Token::integer) {

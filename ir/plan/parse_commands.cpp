@@ -65,6 +65,11 @@ Status PlanParser::head(Command& c) {
       TRY(tensor_into(c));
       TRY(lx_.expect(c.kind == CommandKind::copy ? "->" : ","));
       return tensor_into(c);
+    case CommandKind::expect: {
+      TRY(tensor_into(c));
+      TRY_ASSIGN(c.dim, parse_dim(lx_));
+      return quoted_into(&c.text);
+    }
     case CommandKind::fill: {
       TRY(tensor_into(c));
       TRY_ASSIGN(c.scalar, lx_.number());

@@ -25,6 +25,7 @@ enum class Storage : uint8_t {
   output,    // bound by the caller or allocated by the context (`source` is the output number)
   state,     // owned by the context across steps (`source` is the state number)
   dynamic,   // alloc/free commands: the size is first known at run time
+  report,    // what kernels find wrong, for `expect`: of the context, zero at first, written only then
 };
 
 struct PlanBuffer {
@@ -81,6 +82,8 @@ enum class CommandKind : uint8_t {
   set,         // symbol `name` = dim
   read,        // symbol `name` = integer element `index` (row-major) of tensors[0]; waits for it: ends a capture region
   check,       // dim must be > 0 (a condition as 0/1), else Error with `text`
+  expect,      // tensors[0] (i64 scalar in a report buffer) is 0, else it is a code of the index that lies outside of `dim`
+               // elements (see report_code), an Error with `text`. Looked at when the run has been waited for
   select,      // regions[i] for the first i whose ranges[i] holds (an empty one always does); a variant choice
   if_then,     // tensors[0] (bool scalar) ? regions[0] : regions[1], which may be absent
   loop,        // regions[0] `tasks` times or until tensors[0] (bool scalar, optional, read before each iteration) is
@@ -127,6 +130,10 @@ struct Command {
 struct Region {
   std::vector<Command> commands;
 };
+
+// What a kernel reports of an index: never 0.
+constexpr int64_t report_code(int64_t index) { return index >= 0 ? 2 * index + 1 : -2 * index; }
+constexpr int64_t reported_index(int64_t code) { return code % 2 ? (code - 1) / 2 : -(code / 2); }
 
 // An entry's input or output, or a state. A state's `tensor` is the value before a step, `paired` the one after it.
 //   overwrite (axis -1)  both lie in its buffer, or in two state buffers that the plan swaps

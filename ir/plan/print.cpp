@@ -243,6 +243,10 @@ class Printer {
         refs(c.tensors, 0, n, " ");
         out_ += "[" + std::to_string(c.index) + "]";
         break;
+      case CommandKind::expect:
+        refs(c.tensors, 0, n, " ");
+        out_ += " " + c.dim.to_string() + " " + quote(c.text);
+        break;
       case CommandKind::check:
         out_ += " " + c.dim.to_string();
         if (!c.text.empty()) out_ += " " + quote(c.text);

@@ -71,6 +71,7 @@ Status check_buffer(const Plan& p, int i) {
     return invalid(what + " has alignment " + std::to_string(b.alignment) + ", which is no power of two up to 2 MiB");
   if (b.offset < -1 || (b.offset >= 0 && (b.storage != Storage::arena || b.offset % b.alignment))) return invalid(what + " has a bad offset");
   if (b.prepare && b.storage != Storage::arena) return invalid(what + " is marked for the prepare region but is not in the arena");
+  if (b.storage == Storage::report && (!b.bytes.is(8) || b.space != Space::pinned)) return invalid(what + " is a report, which has 8 bytes of pinned memory");
   size_t sources = b.storage == Storage::constant ? p.constants.size()
                    : b.storage == Storage::input  ? p.inputs.size()
                    : b.storage == Storage::output ? p.outputs.size()

@@ -65,6 +65,7 @@ class Verifier {
         case CommandKind::collective: return {2, 2, 0, 0};
         case CommandKind::fill:
         case CommandKind::read:
+        case CommandKind::expect:
         case CommandKind::alloc:
         case CommandKind::free: return {1, 1, 0, 0};
         case CommandKind::host_call: return {0, 1 << 16, 0, 0};
@@ -99,6 +100,11 @@ class Verifier {
         if ((!is_int(t) && t != DType::b1) || is_subbyte(t)) return invalid(std::string("it reads an element of type ") + dtype_name(t));
         if (c.index < 0) return invalid("element " + std::to_string(c.index));
         return target(c.name);
+      }
+      case CommandKind::expect: {
+        const PlanTensor& t = p_.tensors[c.tensors[0]];
+        if (t.dtype == DType::i64 && t.dims.empty() && p_.buffers[t.buffer].storage == Storage::report) return {};
+        return invalid("tensor " + tensor_name(p_, c.tensors[0]) + " is no report");
       }
       case CommandKind::if_then: return condition(c);
       case CommandKind::loop:

@@ -9,10 +9,10 @@
 namespace weft::plan_words {
 
 inline constexpr const char* kSpaces[] = {"host", "pinned", "device", "peer"};
-inline constexpr const char* kStorages[] = {"arena", "constant", "prepared", "input", "output", "state", "dynamic"};
+inline constexpr const char* kStorages[] = {"arena", "constant", "prepared", "input", "output", "state", "dynamic", "report"};
 inline constexpr const char* kAccesses[] = {"", "out", "inout"};
-inline constexpr const char* kCommands[] = {"launch", "copy",  "fill", "call", "set",  "read",       "check",           "select", "if",
-                                            "loop",   "alloc", "free", "swap", "collective", "wait_collective", "record", "wait"};
+inline constexpr const char* kCommands[] = {"launch", "copy",  "fill", "call", "set",  "read",       "check",           "expect", "select",
+                                            "if",     "loop",  "alloc", "free", "swap", "collective", "wait_collective", "record", "wait"};
 
 // The storages whose `source` stands right behind the word.
 inline bool has_source(Storage s) {

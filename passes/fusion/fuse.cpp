@@ -3,6 +3,7 @@
 // A region is a chain or tree of elementwise ops around at most one anchor: a contraction, convolution, pool or reduction
 // with elementwise ops on its result; softmax or a normalisation with ones on both sides; a reduction or a padding with
 // ones on its operand. Only the region's last op is read from outside, so nothing is computed twice and no cycle arises.
+// Elementwise regions of the same operands become one of several results.
 // An op is never moved where its elements would be computed more often than before, but for cheap ones before a
 // convolution, which run as it packs its operand (once per block of channels), when no kernel before takes them.
 #include <algorithm>
@@ -74,6 +75,7 @@ bool follows_anchor(const Op& op) {
 
 struct Region {
   std::vector<Op*> ops;    // in reverse order; the first one is the last
+  std::vector<Op*> lasts;  // the ops that are read from outside
   Op* anchor = nullptr;
   std::set<const Op*> feeders;  // elementwise ops before the anchor
   Shape before, after;     // dims of the elementwise ops before and after the anchor
@@ -86,6 +88,7 @@ class Fuser {
 
   bool run() {
     for (auto it = graph_.ops.rbegin(); it != graph_.ops.rend(); ++it) place(**it);
+    merge_alike();
     bool changed = false;
     for (Region& r : regions_)
       if (r.ops.size() > 1) {
@@ -106,7 +109,7 @@ class Fuser {
       return;
     }
     Region r;
-    r.ops = {&op};
+    r.ops = r.lasts = {&op};
     r.after = op.result()->type.shape;
     r.before = r.after;
     if (role != Role::pointwise) set_anchor(r, op, role);
@@ -159,6 +162,38 @@ class Fuser {
     return true;
   }
 
+  // What a region of elementwise ops reads, in order of address.
+  std::set<const Value*> operands_of(const Region& r) const {
+    std::set<const Value*> all;
+    const std::set<const Op*> inside(r.ops.begin(), r.ops.end());
+    for (const Op* op : r.ops)
+      for (const Value* v : op->operands)
+        if (v && !literal(v) && !(v->def && inside.count(v->def))) all.insert(v);
+    return all;
+  }
+
+  // None of two regions of the same operands can come before the other. Regions stand in the reverse of the program's order.
+  void merge_alike() {
+    std::map<std::set<const Value*>, std::vector<size_t>> seen;
+    for (size_t i = regions_.size(); i-- > 0;) {
+      Region& r = regions_[i];
+      if (r.anchor) continue;
+      std::vector<size_t>& alike = seen[operands_of(r)];
+      // What is far away would have to be kept for long.
+      constexpr size_t kNear = 8;
+      auto fits = [&](size_t k) { return k - i <= kNear && regions_[k].after == r.after && regions_[k].ops.size() + r.ops.size() <= kMostOps; };
+      auto into = std::find_if(alike.begin(), alike.end(), fits);
+      if (into == alike.end() || operands_of(r).empty()) {
+        alike.push_back(i);
+        continue;
+      }
+      Region& first = regions_[*into];
+      first.ops.insert(first.ops.begin(), r.ops.begin(), r.ops.end());  // in reverse order
+      first.lasts.insert(first.lasts.end(), r.lasts.begin(), r.lasts.end());
+      r.ops.clear();
+    }
+  }
+
   // Constants that a kernel writes as literals stay inside.
   static bool literal(const Value* v) {
     const Constant* c = constant_of(v);
@@ -179,7 +214,6 @@ class Fuser {
 
   void build(Region& r) {
     std::reverse(r.ops.begin(), r.ops.end());
-    Op* last = r.ops.back();
     auto body = std::make_unique<Graph>();
     body->name = "body";
     body->module = graph_.module;
@@ -195,19 +229,21 @@ class Fuser {
       (*made)->result()->name = op->result()->name;
       image[op->result()] = (*made)->result();
     }
-    body->outputs = {image.at(last->result())};
-    Builder outside(&graph_, last);
+    for (const Op* last : r.lasts) body->outputs.push_back(image.at(last->result()));
+    Builder outside(&graph_, r.lasts.front());
     for (Op* op : r.ops) merge_provenance(outside.provenance, op->provenance);
     FusedAttrs attrs;
     attrs.family = family(r);
     std::vector<std::unique_ptr<Graph>> graphs;
     graphs.push_back(std::move(body));
-    auto fused = outside.create(OpKind::fused, operands, std::make_unique<FusedAttrs>(attrs), 1, std::move(graphs));
+    auto fused = outside.create(OpKind::fused, operands, std::make_unique<FusedAttrs>(attrs), static_cast<int>(r.lasts.size()), std::move(graphs));
     CHECK(fused.ok());
-    Value* to = (*fused)->result();
-    to->name = last->result()->name;
-    to->type = last->result()->type;
-    graph_.replace_uses(last->result(), to);
+    for (size_t k = 0; k < r.lasts.size(); ++k) {
+      Value *from = r.lasts[k]->result(), *to = (*fused)->result(static_cast<int>(k));
+      to->name = from->name;
+      to->type = from->type;
+      graph_.replace_uses(from, to);
+    }
     for (size_t k = r.ops.size(); k-- > 0;) graph_.erase(r.ops[k]);
   }
 

@@ -53,7 +53,9 @@ Result<const Driver*> cuda_driver() {
 
 Error cuda_error(CUresult result, const std::string& doing) {
   const Result<Driver>& d = opened();
-  return error(result == CUDA_ERROR_OUT_OF_MEMORY ? Code::kResources : Code::kDevice, doing + ": " + name_of(d.ok() ? &*d : nullptr, result));
+  Error e = error(result == CUDA_ERROR_OUT_OF_MEMORY ? Code::kResources : Code::kDevice, doing + ": " + name_of(d.ok() ? &*d : nullptr, result));
+  if (is_sticky(result)) e.with_hint("this process cannot use the GPU any more: start it again");
+  return e;
 }
 
 bool is_sticky(CUresult result) {

@@ -6,8 +6,8 @@
 
 namespace weft {
 
-// The GPU of that number, in its primary context (shared with other users of CUDA in the process). Errors of
-// cuda_driver(); kDevice when there is no such GPU.
-Result<std::shared_ptr<Device>> open_gpu(int ordinal);
+// The GPU of that number, in its primary context (shared with other users of CUDA in the process). memory_fraction: of its
+// memory, what may be taken through this object. Errors of cuda_driver(); kDevice when there is no such GPU, kUsage.
+Result<std::shared_ptr<Device>> open_gpu(int ordinal, double memory_fraction);
 
 }  // namespace weft

@@ -125,7 +125,7 @@ class Binder {
     for (const Step& s : program_.steps) {
       if (s.kind != Step::Kind::launch) continue;
       const LaunchCode& l = program_.launches[s.item];
-      int64_t tasks = 0;
+      int64_t tasks = -1;  // late
       if (!l.tasks.late) {
         TRY_ASSIGN(tasks, size(l.tasks, s.source->tasks, "the number of tasks"));
       }

@@ -14,7 +14,7 @@ struct Bound {
   std::vector<int64_t> buffer_bytes;  // early sizes; upper bounds of late ones in the arena; 0 for late memory
   std::vector<int64_t> arena_offsets; // per buffer, -1: not in this program's arena
   std::vector<int64_t> values;        // per tensor: TensorValues
-  std::vector<int64_t> dims, tasks;   // per dim parameter, per launch
+  std::vector<int64_t> dims, tasks;   // per dim parameter, per launch (-1: late)
   std::vector<void*> ptrs;            // per pointer parameter
   int64_t arena_bytes = 0, arena_alignment = 64, max_live = 0;
   int64_t scratch_bytes = 0;          // per thread

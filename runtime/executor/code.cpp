@@ -96,7 +96,7 @@ class Compiler {
         s.length = slot(q.length);
         if (program().late(s.length) && !lengths_.count(s.length))
           return invalid("state " + name_text(q.name) + ": the length symbol " + q.length + " is also set by a command");
-        program().set_late(s.length);
+        program().set_late(s.length, true);
         lengths_.insert(s.length);
         given_[s.length] = 1;
         code_.fixed[s.length] = kNoValue;
@@ -157,7 +157,8 @@ class Compiler {
       TRY_ASSIGN(c.bytes, program().compile(b.bytes));
       c.swapped = swapped_.count(static_cast<int>(i)) != 0;
       c.late_memory = c.swapped || b.storage == Storage::dynamic || (b.storage == Storage::output && c.bytes.late);
-      if (b.space != Space::host) return unsupported("buffer " + name_text(b.name) + " lies in device memory, which the CPU runtime has not");
+      if (b.space != (b.storage == Storage::report ? Space::pinned : Space::host)) 
+        return unsupported("buffer " + name_text(b.name) + " lies in device memory, which the CPU runtime has not");
       code_.buffers.push_back(c);
       for_each_symbol(b.bytes, [&](const std::string& s) { used_.insert(slot(s)); });
     }
@@ -185,6 +186,8 @@ class Compiler {
           code_.dims.push_back(x);
         }
       c.late = c.late_shape || code_.buffers[t.buffer].late_memory;
+      // A device's launches need no more than the pointer.
+      c.late_pointer = parts_.device ? c.offset.late || code_.buffers[t.buffer].late_memory : c.late;
       int64_t& element = code_.buffers[t.buffer].element;
       element = std::max(element, element_alignment(t.dtype));
       code_.value_count += tensor_value_count(c.rank);

@@ -2,7 +2,8 @@
 //
 // "Early" is what the caller's shapes decide: it is evaluated once per distinct shapes (Bound, in bound.h). "Late" is what
 // the run itself decides (symbols of set, read, loop, host calls and state lengths; memory of dynamic and swapped
-// buffers): it is evaluated each time a step that needs it is reached.
+// buffers): it is evaluated each time a step that needs it is reached. Of late dims, those of state lengths alone are known
+// when a run starts: launches that need no others are in a device's graphs, which read them from memory.
 #pragma once
 
 #include <string>
@@ -26,6 +27,7 @@ struct TensorCode {
   uint32_t values = 0;     // Bound::values from here on: TensorValues
   bool late_shape = false; // offset, dims or strides are late
   bool late = false;       // late_shape, or the memory is
+  bool late_pointer = false;  // a launch's pointer has to be found when it is its turn
 };
 
 // Where a tensor lies, as numbers: [offset, lo, hi, dims…, strides…]; lo and hi are the bytes of the buffer it touches
@@ -72,10 +74,11 @@ struct LaunchCode {
   int64_t grid[3] = {1, 1, 1}, cluster[3] = {1, 1, 1};
   int threads = 0;
   int64_t shared_bytes = 0;
+  bool dependent = false;
   uint32_t ptrs = 0, ptr_count = 0;  // in Program::ptr_tensors and Bound::ptrs
   uint32_t dims = 0, dim_count = 0;  // in Program::dims and Bound::dims
   CompiledDim tasks, scratch;
-  bool late = false;                 // a pointer, a dim, tasks or scratch is
+  bool late = false;                 // a pointer, a dim, tasks or scratch is; for a device not one that is known at the start
 };
 
 struct HostCallCode {
@@ -89,6 +92,12 @@ struct SelectCode {
   std::vector<int> slots;
   std::vector<std::vector<CompiledDim>> ranges;  // lo, hi per slot
   std::vector<int> targets;                      // first steps
+};
+
+struct ExpectCode {
+  int buffer = -1;                   // of the report
+  CompiledDim dim;
+  const Command* source = nullptr;
 };
 
 // Consecutive launches, of which all is early: a device is given them as one graph.
@@ -107,6 +116,8 @@ struct Program {
   int loops = 0;
   std::vector<int> ptr_tensors;
   std::vector<CompiledDim> dims;             // dim and scalar parameters
+  std::vector<uint32_t> starting_dims;       // a device's: those that are known at the start of a run, in order
+  std::vector<ExpectCode> expects;           // for the end of a run
   std::vector<std::vector<uint32_t>> patches; // per buffer that a run binds: its early pointers in ptr_tensors
   std::vector<int> tensors;                  // all that its commands access
   std::vector<int> arena;                    // its arena buffers

@@ -2,6 +2,7 @@
 #include "runtime/executor/context_impl.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "ir/base/text.h"
 
@@ -18,16 +19,59 @@ ContextImpl::ContextImpl(std::shared_ptr<const ExecutableImpl> exe)
     out.device = Block(exe_->device.get());
     out.device_spare = Block(exe_->device.get());
   }
-  for (size_t i = 0; !p.states.empty() && i < p.buffers.size(); ++i) state_blocks_.emplace_back(exe_->device.get());
+  for (size_t i = 0; !p.states.empty() && i < p.buffers.size(); ++i) state_blocks_.emplace_back(exe_->device.get(), MemoryUse::states);
   lengths_.assign(static_cast<size_t>(exe_->code.program.slots()), 0);
   capacities_.assign(lengths_.size(), 0);
-  for (size_t i = 0; i < exe_->fixed.size(); ++i)
-    if (exe_->fixed[i].data) machine_.set_memory(static_cast<int>(i), exe_->fixed[i].data, exe_->fixed[i].bytes);
+  for (size_t i = 0; i < exe_->loaded.fixed.size(); ++i)
+    if (exe_->loaded.fixed[i].data) machine_.set_memory(static_cast<int>(i), exe_->loaded.fixed[i].data, exe_->loaded.fixed[i].bytes);
 }
 
 Status ContextImpl::run(std::span<const TensorView> inputs, std::span<TensorView> outputs, const RunOptions& options) {
   Status s = try_run(inputs, outputs, options);
+  if (s.ok()) s = check_reports();
   if (!s.ok()) clear_unwritten_states();
+  return explained(std::move(s));
+}
+
+Status ContextImpl::finish() {
+  if (queue_) TRY(explained(queue_->finish()));
+  return check_reports();
+}
+
+Status ContextImpl::bind_reports() {
+  const auto bytes = static_cast<int64_t>(exe_->code.main.expects.size() * sizeof(int64_t));
+  if (!bytes || reports_.data()) return {};
+  reports_ = Block(exe_->device.get(), MemoryUse::pinned);
+  TRY(reports_.reserve(bytes));
+  std::memset(reports_.data(), 0, static_cast<size_t>(bytes));
+  for (int64_t at = 0; const ExpectCode& e : exe_->code.main.expects) {
+    machine_.set_memory(e.buffer, reports_.data() + at, sizeof(int64_t));
+    at += sizeof(int64_t);
+  }
+  return {};
+}
+
+// What kernels found, in this run or in one before that was not waited for.
+Status ContextImpl::check_reports() {
+  if (!reports_.data()) return {};
+  auto* report = reinterpret_cast<volatile int64_t*>(reports_.data());
+  Status found;
+  for (const ExpectCode& e : exe_->code.main.expects) {
+    const int64_t code = *report;
+    *report++ = 0;
+    if (!code || !found.ok()) continue;
+    int64_t n = 0;
+    const bool known = exe_->code.program.eval(e.dim, machine_.slots().data(), &n);
+    Error error = invalid("index " + std::to_string(reported_index(code)) + " is outside a dim of " + (known ? std::to_string(n) : e.source->dim.to_string()) +
+                          ", " + e.source->text);
+    if (!e.source->nodes.empty()) error.at_node(e.source->nodes[0]);
+    found = std::move(error);
+  }
+  return found;
+}
+
+Status ContextImpl::explained(Status s) const {
+  if (!s.ok() && queue_ && s.error().code == Code::kDevice && s.error().node.empty()) machine_.explain_fault(s.error());
   return s;
 }
 
@@ -41,10 +85,12 @@ Status ContextImpl::open_queue() {
 Status ContextImpl::try_run(std::span<const TensorView> inputs, std::span<TensorView> outputs, const RunOptions& options) {
   views_ = outputs;
   TRY(open_queue());
+  if (queue_ && options.stream) TRY(queue_->begin_after(options.stream));
   TRY(bind_symbols(inputs));
   TRY(bind_capacities());
   TRY(activate());
   TRY(bind_states());
+  TRY(bind_reports());
   TRY(bind_inputs(inputs));
   machine_.begin();
   for (const StateCode& s : exe_->code.states)
@@ -53,7 +99,8 @@ Status ContextImpl::try_run(std::span<const TensorView> inputs, std::span<Tensor
   TRY(machine_.run(options, this));
   TRY(finish_outputs(outputs, options.device_outputs));
   TRY(finish_states());
-  return options.wait ? finish() : Status{};
+  if (queue_ && options.stream) TRY(queue_->end_before(options.stream));
+  return options.wait && queue_ ? queue_->finish() : Status{};
 }
 
 Status ContextImpl::bind_symbols(std::span<const TensorView> inputs) {
@@ -135,7 +182,32 @@ Status ContextImpl::activate() {
   }
   std::rotate(bounds_.begin(), it, it + 1);
   current_ = bounds_.front().get();
-  return machine_.activate(current_);
+  Status s = machine_.activate(current_);
+  if (!s.ok() && exe_->device && s.error().code == Code::kResources) s.error().hint = fitting_dims() + s.error().hint;
+  return s;
+}
+
+// For each symbol that the inputs give: the most it may be, the others as they are, for the activations to fit the device.
+std::string ContextImpl::fitting_dims() const {
+  const PlanCode& code = exe_->code;
+  const int64_t room = exe_->device->available() + machine_.arena_capacity();
+  std::vector<std::string> found;
+  for (const Solve& in : code.inputs) {
+    std::vector<int64_t> slots = early_;
+    auto fits = [&](int64_t value) {
+      slots[in.slot] = value;
+      auto bound = bind_program(exe_->plan, code, code.main, slots);
+      return bound.ok() && (*bound)->arena_bytes <= room;
+    };
+    int64_t fine = std::max<int64_t>(code.program.range(in.slot).lo, 1), over = early_[in.slot];
+    if (fine >= over || !fits(fine)) continue;
+    while (over - fine > 1) {
+      const int64_t middle = fine + (over - fine) / 2;
+      (fits(middle) ? fine : over) = middle;
+    }
+    found.push_back(code.program.name(in.slot) + " = " + std::to_string(fine));
+  }
+  return found.empty() ? "" : "the activations would fit with " + join(found, ", or ") + "; ";
 }
 
 SymbolValues ContextImpl::symbols() const {

@@ -13,7 +13,7 @@ class ContextImpl : public OutputMemory {
   explicit ContextImpl(std::shared_ptr<const ExecutableImpl> exe);
 
   Status run(std::span<const TensorView> inputs, std::span<TensorView> outputs, const RunOptions& options);
-  Status finish() { return queue_ ? queue_->finish() : Status{}; }
+  Status finish();
   Status reset_state(int state);
   Result<TensorView> state(int state);
   Result<std::unique_ptr<ContextImpl>> fork() const;
@@ -29,6 +29,8 @@ class ContextImpl : public OutputMemory {
   Status check_input(int input, const TensorView& view) const;
   Error dim_error(int input, int dim, const TensorView& view, const std::string& what) const;
   Status activate();
+  std::string fitting_dims() const;
+  Status explained(Status s) const;
 
   // --- ports.cpp
   struct Input {
@@ -80,6 +82,8 @@ class ContextImpl : public OutputMemory {
   void step_slots();  // early values and lengths
 
   Status open_queue();
+  Status bind_reports();
+  Status check_reports();
 
   std::shared_ptr<const ExecutableImpl> exe_;
   std::unique_ptr<DeviceQueue> queue_;          // null: the host, or before the first run
@@ -92,6 +96,7 @@ class ContextImpl : public OutputMemory {
   std::span<TensorView> views_;                 // the caller's outputs, during a run
   std::vector<State> states_;
   std::vector<Block> state_blocks_;             // per buffer
+  Block reports_;
   std::vector<int64_t> lengths_, capacities_;   // per slot
   std::vector<int64_t> slots_, values_;         // scratch
 };

@@ -29,7 +29,7 @@ Result<CompiledDim> DimProgram::compile(const Dim& d) {
   auto it = known_.find(d.to_string());
   if (it != known_.end()) return it->second;
   c.begin = static_cast<uint32_t>(code_.size());
-  TRY(emit(d, 0, &c.late));
+  TRY(emit(d, 0, &c));
   if (code_.size() > UINT32_MAX) return resources("the plan's sizes are too complex");
   c.end = static_cast<uint32_t>(code_.size());
   known_.emplace(d.to_string(), c);
@@ -37,7 +37,7 @@ Result<CompiledDim> DimProgram::compile(const Dim& d) {
 }
 
 // Leaves the value on the stack, `depth` values below it.
-Status DimProgram::emit(const Dim& d, int depth, bool* late) {
+Status DimProgram::emit(const Dim& d, int depth, CompiledDim* of) {
   if (depth + 3 > kStack) return resources("the expression " + d.to_string().substr(0, 100) + "… is nested too deeply");
   if (d.is_const()) {
     code_.push_back({Code::push, d.value()});
@@ -54,7 +54,7 @@ Status DimProgram::emit(const Dim& d, int depth, bool* late) {
     bool product = t.coef != 1;
     if (product) code_.push_back({Code::push, t.coef});
     for (const DimAtom& a : t.atoms) {
-      TRY(emit_atom(a, below + (product ? 1 : 0), late));
+      TRY(emit_atom(a, below + (product ? 1 : 0), of));
       if (product) code_.push_back({Code::mul, 0});
       product = true;
     }
@@ -64,16 +64,17 @@ Status DimProgram::emit(const Dim& d, int depth, bool* late) {
   return {};
 }
 
-Status DimProgram::emit_atom(const DimAtom& a, int depth, bool* late) {
+Status DimProgram::emit_atom(const DimAtom& a, int depth, CompiledDim* of) {
   if (a.fn == DimFn::symbol) {
     int s = slot(a.name);
     if (s < 0) return invalid("the symbol " + name_text(a.name) + " is not declared");
-    *late = *late || late_[s];
+    of->late = of->late || late_[s] != 0;
+    of->during = of->during || late_[s] == 2;
     code_.push_back({Code::load, s});
     return {};
   }
-  TRY(emit(a.args[0], depth, late));
-  TRY(emit(a.args[1], depth + 1, late));
+  TRY(emit(a.args[0], depth, of));
+  TRY(emit(a.args[1], depth + 1, of));
   Code code = a.fn == DimFn::floordiv ? Code::floordiv : a.fn == DimFn::mod ? Code::mod : a.fn == DimFn::min ? Code::min : Code::max;
   code_.push_back({code, 0});
   return {};

@@ -13,11 +13,12 @@ namespace weft {
 
 constexpr int64_t kNoValue = INT64_MIN;  // of a slot
 
-// constant, unless it has code. `late`: depends on a symbol that only the run itself determines.
+// constant, unless it has code. `late`: depends on a symbol that only the run itself determines; `during`: on one that has
+// no value yet when the run starts.
 struct CompiledDim {
   int64_t constant = 0;
   uint32_t begin = 0, end = 0;
-  bool late = false;
+  bool late = false, during = false;
   bool is_const() const { return begin == end; }
 };
 
@@ -29,8 +30,8 @@ class DimProgram {
   int slot(std::string_view symbol) const;  // -1: none
   const std::string& name(int slot) const { return names_[slot]; }
   const SymbolInfo& range(int slot) const { return ranges_[slot]; }
-  bool late(int slot) const { return late_[slot]; }
-  void set_late(int slot) { late_[slot] = true; }  // before the first compile
+  bool late(int slot) const { return late_[slot] != 0; }
+  void set_late(int slot, bool from_start = false) { late_[slot] = from_start ? 1 : 2; }  // before the first compile
   int slots() const { return static_cast<int>(names_.size()); }
 
   // Error kInvalidModel for poison or an undeclared symbol, kResources for one nested too deeply.
@@ -53,13 +54,13 @@ class DimProgram {
   };
   static constexpr int kStack = 64;
 
-  Status emit(const Dim& d, int depth, bool* late);
-  Status emit_atom(const DimAtom& a, int depth, bool* late);
+  Status emit(const Dim& d, int depth, CompiledDim* of);
+  Status emit_atom(const DimAtom& a, int depth, CompiledDim* of);
   bool run(const CompiledDim& d, const int64_t* slots, int64_t* out) const;
 
   std::vector<std::string> names_;
   std::vector<SymbolInfo> ranges_;
-  std::vector<char> late_;
+  std::vector<char> late_;  // 0: early, 1: known from the start of a run on, 2: only during it
   std::vector<Instruction> code_;
   std::unordered_map<std::string, CompiledDim> known_;  // by canonical text
 };

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "runtime/executor/code.h"
+#include "runtime/executor/constants.h"
 #include "runtime/executor/machine.h"
 #include "runtime/executor/memory.h"
 
@@ -18,13 +19,7 @@ class ExecutableImpl {
   std::shared_ptr<Device> device;
   std::vector<ConstantBytes> constants;
   std::shared_ptr<ThreadPool> pool;
-  // Per buffer: memory of constants and of prepared tensors; null for other storages.
-  struct Fixed {
-    std::byte* data = nullptr;
-    int64_t bytes = 0;
-    Block block = Block();  // when it is ours
-  };
-  std::vector<Fixed> fixed;
+  LoadedConstants loaded;
   PreparedBytes prepared;
 };
 

@@ -86,6 +86,13 @@ class Flattener {
         out_.steps.pop_back();
         return {};
       }
+      case CommandKind::expect: {
+        ExpectCode& e = out_.expects.emplace_back();
+        e.buffer = code_.tensors[c.tensors[0]].buffer;
+        e.source = &c;
+        TRY_ASSIGN(e.dim, code_.program.compile(c.dim));
+        return {};
+      }
       case CommandKind::read: return emit(Step::Kind::read, c, number).slot = code_.program.slot(c.name), Status{};
       case CommandKind::select: return select(c, number);
       case CommandKind::if_then: return branch(c, number);
@@ -110,6 +117,7 @@ class Flattener {
         return invalid("there is no code for kernel " + name_text(k.name));
       l.function = parts_.functions[k.object];
       l.threads = k.threads;
+      l.dependent = c.dependent;
       bool fixed = c.shared_bytes.is_const();
       for (int i = 0; i < 3; ++i) fixed = fixed && c.grid[i].is_const() && c.cluster[i].is_const();
       if (!fixed || k.threads < 1) return invalid("kernel " + name_text(k.name) + " has no fixed launch");
@@ -131,13 +139,14 @@ class Flattener {
       CompiledDim d;
       switch (p.kind) {
         case Param::Kind::tensor:
-          l.late = l.late || code_.tensors[p.tensor].late;
+          l.late = l.late || code_.tensors[p.tensor].late_pointer;
           patch(p.tensor);
           out_.ptr_tensors.push_back(p.tensor);
           break;
         case Param::Kind::dim: {
           TRY_ASSIGN(d, code_.program.compile(p.dim));
-          l.late = l.late || d.late;
+          l.late = l.late || waits(d);
+          if (d.late && !waits(d)) out_.starting_dims.push_back(static_cast<uint32_t>(out_.dims.size()));
           out_.dims.push_back(d);
           break;
         }
@@ -152,16 +161,18 @@ class Flattener {
     l.dim_count = static_cast<uint32_t>(out_.dims.size()) - l.dims;
     TRY_ASSIGN(l.tasks, code_.program.compile(c.tasks));
     TRY_ASSIGN(l.scratch, code_.program.compile(c.scratch_bytes));
-    l.late = l.late || l.tasks.late || l.scratch.late;
+    l.late = l.late || waits(l.tasks) || waits(l.scratch);
     emit(Step::Kind::launch, c, number).item = static_cast<int>(out_.launches.size());
     out_.launches.push_back(l);
     return {};
   }
+  // Whether it has to be evaluated when it is its launch's turn.
+  bool waits(const CompiledDim& d) const { return parts_.device ? d.during : d.late; }
   // Pointers into memory that each run binds anew.
   void patch(int tensor) {
     const TensorCode& t = code_.tensors[tensor];
     Storage s = plan_.buffers[t.buffer].storage;
-    if (!t.late && (s == Storage::input || s == Storage::output || s == Storage::state))
+    if (!t.late_pointer && (s == Storage::input || s == Storage::output || s == Storage::state))
       out_.patches[t.buffer].push_back(static_cast<uint32_t>(out_.ptr_tensors.size()));
   }
 

@@ -6,13 +6,15 @@
 
 #include "ir/base/check.h"
 #include "ir/base/text.h"
+#include "runtime/executor/device_copy.h"
 
 namespace weft {
 
 static int64_t now_ns() { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 Machine::Machine(const Plan& plan, const PlanCode& code, const Program& program, ThreadPool* pool, Device* device)
-    : plan_(plan), code_(code), program_(program), pool_(pool), arena_(device), device_dims_(device), dynamic_(device) {
+    : plan_(plan), code_(code), program_(program), pool_(pool), arena_(device, MemoryUse::activations),
+      device_dims_(device, MemoryUse::activations), dynamic_(device) {
   base_.assign(plan.buffers.size(), nullptr);
   size_.assign(plan.buffers.size(), 0);
   block_.assign(plan.buffers.size(), -1);
@@ -69,6 +71,12 @@ Status Machine::patch() {
   auto point = [&](uint32_t i) {
     const TensorCode& t = code_.tensors[program_.ptr_tensors[i]];
     TensorValues v = b.tensor(t);
+    if (t.late_shape) {
+      int64_t offset = 0;  // which is early
+      (void)code_.program.eval(t.offset, b.slots.data(), &offset);
+      b.ptrs[i] = base_[t.buffer] + offset;
+      return;
+    }
     bool any = v.hi() > v.lo();
     if (any && !base_[t.buffer]) missing = program_.ptr_tensors[i];
     b.ptrs[i] = any ? base_[t.buffer] + v.offset() : base_[t.buffer];
@@ -77,7 +85,7 @@ Status Machine::patch() {
   b.version += all;
   if (all) {
     for (uint32_t i = 0; i < program_.ptr_tensors.size(); ++i)
-      if (!code_.tensors[program_.ptr_tensors[i]].late) point(i);
+      if (!code_.tensors[program_.ptr_tensors[i]].late_pointer) point(i);
     b.arena_base = arena_.data();
   }
   for (int buffer : patched_buffers_) {
@@ -97,8 +105,10 @@ Error Machine::no_memory(int tensor) const {
 
 Status Machine::run(const RunOptions& options, OutputMemory* outputs) {
   TRY(patch());
+  if (!program_.starting_dims.empty()) TRY(start_dims());
   outputs_ = outputs;
   at_ = 0;
+  replayed_ = nullptr;
   while (at_ < program_.steps.size()) {
     if (options.cancel && options.cancel->load(std::memory_order_relaxed)) return error(Code::kCancelled, "cancelled");
     const Step& s = program_.steps[at_];
@@ -131,8 +141,10 @@ Status Machine::run_stretch(size_t number) {
   const bool record = std::exchange(g.seen, true);
   if (record && g.version != bound_->version) {
     TRY(queue_->begin_graph());
+    recording_ = true;
     Status s;
     while (s.ok() && static_cast<int>(at_) < r.end) s = run_step();
+    recording_ = false;
     auto graph = queue_->end_graph();
     TRY(s);
     TRY_ASSIGN(g.graph, std::move(graph));
@@ -140,6 +152,7 @@ Status Machine::run_stretch(size_t number) {
   }
   if (record) {
     at_ = static_cast<size_t>(r.end);
+    replayed_ = &r;
     return queue_->replay(*g.graph);
   }
   while (static_cast<int>(at_) < r.end) TRY(run_step());
@@ -203,7 +216,7 @@ Result<StridedRef> Machine::locate(int tensor) {
 Status Machine::late_launch(const LaunchCode& l, int64_t* tasks, const Step& s) {
   for (uint32_t i = l.ptrs; i < l.ptrs + l.ptr_count; ++i) {
     int t = program_.ptr_tensors[i];
-    if (!code_.tensors[t].late) continue;
+    if (!code_.tensors[t].late_pointer) continue;
     TRY_ASSIGN(StridedRef r, locate(t));
     bound_->ptrs[i] = r.data;
   }
@@ -229,7 +242,7 @@ Status Machine::launch(const Step& s) {
   int64_t tasks = bound_->tasks[s.item];
   if (l.late) TRY(late_launch(l, &tasks, s));
   if (tasks == 0) return {};
-  if (queue_) return launch_on_device(l);
+  if (queue_) return launch_on_device(l, s);
   void* const* ptrs = bound_->ptrs.data() + l.ptrs;
   const int64_t* dims = bound_->dims.data() + l.dims;
   std::byte* scratch = scratch_.data();
@@ -241,16 +254,51 @@ Status Machine::launch(const Step& s) {
   return {};
 }
 
-Status Machine::launch_on_device(const LaunchCode& l) {
+Status Machine::launch_on_device(const LaunchCode& l, const Step& s) {
+  if (!recording_) TRY(queue_->mark(static_cast<uint32_t>(s.command) + 1));
   DeviceLaunch d;
   d.function = l.function;
   std::copy(l.grid, l.grid + 3, d.grid);
   std::copy(l.cluster, l.cluster + 3, d.cluster);
   d.threads = l.threads;
   d.shared_bytes = l.shared_bytes;
+  d.dependent = l.dependent;
   d.ptrs = std::span<void* const>(bound_->ptrs.data() + l.ptrs, l.ptr_count);
   d.dims = device_dims_.data() + l.dims * sizeof(int64_t);
   return queue_->launch(d);
+}
+
+// State lengths, where launches in graphs read them.
+Status Machine::start_dims() {
+  const std::vector<uint32_t>& which = program_.starting_dims;
+  bool changed = false;
+  for (uint32_t i : which) {
+    int64_t v = 0;
+    if (!code_.program.eval(program_.dims[i], slots_.data(), &v)) return invalid("a parameter of a kernel cannot be computed");
+    if (std::exchange(bound_->dims[i], v) != v) changed = true;
+  }
+  if (!changed) return {};
+  const uint32_t first = which.front(), end = which.back() + 1;
+  constexpr auto kSize = static_cast<int64_t>(sizeof(int64_t));
+  return queue_->upload(device_dims_.data() + first * kSize, bound_->dims.data() + first, (end - first) * kSize);
+}
+
+void Machine::explain_fault(Error& e) const {
+  auto node_of = [](const Step& s) { return s.source->nodes.empty() ? std::string() : s.source->nodes[0]; };
+  if (replayed_) {
+    const Step &first = program_.steps[static_cast<size_t>(replayed_->first)], &last = program_.steps[static_cast<size_t>(replayed_->end) - 1];
+    e.message += ", in one of the " + std::to_string(replayed_->end - replayed_->first) + " commands from node " + name_text(node_of(first)) + " to " +
+                 name_text(node_of(last)) + ", which ran as a graph";
+    e.hint += "; with a profile the commands run one by one, and the error names one";
+    return;
+  }
+  const auto marked = static_cast<int>(queue_ ? queue_->marked() : 0) - 1;
+  for (const Step& s : program_.steps) {
+    if (s.command != marked || s.kind != Step::Kind::launch) continue;
+    e.message += ", in kernel " + plan_.kernels[static_cast<size_t>(s.source->kernel)].name;
+    if (!s.source->nodes.empty()) e.message += " of " + join(s.source->nodes, ", ");
+    if (!s.source->nodes.empty()) e.at_node(s.source->nodes[0]);
+  }
 }
 
 Status Machine::fetch(void* to, const std::byte* from, int64_t bytes) {
@@ -272,12 +320,7 @@ Status Machine::copy(const Step& s) {
     if (from.data == to.data && same_strides(from.rank, from.dims, from.strides, to.strides)) return {};
     return invalid("a copy between tensors that overlap");
   }
-  if (queue_) {
-    // The lowering makes kernels of all other copies.
-    if (!any) return {};
-    if (!same_strides(from.rank, from.dims, from.strides, to.strides)) return unsupported("a copy between strides on a device");
-    return queue_->copy(to.data + tlo, from.data + flo, fhi - flo);
-  }
+  if (queue_) return device_copy(*queue_, to, from);
   strided_copy(to, from, pool_);
   return {};
 }

@@ -43,6 +43,10 @@ class Machine {
   // A tensor's place now; valid between begin and the next activate. Error when it is not computable or out of bounds.
   Result<StridedRef> locate(int tensor);
 
+  // What was under way on the device when it failed, as the message of an Error and its node; nothing when that is not known.
+  void explain_fault(Error& e) const;
+  int64_t arena_capacity() const { return arena_.capacity(); }
+
   // State buffers that the plan swapped in the last run: pairs to be swapped by their owner too.
   const std::vector<std::pair<int, int>>& swapped_states() const { return swapped_states_; }
 
@@ -66,8 +70,9 @@ class Machine {
   Status assign(int slot, int64_t value);
   Result<int64_t> value(const CompiledDim& d, const Dim& source, const char* what);
   Status patch();
+  Status start_dims();
   Status reserve_scratch(int64_t bytes);
-  Status launch_on_device(const LaunchCode& l);
+  Status launch_on_device(const LaunchCode& l, const Step& s);
   Status run_step();
   Status run_stretch(size_t number);
   Status fetch(void* to, const std::byte* from, int64_t bytes);
@@ -94,8 +99,11 @@ class Machine {
   std::vector<Loop> loops_;
   std::vector<std::pair<int, int>> swapped_states_;
   size_t at_ = 0;                 // next step
+  bool recording_ = false;        // a graph
+  const Stretch* replayed_ = nullptr;  // the last graph of this run
 
-  Block arena_, scratch_;
+  GrowingBlock arena_;
+  Block scratch_;
   Block device_dims_;             // Bound::dims, on the device
   int64_t scratch_stride_ = 0;
   BlockPool dynamic_;

@@ -16,9 +16,9 @@ Status Block::reserve(int64_t bytes, int64_t alignment) {
   alignment = std::max(alignment, kAlignment);
   bytes = std::max<int64_t>(bytes, 1);
   if (data_ && bytes <= capacity_ && alignment <= alignment_) return {};
-  *this = Block(device_);  // what there is goes first: both together may not fit
+  *this = Block(device_, use_);  // what there is goes first: both together may not fit
   if (device_) {
-    TRY_ASSIGN(data_, device_->allocate(bytes));
+    TRY_ASSIGN(data_, device_->allocate(bytes, use_));
     capacity_ = bytes;
     alignment_ = alignment;
     return {};
@@ -33,6 +33,13 @@ Status Block::reserve(int64_t bytes, int64_t alignment) {
   return {};
 }
 
+Status GrowingBlock::reserve(int64_t bytes, int64_t alignment) {
+  if (device_ && !std::exchange(asked_, true)) {
+    TRY_ASSIGN(range_, device_->range(use_));
+  }
+  return range_ ? range_->grow(std::max<int64_t>(bytes, 1)) : block_.reserve(bytes, alignment);
+}
+
 Result<int> BlockPool::take(int64_t bytes) {
   int fits = -1, largest = -1;
   for (size_t i = 0; i < blocks_.size(); ++i) {
@@ -44,13 +51,13 @@ Result<int> BlockPool::take(int64_t bytes) {
   int chosen = fits >= 0 ? fits : largest;
   if (chosen < 0) {
     chosen = static_cast<int>(blocks_.size());
-    blocks_.push_back({Block(device_)});
+    blocks_.push_back({Block(device_, MemoryUse::activations)});
   }
   if (fits < 0) {
     // Some slack, so that slowly growing sizes settle.
     Status s = blocks_[chosen].memory.reserve(bytes <= INT64_MAX / 5 * 4 ? bytes + bytes / 4 : bytes);
     if (!s.ok()) s = blocks_[chosen].memory.reserve(bytes);
-    TRY(s);
+    if (!s.ok()) return with_contents(std::move(s.error()));
   }
   blocks_[chosen].used = true;
   return chosen;
@@ -60,6 +67,20 @@ int64_t BlockPool::bytes() const {
   int64_t n = 0;
   for (const Entry& e : blocks_) n += e.memory.capacity();
   return n;
+}
+
+// How much of the pool lies idle in blocks that are too small.
+Error BlockPool::with_contents(Error e) const {
+  int64_t idle = 0, largest = 0;
+  for (const Entry& b : blocks_) {
+    if (b.used) continue;
+    idle += b.memory.capacity();
+    largest = std::max(largest, b.memory.capacity());
+  }
+  auto text = [](int64_t n) { return human_bytes(static_cast<double>(n)); };
+  e.message += "; of the " + text(bytes()) + " in the pool for sizes that a run decides, " + text(idle) + " are idle, at most " + text(largest) +
+               " in one block";
+  return e;
 }
 
 }  // namespace weft

@@ -1,10 +1,10 @@
-// Inputs and outputs: the caller's memory where it fits the plan's strides, else copies in memory of the context. Memory of
-// the device must fit: what is strided differently there would take the way over the host, unseen.
+// Inputs and outputs: the caller's memory where it fits the plan's strides, else copies in memory of the context.
 #include <algorithm>
 #include <cstring>
 
 #include "ir/base/text.h"
 #include "runtime/executor/context_impl.h"
+#include "runtime/executor/device_copy.h"
 
 namespace weft {
 
@@ -56,7 +56,11 @@ Status ContextImpl::bind_inputs(std::span<const TensorView> inputs) {
       in.lo = data + lo;
       in.hi = data + hi;
     } else if (any && on_device) {
-      return misplaced("input", exe_->plan.inputs[i], "lies on a device, where it must be row-major and aligned to its elements");
+      if (!aligned(data, exe_->code.buffers[t.buffer]))
+        return misplaced("input", exe_->plan.inputs[i], "lies on a device, where it must be aligned to its elements");
+      TRY(in.device.reserve(v.hi()));
+      TRY(device_copy(*queue_, {in.device.data(), t.dtype, t.rank, v.dims(), v.strides(t.rank)}, ref_of(view)));
+      data = in.device.data();
     } else {
       TRY(in.staged.reserve(v.hi()));
       data = in.staged.data();
@@ -208,14 +212,9 @@ Status ContextImpl::finish_output(int i, TensorView& view, bool device_outputs) 
 // The result stays on the device: in memory of its own, or copied to where the caller wants it.
 Status ContextImpl::show_on_device(int output, TensorView& view, StridedRef from) {
   Output& out = outputs_[output];
-  const PlanPort& port = exe_->plan.outputs[output];
   int64_t lo = 0, hi = 0;
   strided_extent(from.dtype, from.rank, from.dims, from.strides, &lo, &hi);
-  if (out.given) {
-    if (!same_strides(from.rank, from.dims, from.strides, view.strides.data()))
-      return misplaced("output", port, "has other strides than the given tensor, which lies on a device");
-    return hi > lo ? queue_->copy(static_cast<std::byte*>(view.data) + lo, from.data + lo, hi - lo) : Status{};
-  }
+  if (out.given) return device_copy(*queue_, ref_of(view), from);
   if (!has_own_buffer(output)) {
     TRY(reserve(out.device, out.device_spare, hi - lo));
     if (hi > lo) TRY(queue_->copy(out.device.data(), from.data + lo, hi - lo));

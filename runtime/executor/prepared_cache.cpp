@@ -152,7 +152,7 @@ Status PreparedCache::store(const ExecutableImpl& exe) const {
   std::vector<Status> done(missing_.size());
   auto put = [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
-      CacheBlob blob{"tensor", {exe.fixed[missing_[i].buffer].data, static_cast<size_t>(missing_[i].bytes)}};
+      CacheBlob blob{"tensor", {exe.loaded.fixed[missing_[i].buffer].data, static_cast<size_t>(missing_[i].bytes)}};
       done[i] = cache_.put(missing_[i].key, {&blob, 1});
     }
   };

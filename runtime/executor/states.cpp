@@ -5,6 +5,7 @@
 
 #include "ir/base/text.h"
 #include "runtime/executor/context_impl.h"
+#include "runtime/executor/device_copy.h"
 
 namespace weft {
 
@@ -84,16 +85,10 @@ Status ContextImpl::move_state(int i, TensorValues now) {
   }
   const int buffers[] = {t.buffer, exe_->code.tensors[s.paired].buffer};
   for (int b : std::span(buffers, buffers[0] == buffers[1] ? 1 : 2)) {
-    // On a device the values take the way over the host: states grow by doubling, so rarely.
-    Block fresh, before;
+    Block fresh(exe_->device.get(), MemoryUse::states);
     TRY(fresh.reserve(current_->buffer_bytes[b], exe_->plan.buffers[b].alignment));
-    std::memset(fresh.data(), 0, static_cast<size_t>(current_->buffer_bytes[b]));
-    const std::byte* old = state_blocks_[b].data();
-    if (holds && b == t.buffer && queue_) {
-      TRY(before.reserve(state_blocks_[b].capacity()));
-      TRY(queue_->download(before.data(), old, state_blocks_[b].capacity()));
-      old = before.data();
-    }
+    if (queue_) TRY(queue_->clear(fresh.data(), current_->buffer_bytes[b]));
+    else std::memset(fresh.data(), 0, static_cast<size_t>(current_->buffer_bytes[b]));
     if (holds && b == t.buffer) {
       std::vector<int64_t> dims(now.dims(), now.dims() + t.rank);
       if (s.axis >= 0) dims[s.axis] = lengths_[s.length];
@@ -101,15 +96,12 @@ Status ContextImpl::move_state(int i, TensorValues now) {
       strided_extent(t.dtype, t.rank, dims.data(), now.strides(t.rank), &lo, &hi);
       if (lo < 0 || hi < lo || hi > current_->buffer_bytes[b])
         return invalid("state " + name_text(exe_->plan.states[i].name) + " does not fit its buffer");
-      strided_copy({fresh.data(), t.dtype, t.rank, dims.data(), now.strides(t.rank)},
-                   {const_cast<std::byte*>(old), t.dtype, t.rank, dims.data(), state.shape.data() + t.rank}, exe_->pool.get());
+      const StridedRef to{fresh.data(), t.dtype, t.rank, dims.data(), now.strides(t.rank)};
+      const StridedRef from{state_blocks_[b].data(), t.dtype, t.rank, dims.data(), state.shape.data() + t.rank};
+      if (queue_) TRY(device_copy(*queue_, to, from));
+      else strided_copy(to, from, exe_->pool.get());
     }
-    if (queue_) {
-      TRY(state_blocks_[b].reserve(current_->buffer_bytes[b], exe_->plan.buffers[b].alignment));
-      TRY(queue_->upload(state_blocks_[b].data(), fresh.data(), current_->buffer_bytes[b]));
-    } else {
-      state_blocks_[b] = std::move(fresh);
-    }
+    state_blocks_[b] = std::move(fresh);
   }
   state.shape.assign(now.dims(), now.dims() + 2 * t.rank);
   return {};

@@ -19,6 +19,9 @@ set(test_environment
   "UBSAN_OPTIONS=print_stacktrace=1"
   "TSAN_OPTIONS=halt_on_error=1")
 
+# The tests of other folders than tests/cuda are about the processor, also where there is a GPU.
+set(processor_environment ${test_environment} "CUDA_VISIBLE_DEVICES=-1")
+
 # There, they find what `tools/setup --with-nvrtc` fetched.
 if(WEFT_SETUP_CACHE AND EXISTS ${WEFT_SETUP_CACHE}/deps/nvrtc)
   file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/test-cache/deps)
@@ -90,9 +93,13 @@ foreach(folder IN LISTS test_folders)
       add_dependencies(test_${folder} ${needed})
     endif()
   endforeach()
+  set(environment ${processor_environment})
+  if(folder STREQUAL "cuda")
+    set(environment ${test_environment})
+  endif()
   gtest_discover_tests(test_${folder} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 120
     TEST_PREFIX "${test_prefix}${folder}."
-    PROPERTIES LABELS ${folder} TIMEOUT 600 ENVIRONMENT "${test_environment}")
+    PROPERTIES LABELS ${folder} TIMEOUT 600 ENVIRONMENT "${environment}")
 endforeach()
 # The differential suite once more for GPUs: without one, its kernels are compiled.
 if(TARGET test_backend)

@@ -42,12 +42,6 @@ Verb& Verb::text(const std::string& names, std::string& v, const std::string& he
   return *this;
 }
 
-Verb& Verb::text(const std::string& names, std::string& v, const std::string& help, bool& given) {
-  CLI::Option* o = app_of(app_).add_option(names, v, help)->capture_default_str();
-  args_->impl_->after.push_back([o, &given] { given = given || o->count() > 0; });  // verbs share variables
-  return *this;
-}
-
 Verb& Verb::text(const std::string& names, std::string& v, bool& given, const std::string& help) {
   // `--passes=` is a value, an empty one; as a vector CLI11 can tell it from an absent option.
   auto values = std::make_shared<std::vector<std::string>>();

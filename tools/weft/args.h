@@ -19,9 +19,7 @@ class Verb {
   // `--json` alone sets v to `plain`, `--json=X` to X.
   Verb& flag_or_text(const std::string& names, std::string& v, const std::string& plain, const std::string& help);
   Verb& text(const std::string& names, std::string& v, const std::string& help);
-  // true in `given` when the option stands on the command line.
-  Verb& text(const std::string& names, std::string& v, const std::string& help, bool& given);
-  // The same, also for one without a value, which is an empty one.
+  // true in `given` when the option stands on the command line; without a value, which then is an empty one, too.
   Verb& text(const std::string& names, std::string& v, bool& given, const std::string& help);
   Verb& choice(const std::string& names, std::string& v, const std::vector<std::string>& words, const std::string& help);
   Verb& number(const std::string& names, int& v, int lo, int hi, const std::string& help);

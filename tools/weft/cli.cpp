@@ -31,13 +31,14 @@ Verb& add_verb(Cli& cli, const std::string& name, const std::string& help, std::
 
 void add_thread_options(Verb& v, Cli& cli) {
   v.number("--device", cli.common.compile.device, 0, 255, "which GPU, in the driver's order");
+  v.number("--gpu-memory", cli.common.compile.gpu_memory, "fraction of the GPU's memory that weights, activations and states may take together");
   v.number("--threads", cli.common.compile.threads, 0, 1024, "threads for kernels and for compiling; 0: all processors");
 }
 
 void add_target_options(Verb& v, Cli& cli) {
   v.text("--target", cli.common.compile.target,
-      "cpu (this machine), cpu:x86-64-v2, -v3, -v4, cuda (the GPU), cuda:sm_90a and others, or eval (the reference evaluator); left out, a .weft "
-      "runs as the best that it has for this machine", cli.common.target_given);
+      "cpu (this machine), cpu:x86-64-v2, -v3, -v4, cuda (the GPU), cuda:sm_90a and others, eval (the reference evaluator), or auto: the GPU where "
+      "there is one, else cpu; of a .weft the best that it has for this machine");
   add_thread_options(v, cli);
 }
 
@@ -55,6 +56,7 @@ void add_compile_options(Verb& v, Cli& cli) {
   v.number("-O", o.opt_level, 0, 3, "optimisation level");
   v.list("--disable-pass", o.disabled_passes, "a pass to leave out; see `weft opt --list-passes`");
   v.text("--dump-ir", o.dump_ir, "write the module after each pass that changed it into this folder");
+  v.text("--kernel-sources", o.kernel_sources, "write the kernels' CUDA sources into this folder; those that you change there are compiled in place of ours");
   v.text("--cache-dir", o.cache_dir, "folder of compiled kernels; default: $WEFT_CACHE_DIR, else ~/.cache/weft");
   v.flag("--no-cache", cli.common.no_cache, "compile every kernel, and keep none");
 }
@@ -104,6 +106,8 @@ Json to_json(const api::CompileStats& s) {
   j["constant_bytes"] = s.constant_bytes;
   j["prepared_bytes"] = s.prepared_bytes;
   j["prepared_cached_bytes"] = s.prepared_cached_bytes;
+  j["uploaded_bytes"] = s.uploaded_bytes;
+  j["upload_ms"] = s.upload_ms;
   j["arena_bytes"] = s.arena_bytes;
   j["max_live_bytes"] = s.max_live_bytes;
   j["notes"] = s.notes;

@@ -21,7 +21,7 @@ struct Common {
   api::CompileOptions compile;
   std::string json;           // "-": stdout; a file name; empty: tables
   std::string log_level = "info", progress = "auto";
-  bool quiet = false, no_cache = false, target_given = false;
+  bool quiet = false, no_cache = false;
 };
 
 struct Cli {

@@ -8,11 +8,12 @@ namespace weft::cli {
 bool is_eval(const api::CompileOptions& o) { return o.target == "eval"; }
 
 // A compiled model. What shapes, states and passes say was decided when it was compiled.
-static Result<Runner> load_runner(const api::CompileOptions& options, const std::string& target, const std::string& path) {
+static Result<Runner> load_runner(const api::CompileOptions& options, const std::string& path) {
   if (!options.shapes.empty() || !options.states.empty()) return usage("--shapes and --state are for compiling: " + path + " is compiled already");
   api::LoadOptions o;
-  o.target = target;
+  if (options.target != "auto") o.target = options.target;
   o.device = options.device;
+  o.gpu_memory = options.gpu_memory;
   o.threads = options.threads;
   o.cache_dir = options.cache_dir;
   o.use_cache = options.use_cache;
@@ -55,7 +56,7 @@ Result<Runner> make_runner(const api::CompileOptions& options, const std::string
 Result<Runner> make_runner(Cli& cli, const std::string& path) {
   const api::CompileOptions options = compile_options(cli);
   const bool compiled = is_artefact(path) && !is_eval(options);
-  Result<Runner> r = compiled ? load_runner(options, cli.common.target_given ? options.target : "", path) : make_runner(options, path);
+  Result<Runner> r = compiled ? load_runner(options, path) : make_runner(options, path);
   cli.log.end_progress();
   if (r.ok())
     for (const std::string& note : r->stats.notes) cli.log.info(note);

@@ -63,7 +63,7 @@ Status write_texts(Compilation& c, const CompileArgs& a, std::vector<std::string
 }
 
 std::string stats_text(const api::CompileStats& s) {
-  auto bytes = [](int64_t n) { return human_bytes(static_cast<double>(n)); };
+  auto bytes = [](auto n) { return human_bytes(static_cast<double>(n)); };
   std::vector<std::vector<std::string>> rows;
   for (const auto& [stage, ms] : s.stage_ms) rows.push_back({stage, ms_text(ms)});
   rows.push_back({"total", ms_text(s.total_ms)});
@@ -76,6 +76,9 @@ std::string stats_text(const api::CompileStats& s) {
   text += "commands   " + std::to_string(s.commands) + "\n";
   text += "constants  " + bytes(s.constant_bytes) + "; laid out anew " + bytes(s.prepared_bytes) + ", from the cache " +
           bytes(s.prepared_cached_bytes) + "\n";
+  if (s.uploaded_bytes)
+    text += "upload     " + bytes(s.uploaded_bytes) + " in " + ms_text(s.upload_ms) + " ms, " +
+            bytes(static_cast<double>(s.uploaded_bytes) / std::max(s.upload_ms, 1e-3) * 1e3) + "/s\n";
   text += "arena      " + bytes(s.arena_bytes) + "; most bytes alive at once " + bytes(s.max_live_bytes) + ratio + "\n";
   return text;
 }

@@ -8,13 +8,15 @@
 
 #include "codegen/backend.h"
 #include "codegen/cuda/nvrtc.h"
+#include "frontend/api/target_choice.h"
 #include "frontend/onnx/describe.h"
 #include "ir/base/text.h"
 #include "runtime/cache/disk_cache.h"
 #include "runtime/cpu/thread_pool.h"
-#include "runtime/cuda/device.h"
+#include "runtime/cuda/measure.h"
 #include "runtime/cuda/nccl.h"
 #include "tools/weft/cli.h"
+#include "tools/weft/topology.h"
 
 namespace weft::cli {
 
@@ -45,6 +47,12 @@ Finding find_target() {
   Result<Target> t = parse_target("cpu");
   if (!t.ok()) return {"target", "target", false, t.error().message, t.error().hint};
   return {"target", "target", true, t->to_string() + ", vectors of " + std::to_string(t->vector_bytes) + " bytes", ""};
+}
+
+Finding find_choice() {
+  Result<Target> t = api::choose_target("auto", 0);
+  if (!t.ok()) return {"auto", "chosen without --target", false, t.error().message, t.error().hint};
+  return {"auto", "chosen without --target", true, t->to_string(), ""};
 }
 
 Finding find_levels() {
@@ -90,8 +98,15 @@ std::string number_of(const char* format, double v) {
   return text;
 }
 
-// The driver, and a line for each device.
-void find_cuda(std::vector<Finding>& out) {
+std::string measured(const CudaDevice& d) {
+  const auto r = measure_copies(d.ordinal);
+  if (!r.ok()) return "; not measured: " + r.error().message;
+  return number_of("; measured: from the host %.1f, ", r->to_device * 1e-9) + number_of("to it %.1f, ", r->from_device * 1e-9) +
+         number_of("copies %.0f GB/s", r->on_device * 1e-9);
+}
+
+// The driver, a line for each device, and what connects them.
+void find_cuda(std::vector<Finding>& out, bool measure) {
   auto driver = cuda_driver();
   if (!driver.ok()) return out.push_back(absent("cuda", "CUDA driver", driver.error()));
   out.push_back({"cuda", "CUDA driver", true, "for CUDA " + (*driver)->version_text() + " (" + (*driver)->path + ")", ""});
@@ -102,7 +117,22 @@ void find_cuda(std::vector<Finding>& out) {
     f.value += ", " + d.isa() + ", " + std::to_string(d.multiprocessors) + " multiprocessors at " + number_of("%.2f GHz, ", d.clock_khz * 1e-6) +
                human_bytes(static_cast<double>(d.memory_bytes)) + number_of(" at %.0f GB/s, ", d.memory_rate() * 1e-9) +
                human_bytes(static_cast<double>(d.l2_bytes)) + " L2" + (d.pci.empty() ? "" : ", " + d.pci);
+    if (measure) f.value += measured(d);
     out.push_back(std::move(f));
+  }
+  const Topology t = find_topology(*devices);
+  for (size_t i = 0; i < t.names.size(); ++i) {
+    std::vector<std::string> links;
+    for (size_t j = 0; j < t.names.size(); ++j) {
+      if (i == j) continue;
+      std::string rate;
+      if (measure && std::max(i, j) < devices->size()) {
+        const auto r = measure_peer_copy((*devices)[i].ordinal, (*devices)[j].ordinal);
+        rate = r.ok() ? number_of(" %.0f GB/s", *r * 1e-9) : " (" + r.error().message + ")";
+      }
+      links.push_back(t.names[j] + " " + t.links[i][j] + rate);
+    }
+    if (!links.empty()) out.push_back({"links_" + t.names[i], "links of " + t.names[i], true, join(links, ", "), ""});
   }
 }
 
@@ -120,7 +150,7 @@ Finding find_nccl() {
   return {"nccl", "NCCL", true, (*n)->version_text() + " (" + (*n)->path + ")", ""};
 }
 
-std::vector<Finding> examine(const std::string& cache_dir) {
+std::vector<Finding> examine(const std::string& cache_dir, bool measure) {
   std::vector<Finding> out;
   out.push_back({"weft", "weft", true, api::version(), ""});
   out.push_back({"cpu", "processor", true,
@@ -128,6 +158,7 @@ std::vector<Finding> examine(const std::string& cache_dir) {
                  ""});
   out.push_back(find_target());
   out.push_back(find_levels());
+  out.push_back(find_choice());
   out.push_back({"memory", "memory", true,
                  human_bytes(static_cast<double>(memory_kib("MemAvailable")) * 1024) + " available of " +
                      human_bytes(static_cast<double>(memory_kib("MemTotal")) * 1024),
@@ -136,14 +167,14 @@ std::vector<Finding> examine(const std::string& cache_dir) {
   out.push_back(find_cache(cache_dir));
   out.push_back({"onnx", "ONNX", true, onnx_version() + ", opsets up to " + std::to_string(newest_opset()), ""});
   out.push_back({"protobuf", "protobuf", true, protobuf_version(), ""});
-  find_cuda(out);
+  find_cuda(out, measure);
   out.push_back(find_nvrtc());
   out.push_back(find_nccl());
   return out;
 }
 
-Status run_doctor(Cli& cli) {
-  std::vector<Finding> findings = examine(cli.common.compile.cache_dir);
+Status run_doctor(Cli& cli, bool measure) {
+  std::vector<Finding> findings = examine(cli.common.compile.cache_dir, measure);
   if (cli.json()) {
     Json j;
     for (const Finding& f : findings) {
@@ -155,9 +186,9 @@ Status run_doctor(Cli& cli) {
   }
   std::string text;
   for (const Finding& f : findings) {
-    std::string head = f.what + std::string(f.what.size() < 22 ? 22 - f.what.size() : 1, ' ');
+    std::string head = f.what + std::string(f.what.size() < 24 ? 24 - f.what.size() : 1, ' ');
     text += head + (f.ok ? "" : "missing: ") + f.value + "\n";
-    if (!f.fix.empty()) text.append(22, ' ').append("→ ").append(f.fix).append("\n");
+    if (!f.fix.empty()) text.append(24, ' ').append("→ ").append(f.fix).append("\n");
   }
   print(text);
   return {};
@@ -166,7 +197,9 @@ Status run_doctor(Cli& cli) {
 }  // namespace
 
 void add_doctor(Cli& cli) {
-  Verb& v = add_verb(cli, "doctor", "Show what is present and absent on this machine", [&cli] { return run_doctor(cli); });
+  auto measure = std::make_shared<bool>(false);
+  Verb& v = add_verb(cli, "doctor", "Show what is present and absent on this machine", [&cli, measure] { return run_doctor(cli, *measure); });
+  v.flag("--measure", *measure, "also measure how fast bytes move to, from, on and between GPUs");
   v.text("--cache-dir", cli.common.compile.cache_dir, "default: $WEFT_CACHE_DIR, else ~/.cache/weft");
 }
 

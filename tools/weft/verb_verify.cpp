@@ -5,7 +5,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "ir/base/target.h"
+#include "frontend/api/target_choice.h"
 #include "ir/base/text.h"
 #include "runtime/cpu/thread_pool.h"
 #include "tools/weft/cli.h"
@@ -214,7 +214,7 @@ Json summary_json(const std::vector<VerifyCase>& cases, const std::vector<CaseRe
 }
 
 Status verify_paths(Cli& cli, const VerifyArgs& a) {
-  TRY(parse_target(cli.common.compile.target));
+  TRY_ASSIGN(const Target target, api::choose_target(cli.common.compile.target, cli.common.compile.device));
   TRY_ASSIGN(std::vector<VerifyCase> cases, collect(a));
   TRY_ASSIGN(std::vector<CaseResult> results, run_cases(cli, a, cases));
   cli.log.end_progress();
@@ -225,7 +225,7 @@ Status verify_paths(Cli& cli, const VerifyArgs& a) {
   for (const CaseResult& r : results) ++count[r.status];
   if (cli.json()) {
     Json j = summary_json(cases, results, count);
-    j["target"] = cli.common.compile.target;
+    j["target"] = target.to_string();
     TRY(cli.emit(j));
   } else {
     std::string text = cases_text(cases, results, a.all);

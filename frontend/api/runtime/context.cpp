@@ -23,6 +23,7 @@ struct Context::Impl {
     o.cancel = options.cancel;
     o.device_outputs = options.device_outputs;
     o.wait = options.wait;
+    o.stream = options.stream;
     events.clear();
     if (options.profile) o.profile = &events;
     Status s = context.run(inputs, outputs, o);

@@ -64,7 +64,7 @@ Result<Executable> Executable::load(const std::string& path, const LoadOptions& 
   TRY_ASSIGN(parts.plan, parse_plan(from.plan));
   stats.kernels = stats.kernels_cached = static_cast<int>(from.kernels.size());
   if (target.backend == Backend::cuda) {
-    TRY_ASSIGN(parts.device, open_gpu(options.device));
+    TRY_ASSIGN(parts.device, open_gpu(options.device, options.gpu_memory));
     parts.functions.assign(from.kernels.size(), nullptr);
   } else {
     parts.objects.resize(from.kernels.size());
@@ -92,6 +92,8 @@ Result<Executable> Executable::load(const std::string& path, const LoadOptions& 
   parts.prepared.generator = from.generator;
   parts.prepared.failed = [](const Error&) {};
   TRY_ASSIGN(auto exe, make_executable(std::move(parts)));
+  stats.uploaded_bytes = uploaded_bytes(*exe).bytes;
+  stats.upload_ms = uploaded_bytes(*exe).seconds * 1e3;
   stats.prepared_bytes = prepared_bytes(*exe).computed;
   stats.prepared_cached_bytes = prepared_bytes(*exe).found;
   return make_public(std::move(exe), artefact->metadata(), std::move(stats), threads);

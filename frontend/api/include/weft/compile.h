@@ -28,8 +28,10 @@ struct Progress {
 
 struct CompileOptions {
   // "cpu": this machine. "cpu:x86-64-v3" and others: see `weft doctor`. "cuda": the GPU `device`; "cuda:sm_90a" and others.
-  std::string target = "cpu";
+  // "auto": "cuda" where there is such a GPU, and NVRTC to compile for it, else "cpu".
+  std::string target = "auto";
   int device = 0;  // for GPUs: which one, in the driver's order
+  double gpu_memory = 0.9;  // of the GPU's memory: what weights, activations, states and tensors may take together
   // Threads for runs and for compiling, the caller included. 0: as many as the processors this process may use.
   int threads = 0;
   // "x=1..32x3x224x224@8": dims of input x. A number fixes a dim, a range bounds it, `@` names the value to optimise for,
@@ -47,6 +49,8 @@ struct CompileOptions {
   bool use_cache = true;
   // Writes the module after each pass that changed it into this folder.
   std::string dump_ir;
+  // Each kernel's CUDA source is written into this folder, once; one that was changed there is compiled in place of ours.
+  std::string kernel_sources;
   // Folder in which files of external data may lie, symbolic links included; empty: the model's folder, without links.
   std::string external_data_root;
   // Called at least once a second, from any of weft's threads, one call at a time.

@@ -52,6 +52,8 @@ struct CompileStats {
   int commands = 0;                // of the host program
   int64_t code_bytes = 0, constant_bytes = 0;
   int64_t prepared_bytes = 0, prepared_cached_bytes = 0;  // of weights laid out anew; found in the cache
+  int64_t uploaded_bytes = 0;      // of weights, to a GPU
+  double upload_ms = 0;            // while kernels were compiled
   // Of the dims' optimum or lower bound where they are not fixed. The arena's size, and the least that any placement of
   // the same buffers could need.
   int64_t arena_bytes = 0, max_live_bytes = 0;
@@ -99,6 +101,9 @@ struct RunOptions {
   // On a GPU: false lets run() return while the GPU is still at work, unless outputs are brought to the host. Then inputs
   // and outputs on the GPU must stay until Context::finish.
   bool wait = true;
+  // On a GPU: a stream of the caller's (a cudaStream_t or CUstream; not the null stream). The run begins after what is queued there, and what is queued
+  // there afterwards begins after the run; with wait = false no host thread waits for either.
+  void* stream = nullptr;
 };
 
 class Context;
@@ -108,6 +113,7 @@ struct LoadOptions {
   // of them.
   std::string target;
   int device = 0;
+  double gpu_memory = 0.9;  // of the GPU's memory: what weights, activations, states and tensors may take together
   int threads = 0;        // 0: as many as the processors this process may use
   // Weights that are laid out at load are kept here; empty: where compile() keeps them.
   std::string cache_dir;
