@@ -4,6 +4,7 @@
 
 #include <future>
 
+#include "codegen/cuda/nvrtc.h"
 #include "frontend/api/kernels.h"
 #include "frontend/api/runtime/executable_state.h"
 #include "frontend/api/target_choice.h"
@@ -269,12 +270,56 @@ Result<ArtefactTarget> Compilation::pack() {
   out.generator = kernels.generator;
   for (size_t i = 0; i < kernels.binaries.size(); ++i)
     out.kernels.push_back({std::move(kernels.binaries[i]), print_spec(lowered_.specs[i]), lowered_.specs[i].config.shared_bytes});
+  if (t.backend == Backend::cuda) {
+    TRY_ASSIGN(const Nvrtc* n, nvrtc());
+    out.compiler = "NVRTC " + std::to_string(n->major) + "." + std::to_string(n->minor);
+    out.least_driver = n->major * 1000 + (t.gpu.ptx ? n->minor * 10 : 0);  // machine code runs under all drivers of a major version
+  }
+  TRY(pack_constants(out));
+  out.plan = print_plan(lowered_.plan);
+  return out;
+}
+
+Status Compilation::pack_constants(ArtefactTarget& out) {
   for (int id : lowered_.constants) {
     TRY_ASSIGN(ConstantBytes c, constant_bytes(module_->constants[id]));
     out.constants.push_back(std::move(c));
   }
-  out.plan = print_plan(lowered_.plan);
-  return out;
+  return {};
+}
+
+// What differs between two plans that should have the same commands; empty: nothing.
+static std::string difference(const Plan& now, const Plan& old) {
+  std::map<std::string, const PlanConstant*> before;
+  for (const PlanConstant& c : old.constants) before[c.name] = &c;
+  auto text = [](const PlanConstant& c) { return std::string(dtype_name(c.dtype)) + "[" + shape_text(to_shape(c.dims)) + "]"; };
+  for (const PlanConstant& c : now.constants) {
+    auto it = before.find(c.name);
+    if (it == before.end()) return "it has a weight " + name_text(c.name) + " that the other has not";
+    if (text(c) != text(*it->second)) return "its weight " + name_text(c.name) + " is " + text(c) + ", the other's " + text(*it->second);
+  }
+  if (now.constants.size() < old.constants.size()) return "it has fewer weights";
+  auto commands = [](Plan p) {
+    for (PlanConstant& c : p.constants) c.hash = {};
+    return print_plan(p);
+  };
+  auto copy = [](const Plan& p) { return parse_plan(print_plan(p)); };
+  auto a = copy(now), b = copy(old);
+  if (a.ok() && b.ok() && commands(std::move(*a)) == commands(std::move(*b))) return "";
+  return "its kernels or commands are others: numbers of it may be part of kernels, or options differ";
+}
+
+Result<ArtefactTarget> Compilation::refit(ArtefactTarget old) {
+  TRY_ASSIGN(const Plan before, parse_plan(old.plan));
+  for (size_t i = 0; i < lowered_.plan.kernels.size(); ++i) lowered_.plan.kernels[i].object = static_cast<int>(i);
+  if (std::string what = difference(lowered_.plan, before); !what.empty()) {
+    Error e = usage("this model does not fit the compiled one for " + old.target + ": " + what);
+    return e.with_hint("compile it anew, or with the options that the other was compiled with"), e;
+  }
+  old.constants.clear();
+  TRY(pack_constants(old));
+  old.plan = print_plan(lowered_.plan);
+  return old;
 }
 
 Result<api::Executable> Compilation::finish() {
@@ -306,8 +351,23 @@ Result<Executable> compile(std::unique_ptr<Module> module, const CompileOptions&
   return c.finish();
 }
 
-Result<int64_t> compile_to_file(const std::string& model, const std::string& path, const std::vector<std::string>& targets, const CompileOptions& options) {
+static Result<ArtefactTarget> target_of(const Artefact& a, const std::string& name) {
+  for (size_t i = 0; i < a.targets().size(); ++i)
+    if (a.targets()[i] == name) return a.target(i, false);
+  return usage(a.path() + " has no target " + name + "; it has " + join(a.targets(), ", "));
+}
+
+Result<int64_t> compile_to_file(const std::string& model, const std::string& path, const std::vector<std::string>& given, const CompileOptions& options,
+                                const ArtefactOptions& artefact) {
   ArtefactContent content;
+  content.sign_key = artefact.sign_key;
+  content.weights = static_cast<WeightsPlace>(artefact.weights);
+  std::shared_ptr<const Artefact> old;
+  std::vector<std::string> targets = given;
+  if (!artefact.refit.empty()) {
+    TRY_ASSIGN(old, Artefact::open(artefact.refit));
+    if (targets.empty() || targets == std::vector<std::string>{"auto"}) targets = old->targets();
+  }
   content.producer = std::string("weft ") + version();
   std::vector<std::unique_ptr<Module>> modules;  // whose constants are written
   std::set<std::string> seen;
@@ -324,7 +384,14 @@ Result<int64_t> compile_to_file(const std::string& model, const std::string& pat
     TRY(c.apply_shapes());
     TRY(c.optimise());
     TRY(c.lower());
-    TRY_ASSIGN(ArtefactTarget t, c.pack());
+    ArtefactTarget t;
+    if (old) {
+      TRY_ASSIGN(const Target now, c.target());
+      TRY_ASSIGN(ArtefactTarget before, target_of(*old, now.to_string()));
+      TRY_ASSIGN(t, c.refit(std::move(before)));
+    } else {
+      TRY_ASSIGN(t, c.pack());
+    }
     if (!seen.insert(t.target).second) return usage("target " + t.target + " is named twice");
     content.metadata = c.module().metadata;
     content.targets.push_back(std::move(t));

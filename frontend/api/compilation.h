@@ -41,6 +41,8 @@ class Compilation {
   // What one target's part of an artefact is, for processors and GPUs that need not be here. Consumes the plan; the module
   // stays, since the constants are its.
   Result<ArtefactTarget> pack();
+  // The same with the kernels of another artefact's target, whose plan must be this one but for the weights.
+  Result<ArtefactTarget> refit(ArtefactTarget old);
   // All that is left to do after loading.
   Result<api::Executable> finish();
 
@@ -58,6 +60,7 @@ class Compilation {
   auto timed(const char* stage, F&& work);
   Status check_cancelled();
   DiskCache cache(const std::string& section);
+  Status pack_constants(ArtefactTarget& out);
   Status load_on_gpu(ExecutableParts& parts, const std::vector<std::string>& binaries);
 
   api::CompileOptions options_;

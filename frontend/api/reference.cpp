@@ -123,14 +123,12 @@ Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTenso
 }
 
 Result<std::vector<HostValue>> run_values(api::Context& context, const std::vector<std::string>& names, const std::vector<HostValue>& inputs,
-                                          const std::atomic<bool>* cancel) {
+                                          const api::RunOptions& options) {
   api::NamedTensors tensors;
   for (size_t i = 0; i < inputs.size(); ++i) {
     TRY_ASSIGN(api::Tensor t, from_host_value(inputs[i]));
     tensors.add(names[i], std::move(t));
   }
-  api::RunOptions options;
-  options.cancel = cancel;
   TRY_ASSIGN(api::NamedTensors out, context.run(tensors, {}, options));
   std::vector<HostValue> values;
   for (const api::NamedTensor& t : out) {

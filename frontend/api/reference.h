@@ -23,6 +23,6 @@ Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTenso
 
 // One run of what was compiled, as evaluate_values evaluates it: tensors by the names of the inputs, all outputs in order.
 Result<std::vector<HostValue>> run_values(api::Context& context, const std::vector<std::string>& names, const std::vector<HostValue>& inputs,
-                                          const std::atomic<bool>* cancel = nullptr);
+                                          const api::RunOptions& options = {});
 
 }  // namespace weft

@@ -1,5 +1,7 @@
 #include "runtime/artefact/artefact.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <fstream>
 
@@ -27,7 +29,7 @@ static Error damaged_file(const std::string& path, uint64_t at, const std::strin
 }
 
 Error Artefact::damaged(const Section& s, uint64_t at, const std::string& what) const {
-  return damaged_file(path(), s.offset + at, std::string("section ") + artefact_section_name(s.kind) + " " + std::to_string(s.number) + ": " + what);
+  return damaged_file(file_of(s).path(), s.offset + at, std::string("section ") + artefact_section_name(s.kind) + " " + std::to_string(s.number) + ": " + what);
 }
 
 Result<std::shared_ptr<const Artefact>> Artefact::open(const std::string& path) {
@@ -39,7 +41,7 @@ Result<std::shared_ptr<const Artefact>> Artefact::open(const std::string& path) 
 }
 
 Status Artefact::read_table() {
-  const std::span<const std::byte> all{file_->data(), file_->size()};
+  std::span<const std::byte> all{file_->data(), file_->size()};
   if (all.size() < kMagic.size() || std::memcmp(all.data(), kMagic.data(), kMagic.size()) != 0) return usage(path() + " is no compiled model (.weft)");
   if (all.size() < kHeaderBytes) return damaged_file(path(), all.size(), "the file ends within its header");
   Reader r(all.subspan(kMagic.size(), kHeaderBytes - kMagic.size()));
@@ -50,6 +52,11 @@ Status Artefact::read_table() {
   }
   const auto bytes = r.number<uint64_t>();
   const Hash hash = r.hash();
+  end_ = all.size();
+  if (bytes < all.size() && is_signature(all.subspan(bytes))) {
+    end_ = bytes;
+    all = all.first(bytes);
+  }
   if (bytes != all.size())
     return damaged_file(path(), 16, "the file should have " + std::to_string(bytes) + " bytes and has " + std::to_string(all.size()));
   if (r.number<uint64_t>() || r.number<uint64_t>() || r.number<uint64_t>()) return damaged_file(path(), 40, "what should be zero is not");
@@ -59,7 +66,7 @@ Status Artefact::read_table() {
   hashed.append(reinterpret_cast<const char*>(table.data()), table.size());
   if (hash_text(hashed) != hash) return damaged_file(path(), 24, "the hash of header and table is another one");
   Reader t(table);
-  uint64_t end = kHeaderBytes + table.size();
+  uint64_t end = kHeaderBytes + table.size(), beside_end = 0;
   for (uint32_t i = 0; i < count; ++i) {
     Section s;
     const auto kind = t.number<uint32_t>();
@@ -68,13 +75,29 @@ Status Artefact::read_table() {
     s.kind = static_cast<ArtefactSection>(kind);
     s.target = t.number<uint32_t>();
     s.number = t.number<uint32_t>();
-    uint64_t zero = t.number<uint32_t>();
+    const auto place = t.number<uint32_t>();
+    if (place > static_cast<uint32_t>(WeightsPlace::strip) || (place && s.kind != ArtefactSection::weights))
+      return damaged_file(path(), at + 12, "a section at unknown place " + std::to_string(place));
+    s.place = static_cast<WeightsPlace>(place);
+    uint64_t zero = 0;
     s.offset = t.number<uint64_t>();
     s.bytes = t.number<uint64_t>();
     s.hash = t.hash();
     zero |= t.number<uint64_t>();
     zero |= t.number<uint64_t>();
     if (zero) return damaged_file(path(), at, "what should be zero is not");
+    if (s.place == WeightsPlace::strip) {
+      if (s.offset) return damaged_file(path(), at + 16, "stripped weights have no place");
+      sections_.push_back(s);
+      continue;
+    }
+    if (s.place == WeightsPlace::external) {
+      if (s.offset != aligned_to(beside_end, kPage) || s.bytes > INT64_MAX - s.offset)
+        return damaged_file(path(), at + 16, "weights that lie elsewhere than behind those before them");
+      beside_end = s.offset + s.bytes;
+      sections_.push_back(s);
+      continue;
+    }
     if (s.offset != aligned_to(end, s.kind == ArtefactSection::weights ? kPage : kAlignment) || s.offset > all.size() || s.bytes > all.size() - s.offset)
       return damaged_file(path(), at + 16, "a section that lies elsewhere than behind the one before it, within the file");
     for (uint64_t b = end; b < s.offset; ++b)
@@ -83,6 +106,25 @@ Status Artefact::read_table() {
     sections_.push_back(s);
   }
   if (end != all.size()) return damaged_file(path(), end, "bytes behind the last section");
+  return beside_end ? open_beside(beside_end) : Status{};
+}
+
+Status Artefact::open_beside(uint64_t bytes) {
+  const std::string name = weights_file(path());
+  struct stat st {};
+  if (lstat(name.c_str(), &st) != 0 || !S_ISREG(st.st_mode)) {
+    Error e = usage("the weights of " + path() + " lie beside it in " + name + ", which is no file");
+    return e.with_hint("keep the two together; links are not followed"), e;
+  }
+  TRY_ASSIGN(beside_, MappedFile::open(name));
+  if (beside_->size() != bytes) return damaged_file(name, beside_->size(), "the file should have " + std::to_string(bytes) + " bytes");
+  uint64_t end = 0;
+  for (const Section& s : sections_) {
+    if (s.place != WeightsPlace::external) continue;
+    for (; end < s.offset; ++end)
+      if (beside_->data()[end] != std::byte{0}) return damaged_file(name, end, "what lies between weights should be zero");
+    end = s.offset + s.bytes;
+  }
   return {};
 }
 
@@ -118,20 +160,21 @@ Status Artefact::check_weights(const Section& s) const {
   TRY_ASSIGN(auto chunks, checked(ArtefactSection::chunks, 0, 0));
   uint64_t first = 0;
   for (const Section& x : sections_)
-    if (x.kind == ArtefactSection::weights && x.offset < s.offset) first += (x.bytes + kChunk - 1) / kChunk;
+    if (x.kind == ArtefactSection::weights && x.number < s.number) first += (x.bytes + kChunk - 1) / kChunk;
   const uint64_t count = (s.bytes + kChunk - 1) / kChunk;
   if (first + count > chunks.size() / kHashBytes) return damaged(s, 0, "there are no hashes of its chunks");
-  const std::span<const std::byte> mine = chunks.subspan(first * kHashBytes, count * kHashBytes), all = bytes_of(s);
+  const std::span<const std::byte> mine = chunks.subspan(first * kHashBytes, count * kHashBytes);
   if (hash_bytes(mine.data(), mine.size()) != s.hash) return damaged(s, 0, "the hash of its chunks' hashes is another one");
+  if (s.place == WeightsPlace::strip) return {};
   Reader r(mine);
   for (uint64_t c = 0; c < count; ++c) {
-    const std::span<const std::byte> chunk = all.subspan(c * kChunk, std::min<uint64_t>(kChunk, s.bytes - c * kChunk));
+    const std::span<const std::byte> chunk = bytes_of(s).subspan(c * kChunk, std::min<uint64_t>(kChunk, s.bytes - c * kChunk));
     if (hash_bytes(chunk.data(), chunk.size()) != r.hash()) return damaged(s, c * kChunk, "the hash of chunk " + std::to_string(c) + " is another one");
   }
   return {};
 }
 
-Result<ArtefactTarget> Artefact::target(size_t number) const {
+Result<ArtefactTarget> Artefact::target(size_t number, bool with_weights) const {
   if (number >= targets_.size()) return usage(path() + " has no target " + std::to_string(number));
   const auto t = static_cast<uint32_t>(number);
   ArtefactTarget out;
@@ -142,6 +185,8 @@ Result<ArtefactTarget> Artefact::target(size_t number) const {
   const Section& s = *find(ArtefactSection::target, t, 0);
   Reader r(bytes);
   out.generator = r.text();
+  out.compiler = r.text();
+  out.least_driver = r.number<int32_t>();
   for (uint32_t i = 0, n = r.count(12); i < n; ++i) {
     const auto code = r.number<uint32_t>();
     ArtefactKernel k;
@@ -157,11 +202,35 @@ Result<ArtefactTarget> Artefact::target(size_t number) const {
     const auto weights = r.number<uint32_t>(), splat = r.number<uint32_t>();
     const Section* w = find(ArtefactSection::weights, 0, weights);
     if (!w || splat > 1) return damaged(s, r.at(), "weights " + std::to_string(weights) + ", which are not there");
+    if (!with_weights) continue;
+    if (w->place == WeightsPlace::strip) {
+      Error e = usage(path() + " was written without its weights");
+      return e.with_hint("give it some: weft compile MODEL --refit " + path() + " -o NEW.weft"), e;
+    }
     TRY(check_weights(*w));
-    out.constants.push_back({file_->data() + w->offset, static_cast<size_t>(w->bytes), splat == 1, file_});
+    const auto& file = w->place == WeightsPlace::external ? beside_ : file_;
+    out.constants.push_back({file->data() + w->offset, static_cast<size_t>(w->bytes), splat == 1, file});
   }
   if (!r.at_end()) return damaged(s, r.at(), "numbers that do not fit");
   return out;
+}
+
+std::optional<PublicKey> Artefact::signer() const {
+  if (trailer().empty()) return std::nullopt;
+  return signer_of(trailer());
+}
+
+Status Artefact::check_signature(const std::optional<PublicKey>& key) const {
+  if (trailer().empty()) {
+    Error e = usage(path() + " is not signed");
+    return e.with_hint("sign it: weft compile … --sign key.pem"), e;
+  }
+  if (key && *key != *signer()) return invalid(path() + " is signed with the key " + key_text(*signer()) + ", not with " + key_text(*key));
+  TRY_ASSIGN(SignedBytes bytes, SignedBytes::start());
+  bytes.add({file_->data(), end_});
+  if (beside_) bytes.add({beside_->data(), beside_->size()});
+  if (bytes.verify(trailer())) return {};
+  return invalid(path() + " has been changed since it was signed with the key " + key_text(*signer()));
 }
 
 Status Artefact::check() const {

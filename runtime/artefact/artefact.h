@@ -5,19 +5,26 @@
 // begins at the next multiple of 64 bytes, weights at the next page; what lies between is zero. The same content gives the
 // same bytes.
 //   header   "WEFT\r\n\x1a\n", u32 version, u32 sections, u64 bytes of the file, hash of header and table, 16 zeros
-//   section  u32 kind, u32 target, u32 number, u32 0, u64 offset, u64 bytes, hash, 16 zeros
+//   section  u32 kind, u32 target, u32 number, u32 place, u64 offset, u64 bytes, hash, 16 zeros
+// Weights may lie in a file beside this one instead (its name with ".weights" behind it; place 1, offsets are that file's), or
+// nowhere (place 2): such a file has to be refitted before it runs.
+// Behind the end there may be a signature, of all that comes before and of the weights beside (signature.h).
 // A hash is XXH3's of 128 bits: of the section's bytes; of weights, of the hashes of their chunks of 4 MiB, which the section
 // `chunks` lists. Equal weights and equal code of several targets are stored once.
 #pragma once
 
 #include <map>
+#include <optional>
 
 #include "ir/base/mapped_file.h"
+#include "runtime/artefact/signature.h"
 #include "runtime/executable.h"
 
 namespace weft {
 
-constexpr uint32_t kArtefactVersion = 1;
+constexpr uint32_t kArtefactVersion = 2;
+
+enum class WeightsPlace : uint32_t { embed, external, strip };
 
 struct ArtefactKernel {
   std::string code, spec;  // object or cubin; the KernelSpec's text, for people
@@ -27,6 +34,8 @@ struct ArtefactKernel {
 // What one target runs.
 struct ArtefactTarget {
   std::string target, generator;         // "cuda:sm_90a"; identity of what made the kernels
+  std::string compiler;                  // for people: "NVRTC 13.0"
+  int32_t least_driver = 0;              // of CUDA, as 13000 for 13.0; 0: none is needed
   std::string plan;                      // its text
   std::vector<ArtefactKernel> kernels;   // by PlanKernel::object
   std::vector<ConstantBytes> constants;  // parallel to the plan's
@@ -36,9 +45,14 @@ struct ArtefactContent {
   std::string producer;                         // "weft 0.1.0"
   std::map<std::string, std::string> metadata;  // the model's
   std::vector<ArtefactTarget> targets;
+  WeightsPlace weights = WeightsPlace::embed;
+  std::string sign_key;  // file of a private key (signature.h); empty: no signature
 };
+// Where the weights are that lie beside an artefact.
+std::string weights_file(const std::string& path);
 
-// Writes beside the file, then renames: there is a whole file or none. Returns its bytes. Error kResources.
+// Writes beside the file, then renames: there is a whole file or none, and the weights' file before it. Returns the bytes of
+// both. Error kResources.
 Result<int64_t> write_artefact(const std::string& path, const ArtefactContent& content);
 
 enum class ArtefactSection : uint32_t { info = 1, target, plan, code, spec, weights, chunks };
@@ -50,6 +64,7 @@ class Artefact : public std::enable_shared_from_this<Artefact> {
   struct Section {
     ArtefactSection kind = ArtefactSection::info;
     uint32_t target = 0, number = 0;  // target: of a target or a plan; number: among its kind
+    WeightsPlace place = WeightsPlace::embed;
     uint64_t offset = 0, bytes = 0;
     Hash hash;
   };
@@ -62,21 +77,31 @@ class Artefact : public std::enable_shared_from_this<Artefact> {
   const std::vector<std::string>& targets() const { return targets_; }
   const std::vector<Section>& sections() const { return sections_; }
 
-  // What the target runs, all of it checked; constants lie in the file.
-  Result<ArtefactTarget> target(size_t number) const;
+  // What the target runs, all of it checked; constants lie in the file, or in the one beside it. Error kUsage for stripped
+  // weights, unless `weights` is false: then there are none.
+  Result<ArtefactTarget> target(size_t number, bool weights = true) const;
   // All hashes.
   Status check() const;
+  // Nothing: it is not signed. Else who signed it; that it is right is for `check_signature`.
+  std::optional<PublicKey> signer() const;
+  // Whether it is signed, by this key if one is given, and unchanged since. Error kUsage where it is not signed, kInvalidModel for a wrong
+  // signature or another's, kUnsupported without libsodium.
+  Status check_signature(const std::optional<PublicKey>& key) const;
 
  private:
-  std::span<const std::byte> bytes_of(const Section& s) const { return {file_->data() + s.offset, static_cast<size_t>(s.bytes)}; }
+  const MappedFile& file_of(const Section& s) const { return s.place == WeightsPlace::external ? *beside_ : *file_; }
+  std::span<const std::byte> bytes_of(const Section& s) const { return {file_of(s).data() + s.offset, static_cast<size_t>(s.bytes)}; }
   const Section* find(ArtefactSection kind, uint32_t target, uint32_t number) const;
   Result<std::span<const std::byte>> checked(ArtefactSection kind, uint32_t target, uint32_t number) const;
   Status check_weights(const Section& s) const;
   Error damaged(const Section& s, uint64_t at, const std::string& what) const;
+  std::span<const std::byte> trailer() const { return std::span(file_->data(), file_->size()).subspan(end_); }
   Status read_table();
+  Status open_beside(uint64_t bytes);
   Status read_info();
 
-  std::shared_ptr<const MappedFile> file_;
+  std::shared_ptr<const MappedFile> file_, beside_;
+  size_t end_ = 0;  // of the file without a signature
   std::string producer_;
   std::map<std::string, std::string> metadata_;
   std::vector<std::string> targets_;

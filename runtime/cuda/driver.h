@@ -126,13 +126,16 @@ enum : int {
 #include "runtime/cuda/driver.def"
 };
 
+// "13.0" of 13000.
+inline std::string version_text(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+
 struct Driver {
 #define CU_FUNCTION(name, parameters) CUresult(*name) parameters = nullptr;
 #include "runtime/cuda/driver.def"
   std::string path;  // of the library
   int version = 0;   // of CUDA, as 13000 for 13.0
 
-  std::string version_text() const { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+  std::string version_text() const { return cu::version_text(version); }
 };
 
 }  // namespace cu

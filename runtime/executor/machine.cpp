@@ -7,6 +7,7 @@
 #include "ir/base/check.h"
 #include "ir/base/text.h"
 #include "runtime/executor/device_copy.h"
+#include "runtime/executor/numerics.h"
 
 namespace weft {
 
@@ -109,6 +110,7 @@ Status Machine::run(const RunOptions& options, OutputMemory* outputs) {
   outputs_ = outputs;
   at_ = 0;
   replayed_ = nullptr;
+  if (options.check_numerics) return run_checked(options);
   while (at_ < program_.steps.size()) {
     if (options.cancel && options.cancel->load(std::memory_order_relaxed)) return error(Code::kCancelled, "cancelled");
     const Step& s = program_.steps[at_];
@@ -124,6 +126,32 @@ Status Machine::run(const RunOptions& options, OutputMemory* outputs) {
     if (timed) options.profile->push_back({s.command, start, now_ns()});
   }
   return {};
+}
+
+// A tensor as it is now, where the host can read it: in `host` when it lies on a device.
+Result<StridedRef> Machine::fetched(int tensor, Block* host) {
+  TRY_ASSIGN(StridedRef r, locate(tensor));
+  int64_t lo = 0, hi = 0;
+  if (!queue_ || !strided_extent(r.dtype, r.rank, r.dims, r.strides, &lo, &hi)) return r;
+  TRY(host->reserve(hi - lo));
+  TRY(queue_->download(host->data(), r.data + lo, hi - lo));
+  r.data = host->data() - lo;
+  return r;
+}
+
+// Step by step, all results looked at.
+Status Machine::run_checked(const RunOptions& options) {
+  Block host;
+  NumericsChecker checker(plan_, program_, [&](int t) { return fetched(t, &host); });
+  TRY(checker.begin());
+  while (at_ < program_.steps.size()) {
+    if (options.cancel && options.cancel->load(std::memory_order_relaxed)) return error(Code::kCancelled, "cancelled");
+    const Step& s = program_.steps[at_];
+    TRY(run_step());
+    const bool computes = s.kind == Step::Kind::launch || s.kind == Step::Kind::copy || s.kind == Step::Kind::fill || s.kind == Step::Kind::host_call;
+    if (computes) TRY(checker.after(*s.source));
+  }
+  return checker.end();
 }
 
 Status Machine::run_step() {

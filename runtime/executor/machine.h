@@ -74,6 +74,8 @@ class Machine {
   Status reserve_scratch(int64_t bytes);
   Status launch_on_device(const LaunchCode& l, const Step& s);
   Status run_step();
+  Status run_checked(const RunOptions& options);
+  Result<StridedRef> fetched(int tensor, Block* host);
   Status run_stretch(size_t number);
   Status fetch(void* to, const std::byte* from, int64_t bytes);
   Status set_view(size_t operand, const StridedRef& r, bool is_output);

@@ -46,10 +46,11 @@ class ArtefactTest : public testing::Test {
     return {std::istreambuf_iterator<char>(f), {}};
   }
   void write(const std::string& name, const std::string& bytes) const { std::ofstream(path(name), std::ios::binary) << bytes; }
-  void compile_model(const std::vector<std::string>& targets, const std::string& name = "model.weft") const {
-    auto bytes = api::compile_to_file(path("model.wir"), path(name), targets, {.use_cache = false});
+  void compile_model(const std::vector<std::string>& targets, const std::string& name = "model.weft", const api::ArtefactOptions& options = {}) const {
+    auto bytes = api::compile_to_file(path("model.wir"), path(name), targets, {.use_cache = false}, options);
     ASSERT_TRUE(bytes.ok()) << bytes.error().to_string();
-    EXPECT_EQ(static_cast<uintmax_t>(*bytes), fs::file_size(path(name)));
+    const uintmax_t beside = fs::exists(path(name + ".weights")) ? fs::file_size(path(name + ".weights")) : 0;
+    EXPECT_EQ(static_cast<uintmax_t>(*bytes), fs::file_size(path(name)) + beside);
   }
   // Whether the file can be opened and all that its first target runs is accepted.
   static bool accepts(const std::string& file) {
@@ -133,6 +134,116 @@ TEST_F(ArtefactTest, EveryFlippedBitIsRefused) {
   }
 }
 
+TEST_F(ArtefactTest, WeightsBeside) {
+  using Weights = api::ArtefactOptions::Weights;
+  compile_model({"cpu"}, "inside.weft");
+  compile_model({"cpu"}, "model.weft", {.weights = Weights::external});
+  auto exe = Executable::load(path("model.weft"));
+  ASSERT_TRUE(exe.ok()) << exe.error().to_string();
+  EXPECT_EQ(outputs_of(*exe), outputs_of(*Executable::load(path("inside.weft"))));
+  const std::string weights = read("model.weft.weights");
+  ASSERT_FALSE(weights.empty());
+  for (size_t i = 0; i < weights.size(); ++i) {
+    std::string flipped = weights;
+    flipped[i] = static_cast<char>(flipped[i] ^ 16);
+    write("model.weft.weights", flipped);
+    auto a = Artefact::open(path("model.weft"));
+    EXPECT_FALSE(a.ok() && (*a)->check().ok()) << "byte " << i;
+  }
+  write("model.weft.weights", weights.substr(1));
+  EXPECT_FALSE(Artefact::open(path("model.weft")).ok());
+  write("elsewhere", weights);
+  fs::remove(path("model.weft.weights"));
+  EXPECT_EQ(Artefact::open(path("model.weft")).error().code, Code::kUsage);
+  fs::create_symlink(path("elsewhere"), path("model.weft.weights"));
+  EXPECT_EQ(Artefact::open(path("model.weft")).error().code, Code::kUsage) << "a link";
+  compile_model({"cpu"}, "model.weft");  // embedded now: what lay beside it is gone
+  EXPECT_FALSE(fs::exists(path("model.weft.weights")));
+}
+
+TEST_F(ArtefactTest, RefittedWeights) {
+  using Weights = api::ArtefactOptions::Weights;
+  compile_model({"cpu", "cuda:sm_90a"}, "stripped.weft", {.weights = Weights::strip});
+  const auto refused = Executable::load(path("stripped.weft"), {.target = "cpu"});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, Code::kUsage);
+  EXPECT_NE(refused.error().hint.find("--refit"), std::string::npos);
+  EXPECT_TRUE((*Artefact::open(path("stripped.weft")))->check().ok());
+  // Twice the weights.
+  std::string text = kModel;
+  const size_t at = text.find("[1.0, 0.0, 0.0, 1.0, 1.0, -1.0]");
+  text.replace(at, 31, "[2.0, 0.0, 0.0, 2.0, 2.0, -2.0]");
+  std::ofstream(path("new.wir")) << text;
+  auto bytes = api::compile_to_file(path("new.wir"), path("new.weft"), {}, {.use_cache = false}, {.refit = path("stripped.weft")});
+  ASSERT_TRUE(bytes.ok()) << bytes.error().to_string();
+  EXPECT_EQ((*Artefact::open(path("new.weft")))->targets(), (std::vector<std::string>{"cpu:x86-64-v3", "cuda:sm_90a"}));
+  auto exe = Executable::load(path("new.weft"), {.target = "cpu"});
+  ASSERT_TRUE(exe.ok()) << exe.error().to_string();
+  EXPECT_EQ(outputs_of(*exe), outputs_of(*api::compile(path("new.wir"), {.target = "cpu:x86-64-v3"})));
+  auto error_of = [&](const std::vector<std::pair<std::string, std::string>>& changes) {
+    std::string other = kModel;
+    for (const auto& [from, to] : changes)
+      for (size_t i; (i = other.find(from)) != std::string::npos;) other.replace(i, from.size(), to);
+    std::ofstream(path("other.wir")) << other;
+    auto r = api::compile_to_file(path("other.wir"), path("other.weft"), {}, {.use_cache = false}, {.refit = path("stripped.weft")});
+    return r.ok() ? "" : r.error().to_string();
+  };
+  const std::string shape = error_of({{"@b : f32[2]", "@b : f32[1]"}, {"[0.5, -0.5]", "[0.5]"}});
+  EXPECT_NE(shape.find("b is f32[1], the other's f32[2]"), std::string::npos) << shape;
+  const std::string ops = error_of({{"relu", "tanh"}});
+  EXPECT_NE(ops.find("kernels or commands are others"), std::string::npos) << ops;
+}
+
+// Keys as openssl writes them: RFC 8032's first and second test.
+constexpr const char* kKeys[] = {"MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g",
+                                 "MC4CAQAwBQYDK2VwBCIEIEzNCJso/5banbbDRuwRTg9bijGfNaumJNqM9u1PuKb7"};
+
+TEST_F(ArtefactTest, Signatures) {
+  if (auto s = SignedBytes::start(); !s.ok()) GTEST_SKIP() << s.error().message;
+  auto pem = [&](const std::string& name, const std::string& kind, const std::string& base64) {
+    std::ofstream(path(name)) << "-----BEGIN " << kind << "-----\n" << base64 << "\n-----END " << kind << "-----\n";
+  };
+  pem("a.pem", "PRIVATE KEY", kKeys[0]);
+  pem("b.pem", "PRIVATE KEY", kKeys[1]);
+  pem("a.pub", "PUBLIC KEY", "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=");
+  pem("b.pub", "PUBLIC KEY", "MCowBQYDK2VwAyEAPUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=");
+  using Weights = api::ArtefactOptions::Weights;
+  for (Weights w : {Weights::embed, Weights::external}) {
+    compile_model({"cpu"}, "model.weft", {.weights = w, .sign_key = path("a.pem")});
+    const std::string file = read("model.weft");
+    auto loads = [&](const std::string& key, bool required = false) {
+      auto exe = Executable::load(path("model.weft"), {.verify_key = key.empty() ? "" : path(key), .require_signature = required});
+      return exe.ok() ? "" : exe.error().to_string();
+    };
+    EXPECT_EQ(loads(""), "");
+    EXPECT_EQ(loads("a.pub"), "");
+    EXPECT_EQ(loads("", true), "");
+    EXPECT_NE(loads("b.pub").find("is signed with the key d75a9801"), std::string::npos) << loads("b.pub");
+    EXPECT_NE(loads("a.pem").find("holds no Ed25519 public key"), std::string::npos);
+    EXPECT_NE(loads("model.wir").find("holds no Ed25519 public key"), std::string::npos);
+    // A changed byte, wherever it is, is refused by hashes or by the signature.
+    for (size_t i = 0; i < file.size(); i += i < file.size() - kSignatureBytes ? 97 : 1) {
+      std::string changed = file;
+      changed[i] = static_cast<char>(changed[i] ^ 1);
+      write("model.weft", changed);
+      EXPECT_NE(loads("a.pub"), "") << "byte " << i;
+    }
+    // Signed anew by somebody else.
+    compile_model({"cpu"}, "model.weft", {.weights = w, .sign_key = path("b.pem")});
+    EXPECT_NE(loads("a.pub"), "");
+    EXPECT_EQ(loads("b.pub"), "");
+    // Another file's signature.
+    compile_model({"cpu", "cpu:x86-64-v2"}, "model.weft", {.weights = w});
+    EXPECT_NE(loads("a.pub").find("is not signed"), std::string::npos);
+    EXPECT_NE(loads("", true).find("is not signed"), std::string::npos);
+    write("model.weft", read("model.weft") + file.substr(file.size() - kSignatureBytes));
+    EXPECT_NE(loads("a.pub").find("has been changed since it was signed"), std::string::npos) << loads("a.pub");
+    EXPECT_EQ(loads(""), "");
+  }
+  EXPECT_FALSE(api::compile_to_file(path("model.wir"), path("x.weft"), {"cpu"}, {}, {.sign_key = path("a.pub")}).ok());
+  EXPECT_FALSE(fs::exists(path("x.weft")));
+}
+
 TEST_F(ArtefactTest, SaysWhatIsWrong) {
   compile_model({"cpu"});
   const std::string bytes = read("model.weft");
@@ -146,7 +257,7 @@ TEST_F(ArtefactTest, SaysWhatIsWrong) {
   };
   std::string newer = bytes;
   newer[8] = 7;
-  EXPECT_NE(message(newer, Code::kUsage).find("format version 7; this weft reads version 1"), std::string::npos);
+  EXPECT_NE(message(newer, Code::kUsage).find("format version 7; this weft reads version 2"), std::string::npos);
   EXPECT_NE(message("not a model", Code::kUsage).find("no compiled model"), std::string::npos);
   EXPECT_NE(message(bytes.substr(0, 40), Code::kInvalidModel).find("ends within its header"), std::string::npos);
   std::string padded = bytes;

@@ -118,7 +118,7 @@ class Bisector {
     std::vector<std::string> names;
     for (const api::PortInfo& p : exe.inputs()) names.push_back(p.name);
     api::Context context = exe.context();
-    TRY_ASSIGN(Values got, run_values(context, names, inputs_, options_.compile.cancel));
+    TRY_ASSIGN(Values got, run_values(context, names, inputs_, {.cancel = options_.compile.cancel}));
     return difference(*kept, got, *want);
   }
 

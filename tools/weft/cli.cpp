@@ -42,6 +42,11 @@ void add_target_options(Verb& v, Cli& cli) {
   add_thread_options(v, cli);
 }
 
+void add_signature_options(Verb& v, Cli& cli) {
+  v.text("--verify-key", cli.common.verify_key, "a .weft has to be signed with the key whose public half is in this PEM file");
+  v.flag("--require-signature", cli.common.require_signature, "a .weft has to be signed, with whatever key");
+}
+
 void add_model_options(Verb& v, Cli& cli) {
   api::CompileOptions& o = cli.common.compile;
   v.list("--shapes", o.shapes,

@@ -22,6 +22,8 @@ struct Common {
   std::string json;           // "-": stdout; a file name; empty: tables
   std::string log_level = "info", progress = "auto";
   bool quiet = false, no_cache = false;
+  std::string verify_key;     // of a .weft
+  bool require_signature = false;
 };
 
 struct Cli {
@@ -44,6 +46,8 @@ Verb& add_verb(Cli& cli, const std::string& name, const std::string& help, std::
 void add_thread_options(Verb& v, Cli& cli);
 // These, and --target
 void add_target_options(Verb& v, Cli& cli);
+// Of what may be a .weft: its signature.
+void add_signature_options(Verb& v, Cli& cli);
 // --shapes, --external-data-root
 void add_model_options(Verb& v, Cli& cli);
 // These, and -O, --disable-pass, --dump-ir, --cache-dir, --no-cache

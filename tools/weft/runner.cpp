@@ -8,10 +8,12 @@ namespace weft::cli {
 bool is_eval(const api::CompileOptions& o) { return o.target == "eval"; }
 
 // A compiled model. What shapes, states and passes say was decided when it was compiled.
-static Result<Runner> load_runner(const api::CompileOptions& options, const std::string& path) {
+static Result<Runner> load_runner(const Common& common, const api::CompileOptions& options, const std::string& path) {
   if (!options.shapes.empty() || !options.states.empty()) return usage("--shapes and --state are for compiling: " + path + " is compiled already");
   api::LoadOptions o;
   if (options.target != "auto") o.target = options.target;
+  o.verify_key = common.verify_key;
+  o.require_signature = common.require_signature;
   o.device = options.device;
   o.gpu_memory = options.gpu_memory;
   o.threads = options.threads;
@@ -56,7 +58,7 @@ Result<Runner> make_runner(const api::CompileOptions& options, const std::string
 Result<Runner> make_runner(Cli& cli, const std::string& path) {
   const api::CompileOptions options = compile_options(cli);
   const bool compiled = is_artefact(path) && !is_eval(options);
-  Result<Runner> r = compiled ? load_runner(options, path) : make_runner(options, path);
+  Result<Runner> r = compiled ? load_runner(cli.common, options, path) : make_runner(options, path);
   cli.log.end_progress();
   if (r.ok())
     for (const std::string& note : r->stats.notes) cli.log.info(note);
@@ -65,6 +67,7 @@ Result<Runner> make_runner(Cli& cli, const std::string& path) {
 
 Result<api::NamedTensors> Runner::run(const api::NamedTensors& in, const api::RunOptions& options) {
   if (context) return context->run(in, {}, options);
+  if (options.check_numerics) return usage("--check-numerics is about kernels; the evaluator has none");
   return evaluate_module(*module, in, options.cancel);
 }
 

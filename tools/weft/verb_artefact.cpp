@@ -5,6 +5,7 @@
 #include "codegen/cuda/emit.h"
 #include "ir/base/text.h"
 #include "runtime/artefact/artefact.h"
+#include "runtime/cuda/driver.h"
 #include "tools/weft/artefact.h"
 #include "tools/weft/npy.h"
 
@@ -12,9 +13,19 @@ namespace weft::cli {
 
 namespace fs = std::filesystem;
 
+static const char* place_name(WeightsPlace p) {
+  return p == WeightsPlace::embed ? "embedded" : p == WeightsPlace::external ? "beside the file" : "stripped";
+}
+
 Status inspect_artefact(Cli& cli, const std::string& path, bool check) {
   TRY_ASSIGN(auto artefact, Artefact::open(path));
   if (check) TRY(artefact->check());
+  std::optional<PublicKey> key;
+  if (!cli.common.verify_key.empty()) {
+    TRY_ASSIGN(key, read_public_key(cli.common.verify_key));
+  }
+  const bool verify = key || cli.common.require_signature;
+  if (verify) TRY(artefact->check_signature(key));
   if (cli.json()) {
     Json j, sections = Json::array();
     j["file"] = path;
@@ -24,6 +35,7 @@ Status inspect_artefact(Cli& cli, const std::string& path, bool check) {
     for (const Artefact::Section& s : artefact->sections()) {
       Json one;
       one["kind"] = artefact_section_name(s.kind);
+      one["place"] = place_name(s.place);
       one["target"] = s.target;
       one["number"] = s.number;
       one["offset"] = s.offset;
@@ -33,6 +45,8 @@ Status inspect_artefact(Cli& cli, const std::string& path, bool check) {
     }
     j["sections"] = sections;
     j["checked"] = check;
+    if (artefact->signer()) j["signed_by"] = key_text(*artefact->signer());
+    j["signature_checked"] = verify;
     return cli.emit(j);
   }
   std::string text = path + ": compiled by " + artefact->producer() + ", format " + std::to_string(kArtefactVersion) + "\n";
@@ -40,17 +54,25 @@ Status inspect_artefact(Cli& cli, const std::string& path, bool check) {
   std::map<ArtefactSection, std::pair<int, uint64_t>> kinds;
   for (const Artefact::Section& s : artefact->sections()) {
     const bool of_target = s.kind == ArtefactSection::target || s.kind == ArtefactSection::plan;
-    rows.push_back({artefact_section_name(s.kind), of_target ? artefact->targets()[std::min<size_t>(s.target, artefact->targets().size() - 1)] : "",
+    const std::string place = s.place == WeightsPlace::embed ? "" : std::string(", ") + place_name(s.place);
+    rows.push_back({artefact_section_name(s.kind) + place, of_target ? artefact->targets()[std::min<size_t>(s.target, artefact->targets().size() - 1)] : "",
                     std::to_string(s.number), std::to_string(s.offset), human_bytes(static_cast<double>(s.bytes)), s.hash.hex()});
     auto& [count, bytes] = kinds[s.kind];
     ++count;
     bytes += s.bytes;
   }
   text += "targets: " + join(artefact->targets(), ", ") + "\n";
+  for (size_t n = 0; n < artefact->targets().size(); ++n) {
+    TRY_ASSIGN(const ArtefactTarget t, artefact->target(n, false));
+    if (!t.compiler.empty())
+      text += t.target + ": by " + t.compiler + ", for drivers of CUDA " + cu::version_text(t.least_driver) + " and later\n";
+  }
   for (const auto& [kind, n] : kinds)
     text += std::string(artefact_section_name(kind)) + ": " + std::to_string(n.first) + ", " + human_bytes(static_cast<double>(n.second)) + "\n";
   text += "\n" + table({"section", "target", "number", "offset", "size", "hash"}, rows, {1, 5});
   for (const auto& [key, value] : artefact->metadata()) text += key + " = " + shorten(quote(value), 160) + "\n";
+  if (artefact->signer())
+    text += "signed with the key " + key_text(*artefact->signer()) + (verify ? ": the signature is right" : " (not checked: see --verify-key)") + "\n";
   if (check) text += "all hashes are right\n";
   print(text);
   return {};
@@ -74,7 +96,7 @@ Status extract(Cli& cli, const ExtractArgs& a) {
   TRY_ASSIGN(auto artefact, Artefact::open(a.model));
   int files = 0;
   for (size_t n = 0; n < artefact->targets().size(); ++n) {
-    TRY_ASSIGN(ArtefactTarget t, artefact->target(n));
+    TRY_ASSIGN(ArtefactTarget t, artefact->target(n, false));
     std::string name = t.target;
     std::replace_if(name.begin(), name.end(), [](char c) { return c == ':' || c == '/' || c == '+'; }, '_');
     const std::string folder = a.output + "/" + name;

@@ -362,6 +362,7 @@ void add_bench(Cli& cli) {
   v.flag("--profile", a->profile, "time in ms, flop/s, bytes/s and share of the machine's roof of each kernel, from runs of their own");
   v.text("--trace", a->trace, "write those runs to a file in Chrome's trace format (JSON, times in µs)");
   add_target_options(v, cli);
+  add_signature_options(v, cli);
   add_compile_options(v, cli);
   v.epilog(
       "\nLatencies are in ms, throughput in runs a second.\n"

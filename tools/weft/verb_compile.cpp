@@ -5,6 +5,7 @@
 #include "frontend/api/compilation.h"
 #include "ir/base/text.h"
 #include "ir/text/module_file.h"
+#include "runtime/artefact/artefact.h"
 #include "tools/weft/cli.h"
 #include "tools/weft/npy.h"
 
@@ -18,6 +19,7 @@ struct CompileArgs {
   std::string model, emit, output;
   std::vector<std::string> targets;
   bool stats = false;
+  std::string weights = "embed", refit, sign;
 };
 
 std::string kernels_text(const Lowered& lowered) {
@@ -86,6 +88,8 @@ std::string stats_text(const api::CompileStats& s) {
 Status check_args(const CompileArgs& a) {
   const bool artefact = a.output.ends_with(".weft");
   if (artefact && (!a.emit.empty() || a.stats)) return usage("--emit and --stats are about one target's texts and costs, not about a .weft");
+  const bool about_artefact = !a.refit.empty() || a.weights != "embed" || !a.sign.empty();
+  if (!artefact && about_artefact) return usage("--weights, --refit and --sign are about a .weft: name it with -o");
   if (!artefact && a.targets.size() > 1) return usage("several targets go into a .weft: name it with -o");
   if (a.emit.empty() || !a.stats || !a.output.empty()) return {};
   Error e = usage("--stats and --emit would both print on stdout");
@@ -95,14 +99,21 @@ Status check_args(const CompileArgs& a) {
 // Into a .weft.
 Status compile_artefact(Cli& cli, const CompileArgs& a) {
   const std::vector<std::string> targets = a.targets.empty() ? std::vector<std::string>{cli.common.compile.target} : a.targets;
-  TRY_ASSIGN(const int64_t bytes, api::compile_to_file(a.model, a.output, targets, compile_options(cli)));
+  api::ArtefactOptions o;
+  using Weights = api::ArtefactOptions::Weights;
+  o.weights = a.weights == "external" ? Weights::external : a.weights == "strip" ? Weights::strip : Weights::embed;
+  o.refit = a.refit;
+  o.sign_key = a.sign;
+  TRY_ASSIGN(const int64_t bytes, api::compile_to_file(a.model, a.output, targets, compile_options(cli), o));
   cli.log.end_progress();
-  if (!cli.json()) return print("wrote " + a.output + ", " + human_bytes(static_cast<double>(bytes)) + ", for " + join(targets, ", ") + "\n"), Status();
+  TRY_ASSIGN(const auto written, Artefact::open(a.output));
+  const std::string size = human_bytes(static_cast<double>(bytes));
+  if (!cli.json()) return print("wrote " + a.output + ", " + size + ", for " + join(written->targets(), ", ") + "\n"), Status();
   Json j;
   j["model"] = a.model;
   j["file"] = a.output;
   j["bytes"] = bytes;
-  j["targets"] = targets;
+  j["targets"] = written->targets();
   return cli.emit(j);
 }
 
@@ -155,12 +166,17 @@ void add_compile(Cli& cli) {
          "also compile the kernels: stage times in ms, kernels, bytes of code, constants and arena; the default without -o and --emit");
   v.list("--target", a->targets,
          "cpu, cpu:x86-64-v2, -v3, -v4, cuda (the GPU), cuda:sm_90a and others; for a .weft several, and cpu is cpu:x86-64-v3");
+  v.choice("--weights", a->weights, {"embed", "external", "strip"},
+           "of a .weft: in the file, in one beside it (.weft.weights), or nowhere: then it has to be refitted before it runs");
+  v.text("--refit", a->refit, "a .weft of the same model with other weights, whose kernels are taken: none is compiled");
+  v.text("--sign", a->sign, "sign the .weft with the Ed25519 private key in this PEM file (openssl genpkey -algorithm ed25519 -out key.pem)");
   add_thread_options(v, cli);
   add_compile_options(v, cli);
   v.epilog(
       "\nExamples:\n"
       "  weft compile model.onnx -o model.weft\n"
       "  weft compile model.onnx --target cpu:x86-64-v3 --target cuda:sm_90a -o model.weft\n"
+      "  weft compile finetuned.onnx --refit model.weft -o finetuned.weft\n"
       "  weft compile model.onnx --stats\n"
       "  weft compile model.onnx --emit wplan\n"
       "  weft compile model.onnx --target cpu:x86-64-v3 --shapes x=1..8x3x224x224 -o texts/");

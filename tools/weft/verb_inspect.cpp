@@ -221,6 +221,7 @@ void add_inspect(Cli& cli) {
                      [&cli, a] { return inspect_model(cli, *a); });
   v.positional("model", a->model, "an .onnx, .weft or .wir file");
   v.flag("--check", a->check, "of a .weft: compare all hashes");
+  add_signature_options(v, cli);
   add_model_options(v, cli);
   v.epilog(
       "\nFlops count a multiply-add as two; ops in the bodies of If, Loop and Scan count once.\n"

@@ -20,6 +20,7 @@ struct RunArgs {
   std::string save;
   int print = 8;
   int repeat = 1;
+  bool check_numerics = false;
 };
 
 Status save_tensor(const std::string& path, const std::string& name, const api::Tensor& t) {
@@ -89,6 +90,7 @@ Status run_model(Cli& cli, const RunArgs& a) {
   for (const std::string& note : in.notes) cli.log.info(note);
   api::RunOptions options;
   options.cancel = &cli.cancel;
+  options.check_numerics = a.check_numerics;
   api::NamedTensors out;
   auto begin = std::chrono::steady_clock::now();
   for (int i = 0; i < std::max(a.repeat, 1); ++i) {
@@ -121,7 +123,9 @@ void add_run(Cli& cli) {
   v.text("--save-outputs", a->save, "write all outputs to one .npz file");
   v.number("--print", a->print, 0, 1 << 30, "elements of each output to print");
   v.number("--repeat", a->repeat, 1, 1 << 30, "runs, one after the other; states carry over");
+  v.flag("--check-numerics", a->check_numerics, "look at every kernel's results, and name the first one that makes a NaN or plus infinity of numbers");
   add_target_options(v, cli);
+  add_signature_options(v, cli);
   add_compile_options(v, cli);
   v.epilog(
       "\nExamples:\n"

@@ -105,6 +105,8 @@ Result<std::vector<CaseResult>> run_cases(Cli& cli, const VerifyArgs& a, const s
   std::vector<CaseResult> results(cases.size(), CaseResult{CaseStatus::cancelled, "", 0, 0, 0, {}});
   VerifyOptions options = a.options;
   options.compile = compile_options(cli);
+  options.verify_key = cli.common.verify_key;
+  options.require_signature = cli.common.require_signature;
   if (cases.size() == 1) {
     results[0] = run_case(cases[0], options);
     return results;
@@ -257,12 +259,14 @@ void add_verify(Cli& cli) {
   v.number("--range-tolerance", a->options.range_tolerance, "instead of both: a share of the range of each output's expected values, such as 1e-5");
   v.flag("--bisect", a->options.bisect,
          "name the first pass, or else the first op of the compiled program, whose outputs are wrong, for each case that failed");
+  v.flag("--check-numerics", a->options.check_numerics, "fail where a kernel makes a NaN or plus infinity of numbers, and name it");
   v.text("--artefact", a->options.artefact, "run this .weft, which was compiled of the one model that is named, in place of compiling");
   v.list("--filter", a->filters, "only cases with TEXT in their name");
   v.number("--jobs", a->jobs, 0, 256, "cases at once, each in a process of its own; 0: all processors");
   v.flag("--all", a->all, "list every case, where there are more than 20");
   add_input_options(v, a->options.inputs);
   add_target_options(v, cli);
+  add_signature_options(v, cli);
   add_compile_options(v, cli);
   v.epilog(
       "\nExit code 1 when a case failed. Times are in ms.\n"

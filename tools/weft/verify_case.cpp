@@ -87,6 +87,11 @@ class CaseRunner {
   Status whole() {
     built_ = true;
     TRY_ASSIGN(auto artefact, Artefact::open(case_.model));
+    std::optional<PublicKey> key;
+    if (!options_.verify_key.empty()) {
+      TRY_ASSIGN(key, read_public_key(options_.verify_key));
+    }
+    if (key || options_.require_signature) TRY(artefact->check_signature(key));
     return artefact->check();
   }
 
@@ -96,6 +101,8 @@ class CaseRunner {
       api::LoadOptions o;
       o.device = options_.compile.device;
       o.threads = options_.compile.threads;
+      o.verify_key = options_.verify_key;
+      o.require_signature = options_.require_signature;
       TRY_ASSIGN(api::Executable loaded, api::Executable::load(options_.artefact, o));
       context_ = loaded.context();
       return {};
@@ -154,7 +161,7 @@ class CaseRunner {
     if (!context_) return evaluate_values(compilation_.module(), std::move(in), options_.compile.cancel);
     std::vector<std::string> names;
     for (const Port& p : inputs_) names.push_back(p.name);
-    return run_values(*context_, names, in, options_.compile.cancel);
+    return run_values(*context_, names, in, {.cancel = options_.compile.cancel, .check_numerics = options_.check_numerics});
   }
 
   // --- against the evaluator
@@ -184,6 +191,7 @@ class CaseRunner {
     if (!want.ok()) return std::move(want.error());
     api::RunOptions run;
     run.cancel = options_.compile.cancel;
+    run.check_numerics = options_.check_numerics;
     TRY_ASSIGN(api::NamedTensors got, context_->run(bound, {}, run));
     for (const api::NamedTensor& t : got) hold(t.name, t.tensor, (*want)[t.name]);
     return std::optional(std::move(*want));

@@ -22,6 +22,7 @@ struct Context::Impl {
     weft::RunOptions o;
     o.cancel = options.cancel;
     o.device_outputs = options.device_outputs;
+    o.check_numerics = options.check_numerics;
     o.wait = options.wait;
     o.stream = options.stream;
     events.clear();

@@ -56,6 +56,11 @@ Result<size_t> choose_target(const Artefact& a, const LoadOptions& o) {
 
 Result<Executable> Executable::load(const std::string& path, const LoadOptions& options) {
   TRY_ASSIGN(auto artefact, Artefact::open(path));
+  std::optional<PublicKey> key;
+  if (!options.verify_key.empty()) {
+    TRY_ASSIGN(key, read_public_key(options.verify_key));
+  }
+  if (key || options.require_signature) TRY(artefact->check_signature(key));
   TRY_ASSIGN(const size_t number, choose_target(*artefact, options));
   TRY_ASSIGN(ArtefactTarget from, artefact->target(number));
   TRY_ASSIGN(const Target target, parse_target(from.target));
@@ -64,6 +69,12 @@ Result<Executable> Executable::load(const std::string& path, const LoadOptions& 
   TRY_ASSIGN(parts.plan, parse_plan(from.plan));
   stats.kernels = stats.kernels_cached = static_cast<int>(from.kernels.size());
   if (target.backend == Backend::cuda) {
+    TRY_ASSIGN(const cu::Driver* driver, cuda_driver());
+    if (driver->version < from.least_driver) {
+      Error e = unsupported(path + " was compiled with " + from.compiler + " and needs a driver for CUDA " + cu::version_text(from.least_driver) +
+                            "; this one is for CUDA " + driver->version_text());
+      return e.with_hint("update the driver, or compile the model with an older NVRTC"), e;
+    }
     TRY_ASSIGN(parts.device, open_gpu(options.device, options.gpu_memory));
     parts.functions.assign(from.kernels.size(), nullptr);
   } else {

@@ -71,11 +71,23 @@ Result<Executable> compile(std::span<const std::byte> bytes, const CompileOption
 // For those who build modules themselves, against weft's own headers.
 Result<Executable> compile(std::unique_ptr<Module> module, const CompileOptions& options = {});
 
+struct ArtefactOptions {
+  // Where weights go: into the file; into one beside it, with ".weights" behind its name; nowhere, so that the file has to be
+  // refitted before it runs.
+  enum class Weights : uint8_t { embed, external, strip };
+  Weights weights = Weights::embed;
+  // A .weft of the same model with other weights: its kernels are taken, none is compiled. For its targets when none is named.
+  std::string refit;
+  // File of an Ed25519 private key in PEM form, with which the file is signed; needs libsodium.
+  std::string sign_key;
+};
+
 // Compiles a model ahead of time, for each of the targets ("cpu" means cpu:x86-64-v3), and writes a .weft, which
 // Executable::load reads. No GPU is needed for cuda:sm_90a and the like. Two such calls write the same bytes. Returns the
-// file's size. Errors as of compile; kResources when the file cannot be written: then there is none, or the one before.
+// file's size. Errors as of compile; kResources when the file cannot be written: then there is none, or the one before; kUsage
+// for a refit of another model, naming what differs.
 Result<int64_t> compile_to_file(const std::string& model, const std::string& path, const std::vector<std::string>& targets,
-                                const CompileOptions& options = {});
+                                const CompileOptions& options = {}, const ArtefactOptions& artefact = {});
 
 // "0.1.0"
 const char* version();

@@ -96,6 +96,9 @@ struct ProfileRow {
 struct RunOptions {
   const std::atomic<bool>* cancel = nullptr;     // set it from any thread: the run ends with kCancelled
   std::vector<ProfileEvent>* profile = nullptr;  // appended to when set
+  // Looks at the results of every kernel: the first one that makes a NaN or plus infinity of numbers ends the run with Error
+  // kCheckFailed, naming its ONNX nodes and the element. Slow: for finding out.
+  bool check_numerics = false;
   // On a GPU: outputs that are not given stay there, as views of the context's memory, valid until its next run.
   bool device_outputs = false;
   // On a GPU: false lets run() return while the GPU is still at work, unless outputs are brought to the host. Then inputs
@@ -113,6 +116,9 @@ struct LoadOptions {
   // of them.
   std::string target;
   int device = 0;
+  // File of an Ed25519 public key in PEM form: only what is signed with it is loaded. require_signature without one: with any.
+  std::string verify_key;
+  bool require_signature = false;
   double gpu_memory = 0.9;  // of the GPU's memory: what weights, activations, states and tensors may take together
   int threads = 0;        // 0: as many as the processors this process may use
   // Weights that are laid out at load are kept here; empty: where compile() keeps them.
