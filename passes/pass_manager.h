@@ -24,6 +24,10 @@ struct PassContext {
   int64_t fold_bytes = 1 << 16;
   // What becomes a state: IN=OUT of an input and an output, or "auto" for all pairs that are found.
   std::vector<std::string> states;
+  // In which type products, convolutions and attention of f32 compute; nullopt: as the model says. But not those of these ONNX
+  // nodes.
+  std::optional<DType> precision;
+  std::vector<std::string> keep_f32;
   const std::atomic<bool>* cancel = nullptr;
   std::function<void(const std::string& pass, int done, int total)> progress;
   std::vector<std::string> notes;  // for the user

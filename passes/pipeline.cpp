@@ -25,7 +25,10 @@ static Stage cleanup(int rounds) {
 std::vector<Stage> pipeline_of(int opt_level) {
   // At every level: what the user asked for. First, while outputs look as they were exported.
   std::vector<Stage> out = {{{"raise-states"}, 1}};
-  if (opt_level <= 0) return out;
+  if (opt_level <= 0) {
+    out.push_back({{"lower-precision"}, 1});
+    return out;
+  }
   int rounds = opt_level == 1 ? 2 : 5;
   // Everything later looks at single uses, equal operands and canonical forms.
   out.push_back(cleanup(rounds));
@@ -42,6 +45,10 @@ std::vector<Stage> pipeline_of(int opt_level) {
   if (opt_level >= 2) {
     // Scales become part of weights before the weights' work moves away; siblings are alike once biases are folded.
     out.push_back({{"fold-scale", "fold-contract"}, 4});
+  }
+  // What is folded into weights is folded in f32.
+  out.push_back({{"lower-precision"}, 1});
+  if (opt_level >= 2) {
     out.push_back({{"merge-siblings", "pad-channels"}, 1});
     out.push_back(cleanup(2));
   }

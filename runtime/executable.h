@@ -80,6 +80,7 @@ struct RunOptions {
   const std::atomic<bool>* cancel = nullptr;     // checked between commands: Error kCancelled
   bool device_outputs = false;                   // empty outputs become views of the device's memory
   bool check_numerics = false;                   // look at every command's results, see executor/numerics.h: slow
+  std::vector<std::string>* faulty_nodes = nullptr;  // of the command that it finds
   bool wait = true;                              // false: the device may still be at work when run returns, see finish
   void* stream = nullptr;                        // a CUstream: the run comes after what is queued there, and before what will be
 };

@@ -137,6 +137,12 @@ Status Compilation::load_bytes(std::span<const std::byte> bytes) {
 
 void Compilation::adopt(std::unique_ptr<Module> module) { module_ = std::move(module); }
 
+static Result<DType> parse_precision(const std::string& text) {
+  for (DType t : {DType::f32, DType::f16, DType::bf16})
+    if (text == dtype_name(t)) return t;
+  return usage("unknown precision " + text).with_hint("f32, f16, bf16");
+}
+
 Status Compilation::apply_shapes() {
   std::vector<ShapeSpec> specs;
   for (const std::string& text : options_.shapes) {
@@ -165,6 +171,10 @@ Status Compilation::optimise(const PipelineOptions& pipeline, std::vector<PassRu
     PassContext cx;
     TRY_ASSIGN(cx.target, target());
     cx.states = options_.states;
+    if (!options_.precision.empty()) {
+      TRY_ASSIGN(cx.precision, parse_precision(options_.precision));
+    }
+    cx.keep_f32 = options_.keep_f32;
     cx.cancel = options_.cancel;
     cx.progress = [&](const std::string& pass, int done, int total) { reporter_.progress("passes", pass, done, total); };
     TRY(run_pipeline(*module_, cx, pipeline, runs));
@@ -394,6 +404,7 @@ Result<int64_t> compile_to_file(const std::string& model, const std::string& pat
     }
     if (!seen.insert(t.target).second) return usage("target " + t.target + " is named twice");
     content.metadata = c.module().metadata;
+    if (!options.precision.empty()) content.metadata["weft.precision"] = options.precision;
     content.targets.push_back(std::move(t));
     modules.push_back(c.take_module());
   }

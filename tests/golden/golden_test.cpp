@@ -2,6 +2,7 @@
 //
 //   // passes: canonicalize-views, eliminate-dead          or  level: 2  (all passes of a level)
 //   // states: past=present, auto                          (what --state would say; may be left out)
+//   // precision: f16                                   (what --precision would say; and keep: Conv_0, --keep-f32)
 //   // target: cuda:sm_90a                               (x86-64-v3 where it is left out)
 //   // what the case is about
 //   weft.module 1 "…"
@@ -79,6 +80,8 @@ TEST_P(Golden, Case) {
   const std::vector<std::string> target = header_words(input, "target");
   cx.target = *parse_target(target.empty() ? "cpu:x86-64-v3" : target[0]);
   cx.states = header_words(input, "states");
+  for (const std::string& t : header_words(input, "precision")) cx.precision = dtype_from_name(t);
+  cx.keep_f32 = header_words(input, "keep");
   Status s = run_pipeline(**m, cx, options_of(input));
   ASSERT_TRUE(s.ok()) << s.error().to_string();
 
@@ -94,7 +97,7 @@ TEST_P(Golden, Case) {
   auto expected = test::run_main(**before, *inputs), result = test::run_main(**m, *inputs);
   ASSERT_TRUE(expected.ok()) << expected.error().to_string();
   ASSERT_TRUE(result.ok()) << result.error().to_string();
-  EXPECT_EQ(test::difference(*result, *expected, 1e-5), "");
+  EXPECT_EQ(test::difference(*result, *expected, cx.precision ? 2e-3 : 1e-5), "");
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Golden, testing::ValuesIn(case_names()), [](const auto& info) {

@@ -21,6 +21,7 @@ struct RunArgs {
   int print = 8;
   int repeat = 1;
   bool check_numerics = false;
+  std::string fallback;
 };
 
 Status save_tensor(const std::string& path, const std::string& name, const api::Tensor& t) {
@@ -84,7 +85,35 @@ std::string output_text(const api::NamedTensor& t, int64_t limit) {
   return s + "\n  " + values_text(t.tensor, limit) + "\n";
 }
 
+// Runs once with every kernel looked at; nodes whose kernel makes an infinity or a NaN of numbers stay f32 from then on, until
+// none is found.
+Status find_fallbacks(Cli& cli, const RunArgs& a) {
+  constexpr int kMost = 64;
+  std::vector<std::string>& kept = cli.common.compile.keep_f32;
+  for (int i = 0; i < kMost; ++i) {
+    TRY_ASSIGN(Runner r, make_runner(cli, a.model));
+    TRY_ASSIGN(Inputs in, make_inputs(r.inputs, a.inputs, r.hints));
+    std::vector<std::string> nodes;
+    api::RunOptions options;
+    options.cancel = &cli.cancel;
+    options.check_numerics = true;
+    options.faulty_nodes = &nodes;
+    auto out = r.run(in.tensors, options);
+    if (out.ok()) return {};
+    const size_t before = kept.size();
+    for (const std::string& node : nodes)
+      if (std::find(kept.begin(), kept.end(), node) == kept.end()) kept.push_back(node);
+    // Float32 does not help, or something else is wrong.
+    if (kept.size() == before) return std::move(out.error());
+    cli.log.info("at float32 from now on: " + join(nodes, ", ") + " (" + out.error().message + ")");
+  }
+  return usage("too many kernels overflow in " + cli.common.compile.precision).with_hint("leave --precision out");
+}
+
 Status run_model(Cli& cli, const RunArgs& a) {
+  if (!a.fallback.empty() && (cli.common.compile.precision.empty() || cli.common.compile.precision == "f32"))
+    return usage("--fallback f32 is about --precision f16 or bf16");
+  if (!a.fallback.empty()) TRY(find_fallbacks(cli, a));
   TRY_ASSIGN(Runner r, make_runner(cli, a.model));
   TRY_ASSIGN(Inputs in, make_inputs(r.inputs, a.inputs, r.hints));
   for (const std::string& note : in.notes) cli.log.info(note);
@@ -103,6 +132,7 @@ Status run_model(Cli& cli, const RunArgs& a) {
     j["model"] = a.model;
     j["target"] = r.target;
     j["compile_ms"] = r.stats.total_ms;
+    if (!a.fallback.empty()) j["keep_f32"] = cli.common.compile.keep_f32;
     j["run_ms"] = ms / std::max(a.repeat, 1);
     j["outputs"] = Json::array();
     for (const api::NamedTensor& t : out) j["outputs"].push_back(output_json(t, 4096));
@@ -123,6 +153,7 @@ void add_run(Cli& cli) {
   v.text("--save-outputs", a->save, "write all outputs to one .npz file");
   v.number("--print", a->print, 0, 1 << 30, "elements of each output to print");
   v.number("--repeat", a->repeat, 1, 1 << 30, "runs, one after the other; states carry over");
+  v.choice("--fallback", a->fallback, {"f32"}, "with --precision: nodes that overflow in it stay f32; says which, for --keep-f32");
   v.flag("--check-numerics", a->check_numerics, "look at every kernel's results, and name the first one that makes a NaN or plus infinity of numbers");
   add_target_options(v, cli);
   add_signature_options(v, cli);

@@ -215,7 +215,19 @@ Json summary_json(const std::vector<VerifyCase>& cases, const std::vector<CaseRe
   return j;
 }
 
-Status verify_paths(Cli& cli, const VerifyArgs& a) {
+// What a narrower type may cost when nothing was said: 16 units of its last place, of each output's range.
+void widen_tolerance(Cli& cli, VerifyArgs& a) {
+  const std::string& precision = cli.common.compile.precision;
+  if (precision.empty() || precision == "f32" || a.options.range_tolerance > 0) return;
+  a.options.range_tolerance = precision == "f16" ? 16.0 / (1 << 11) : 16.0 / (1 << 8);
+  char text[160];
+  std::snprintf(text, sizeof text, "computed in %s: differences up to %.4f of an output's range pass; see --range-tolerance", precision.c_str(),
+                a.options.range_tolerance);
+  cli.log.info(text);
+}
+
+Status verify_paths(Cli& cli, VerifyArgs a) {
+  widen_tolerance(cli, a);
   TRY_ASSIGN(const Target target, api::choose_target(cli.common.compile.target, cli.common.compile.device));
   TRY_ASSIGN(std::vector<VerifyCase> cases, collect(a));
   TRY_ASSIGN(std::vector<CaseResult> results, run_cases(cli, a, cases));

@@ -23,6 +23,7 @@ struct Context::Impl {
     o.cancel = options.cancel;
     o.device_outputs = options.device_outputs;
     o.check_numerics = options.check_numerics;
+    o.faulty_nodes = options.faulty_nodes;
     o.wait = options.wait;
     o.stream = options.stream;
     events.clear();

@@ -99,6 +99,7 @@ struct RunOptions {
   // Looks at the results of every kernel: the first one that makes a NaN or plus infinity of numbers ends the run with Error
   // kCheckFailed, naming its ONNX nodes and the element. Slow: for finding out.
   bool check_numerics = false;
+  std::vector<std::string>* faulty_nodes = nullptr;  // with it: receives all ONNX nodes of that kernel
   // On a GPU: outputs that are not given stay there, as views of the context's memory, valid until its next run.
   bool device_outputs = false;
   // On a GPU: false lets run() return while the GPU is still at work, unless outputs are brought to the host. Then inputs
