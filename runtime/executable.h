@@ -11,6 +11,7 @@
 
 #include "ir/base/tensor_view.h"
 #include "ir/plan/plan.h"
+#include "runtime/bytes_check.h"
 #include "runtime/cache/disk_cache.h"
 #include "runtime/cpu/object_loader.h"
 #include "runtime/executor/device.h"
@@ -27,6 +28,7 @@ struct ConstantBytes {
   size_t size = 0;
   bool splat = false;  // data holds one element
   std::shared_ptr<const void> owner;
+  std::shared_ptr<const BytesCheck> check;  // asked before bytes of data are read; null: they are right
 };
 
 // Where prepared tensors are kept between processes (see executor/prepared_cache.h). A disabled cache keeps nothing.

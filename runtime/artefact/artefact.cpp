@@ -3,10 +3,12 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
 
 #include "ir/base/text.h"
 #include "runtime/artefact/format.h"
+#include "runtime/cpu/thread_pool.h"
 
 namespace weft {
 
@@ -22,6 +24,8 @@ bool is_artefact(const std::string& path) {
   std::ifstream f(path, std::ios::binary);
   return f.read(begin.data(), begin.size()) && begin == kMagic;
 }
+
+static uint64_t chunks_of(uint64_t bytes) { return (bytes + kChunk - 1) / kChunk; }
 
 static Error damaged_file(const std::string& path, uint64_t at, const std::string& what) {
   Error e = invalid(path + " is damaged: at byte " + std::to_string(at) + ": " + what);
@@ -66,7 +70,7 @@ Status Artefact::read_table() {
   hashed.append(reinterpret_cast<const char*>(table.data()), table.size());
   if (hash_text(hashed) != hash) return damaged_file(path(), 24, "the hash of header and table is another one");
   Reader t(table);
-  uint64_t end = kHeaderBytes + table.size(), beside_end = 0;
+  uint64_t end = kHeaderBytes + table.size(), beside_end = 0, chunk = 0;
   for (uint32_t i = 0; i < count; ++i) {
     Section s;
     const auto kind = t.number<uint32_t>();
@@ -86,6 +90,11 @@ Status Artefact::read_table() {
     zero |= t.number<uint64_t>();
     zero |= t.number<uint64_t>();
     if (zero) return damaged_file(path(), at, "what should be zero is not");
+    if (s.bytes > INT64_MAX) return damaged_file(path(), at + 24, "a section of " + std::to_string(s.bytes) + " bytes");
+    if (s.kind == ArtefactSection::weights) {
+      s.first_chunk = chunk;
+      chunk += chunks_of(s.bytes);
+    }
     if (s.place == WeightsPlace::strip) {
       if (s.offset) return damaged_file(path(), at + 16, "stripped weights have no place");
       sections_.push_back(s);
@@ -156,23 +165,42 @@ Status Artefact::read_info() {
   return {};
 }
 
-Status Artefact::check_weights(const Section& s) const {
-  TRY_ASSIGN(auto chunks, checked(ArtefactSection::chunks, 0, 0));
-  uint64_t first = 0;
-  for (const Section& x : sections_)
-    if (x.kind == ArtefactSection::weights && x.number < s.number) first += (x.bytes + kChunk - 1) / kChunk;
-  const uint64_t count = (s.bytes + kChunk - 1) / kChunk;
-  if (first + count > chunks.size() / kHashBytes) return damaged(s, 0, "there are no hashes of its chunks");
-  const std::span<const std::byte> mine = chunks.subspan(first * kHashBytes, count * kHashBytes);
+Result<std::span<const std::byte>> Artefact::chunk_hashes(const Section& s) const {
+  TRY_ASSIGN(auto all, checked(ArtefactSection::chunks, 0, 0));
+  const uint64_t count = chunks_of(s.bytes);
+  if (s.first_chunk + count > all.size() / kHashBytes) return damaged(s, 0, "there are no hashes of its chunks");
+  const std::span<const std::byte> mine = all.subspan(s.first_chunk * kHashBytes, count * kHashBytes);
   if (hash_bytes(mine.data(), mine.size()) != s.hash) return damaged(s, 0, "the hash of its chunks' hashes is another one");
-  if (s.place == WeightsPlace::strip) return {};
-  Reader r(mine);
-  for (uint64_t c = 0; c < count; ++c) {
-    const std::span<const std::byte> chunk = bytes_of(s).subspan(c * kChunk, std::min<uint64_t>(kChunk, s.bytes - c * kChunk));
-    if (hash_bytes(chunk.data(), chunk.size()) != r.hash()) return damaged(s, c * kChunk, "the hash of chunk " + std::to_string(c) + " is another one");
-  }
-  return {};
+  return mine;
 }
+
+Status Artefact::check_chunk(const Section& s, uint64_t chunk, std::span<const std::byte> hashes) const {
+  const std::span<const std::byte> bytes = bytes_of(s).subspan(chunk * kChunk, std::min<uint64_t>(kChunk, s.bytes - chunk * kChunk));
+  if (hash_bytes(bytes.data(), bytes.size()) == Reader(hashes.subspan(chunk * kHashBytes)).hash()) return {};
+  return damaged(s, chunk * kChunk, "the hash of chunk " + std::to_string(chunk) + " is another one");
+}
+
+// Of one section of weights. Keeps the artefact.
+class WeightsCheck : public BytesCheck {
+ public:
+  WeightsCheck(std::shared_ptr<const Artefact> a, const Artefact::Section& s, std::span<const std::byte> hashes)
+      : artefact_(std::move(a)), section_(s), hashes_(hashes), done_(chunks_of(s.bytes)) {}
+
+  Status check(int64_t begin, int64_t end) const override {
+    for (auto c = static_cast<uint64_t>(begin) / kChunk; c * kChunk < static_cast<uint64_t>(end); ++c) {
+      if (done_[c].exchange(true, std::memory_order_relaxed)) continue;
+      Status s = artefact_->check_chunk(section_, c, hashes_);
+      if (!s.ok()) return done_[c] = false, s;
+    }
+    return {};
+  }
+
+ private:
+  std::shared_ptr<const Artefact> artefact_;
+  const Artefact::Section& section_;
+  std::span<const std::byte> hashes_;
+  mutable std::vector<std::atomic<bool>> done_;
+};
 
 Result<ArtefactTarget> Artefact::target(size_t number, bool with_weights) const {
   if (number >= targets_.size()) return usage(path() + " has no target " + std::to_string(number));
@@ -198,6 +226,7 @@ Result<ArtefactTarget> Artefact::target(size_t number, bool with_weights) const 
     k.spec.assign(reinterpret_cast<const char*>(spec.data()), spec.size());
     out.kernels.push_back(std::move(k));
   }
+  std::map<uint32_t, std::shared_ptr<const BytesCheck>> checks;
   for (uint32_t i = 0, n = r.count(8); i < n; ++i) {
     const auto weights = r.number<uint32_t>(), splat = r.number<uint32_t>();
     const Section* w = find(ArtefactSection::weights, 0, weights);
@@ -207,9 +236,13 @@ Result<ArtefactTarget> Artefact::target(size_t number, bool with_weights) const 
       Error e = usage(path() + " was written without its weights");
       return e.with_hint("give it some: weft compile MODEL --refit " + path() + " -o NEW.weft"), e;
     }
-    TRY(check_weights(*w));
     const auto& file = w->place == WeightsPlace::external ? beside_ : file_;
-    out.constants.push_back({file->data() + w->offset, static_cast<size_t>(w->bytes), splat == 1, file});
+    auto& check = checks[weights];
+    if (!check) {
+      TRY_ASSIGN(auto hashes, chunk_hashes(*w));
+      check = std::make_shared<WeightsCheck>(shared_from_this(), *w, hashes);
+    }
+    out.constants.push_back({file->data() + w->offset, static_cast<size_t>(w->bytes), splat == 1, file, check});
   }
   if (!r.at_end()) return damaged(s, r.at(), "numbers that do not fit");
   return out;
@@ -233,12 +266,22 @@ Status Artefact::check_signature(const std::optional<PublicKey>& key) const {
   return invalid(path() + " has been changed since it was signed with the key " + key_text(*signer()));
 }
 
-Status Artefact::check() const {
+Status Artefact::check(ThreadPool* pool) const {
+  struct Part {
+    const Section* section;
+    uint64_t chunk;
+    std::span<const std::byte> hashes;
+  };
+  std::vector<Part> parts;
   for (const Section& s : sections_) {
-    if (s.kind == ArtefactSection::weights) TRY(check_weights(s));
-    else TRY(checked(s.kind, s.target, s.number));
+    if (s.kind != ArtefactSection::weights) {
+      TRY(checked(s.kind, s.target, s.number));
+      continue;
+    }
+    TRY_ASSIGN(auto hashes, chunk_hashes(s));
+    for (uint64_t c = 0; s.place != WeightsPlace::strip && c < chunks_of(s.bytes); ++c) parts.push_back({&s, c, hashes});
   }
-  return {};
+  return for_all(pool, static_cast<int64_t>(parts.size()), [&](int64_t i) { return check_chunk(*parts[i].section, parts[i].chunk, parts[i].hashes); });
 }
 
 }  // namespace weft

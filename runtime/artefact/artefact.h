@@ -22,6 +22,8 @@
 
 namespace weft {
 
+class ThreadPool;
+
 constexpr uint32_t kArtefactVersion = 2;
 
 enum class WeightsPlace : uint32_t { embed, external, strip };
@@ -67,6 +69,7 @@ class Artefact : public std::enable_shared_from_this<Artefact> {
     WeightsPlace place = WeightsPlace::embed;
     uint64_t offset = 0, bytes = 0;
     Hash hash;
+    uint64_t first_chunk = 0;  // of weights: number of its first hash in `chunks`
   };
   // Errors: kUsage for a file that is no artefact or of another version, kInvalidModel for a damaged one, kResources.
   static Result<std::shared_ptr<const Artefact>> open(const std::string& path);
@@ -77,11 +80,11 @@ class Artefact : public std::enable_shared_from_this<Artefact> {
   const std::vector<std::string>& targets() const { return targets_; }
   const std::vector<Section>& sections() const { return sections_; }
 
-  // What the target runs, all of it checked; constants lie in the file, or in the one beside it. Error kUsage for stripped
-  // weights, unless `weights` is false: then there are none.
+  // What the target runs, all of it checked but its constants: they lie in the file, or in the one beside it, and each has a check
+  // for who reads it. Error kUsage for stripped weights, unless `weights` is false: then there are none.
   Result<ArtefactTarget> target(size_t number, bool weights = true) const;
-  // All hashes.
-  Status check() const;
+  // All hashes, by the pool's threads (null: by this one).
+  Status check(ThreadPool* pool = nullptr) const;
   // Nothing: it is not signed. Else who signed it; that it is right is for `check_signature`.
   std::optional<PublicKey> signer() const;
   // Whether it is signed, by this key if one is given, and unchanged since. Error kUsage where it is not signed, kInvalidModel for a wrong
@@ -93,7 +96,10 @@ class Artefact : public std::enable_shared_from_this<Artefact> {
   std::span<const std::byte> bytes_of(const Section& s) const { return {file_of(s).data() + s.offset, static_cast<size_t>(s.bytes)}; }
   const Section* find(ArtefactSection kind, uint32_t target, uint32_t number) const;
   Result<std::span<const std::byte>> checked(ArtefactSection kind, uint32_t target, uint32_t number) const;
-  Status check_weights(const Section& s) const;
+  friend class WeightsCheck;
+  // One hash for each chunk of the weights.
+  Result<std::span<const std::byte>> chunk_hashes(const Section& s) const;
+  Status check_chunk(const Section& s, uint64_t chunk, std::span<const std::byte> hashes) const;
   Error damaged(const Section& s, uint64_t at, const std::string& what) const;
   std::span<const std::byte> trailer() const { return std::span(file_->data(), file_->size()).subspan(end_); }
   Status read_table();

@@ -8,11 +8,12 @@
 
 #include "ir/base/hash.h"
 #include "ir/base/result.h"
+#include "runtime/bytes_check.h"
 
 namespace weft::artefact {
 
 constexpr std::array<char, 8> kMagic = {'W', 'E', 'F', 'T', '\r', '\n', '\x1a', '\n'};
-constexpr uint64_t kHeaderBytes = 64, kEntryBytes = 64, kAlignment = 64, kPage = 4096, kChunk = 4 << 20, kHashBytes = 16;
+constexpr uint64_t kHeaderBytes = 64, kEntryBytes = 64, kAlignment = 64, kPage = 4096, kChunk = BytesCheck::kStep, kHashBytes = 16;
 
 inline uint64_t aligned_to(uint64_t n, uint64_t alignment) { return (n + alignment - 1) / alignment * alignment; }
 

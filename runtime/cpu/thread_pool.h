@@ -14,6 +14,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -74,5 +75,27 @@ class ThreadPool {
   int64_t spin_ns_ = 0;
   std::vector<std::thread> workers_;
 };
+
+// fn(task) for each of [0, tasks), by the pool's threads (null: by this one). The Error of the first task that failed; later
+// ones may not have run.
+template <class Fn>
+Status for_all(ThreadPool* pool, int64_t tasks, Fn&& fn) {
+  std::atomic<int64_t> failed{tasks};
+  std::mutex mutex;
+  Status first;
+  auto work = [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end && i < failed.load(std::memory_order_relaxed); ++i) {
+      Status s = fn(i);
+      if (s.ok()) continue;
+      std::lock_guard lock(mutex);
+      if (i >= failed) continue;
+      failed = i;
+      first = std::move(s);
+    }
+  };
+  if (pool) pool->parallel_for(tasks, work);
+  else work(0, tasks, 0);
+  return first;
+}
 
 }  // namespace weft

@@ -48,13 +48,12 @@ class Uploader {
       }
     }
     auto work = [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i) note(run_worker(static_cast<size_t>(i), chunks));
+      for (int64_t i = begin; i < end; ++i) note(run_worker(static_cast<size_t>(i), chunks, doing));
     };
     const auto count = static_cast<int64_t>(workers_.size());
     if (pool && count > 1) pool->parallel_for(count, work);
     else work(0, count, 0);
-    CU_TRY(failed_, doing);
-    return {};
+    return std::move(failed_);
   }
 
  private:
@@ -63,36 +62,39 @@ class Uploader {
     CUevent taken[2] = {};  // the device has read the buffer
   };
 
-  void note(CUresult r) {
+  void note(Status s) {
     std::lock_guard lock(mutex_);
-    if (failed_ == CUDA_SUCCESS) failed_ = r;
+    if (failed_.ok()) failed_ = std::move(s);
   }
 
-  CUresult run_worker(size_t number, int64_t chunks) {
+  Status run_worker(size_t number, int64_t chunks, const std::string& doing) {
     Current current(d_, context_);
     Worker& w = workers_[number];
     const int64_t size = std::min(bytes_, kChunk);
     for (int64_t n = 0;; ++n) {
       const int64_t chunk = next_.fetch_add(1, std::memory_order_relaxed);
-      if (chunk >= chunks) return d_.cuStreamSynchronize(w.stream);
+      if (chunk >= chunks) break;
       std::byte* buffer = staging_ + (2 * static_cast<int64_t>(number) + n % 2) * size;
       CUevent taken = w.taken[n % 2];
-      if (n >= 2)
-        if (CUresult r = d_.cuEventSynchronize(taken)) return r;
+      if (n >= 2) CU_TRY(d_.cuEventSynchronize(taken), doing);
       const int64_t from = chunk * kChunk, end = std::min(bytes_, from + kChunk);
-      gather(buffer, from, end);
-      if (CUresult r = d_.cuMemcpyHtoDAsync_v2(address(to_ + from), buffer, static_cast<size_t>(end - from), w.stream)) return r;
-      if (CUresult r = d_.cuEventRecord(taken, w.stream)) return r;
+      TRY(gather(buffer, from, end));
+      CU_TRY(d_.cuMemcpyHtoDAsync_v2(address(to_ + from), buffer, static_cast<size_t>(end - from), w.stream), doing);
+      CU_TRY(d_.cuEventRecord(taken, w.stream), doing);
     }
+    CU_TRY(d_.cuStreamSynchronize(w.stream), doing);
+    return {};
   }
 
   // The pieces' bytes that belong at from .. end.
-  void gather(std::byte* buffer, int64_t from, int64_t end) const {
+  Status gather(std::byte* buffer, int64_t from, int64_t end) const {
     auto it = std::partition_point(pieces_.begin(), pieces_.end(), [&](const UploadPiece& p) { return p.offset + p.bytes <= from; });
     for (; it != pieces_.end() && it->offset < end; ++it) {
       const int64_t lo = std::max(from, it->offset), hi = std::min(end, it->offset + it->bytes);
+      if (it->check) TRY(it->check->check(lo - it->offset, hi - it->offset));
       std::memcpy(buffer + (lo - from), it->from + (lo - it->offset), static_cast<size_t>(hi - lo));
     }
+    return {};
   }
 
   const Driver& d_;
@@ -104,7 +106,7 @@ class Uploader {
   std::byte* staging_ = nullptr;
   std::atomic<int64_t> next_{0};
   std::mutex mutex_;
-  CUresult failed_ = CUDA_SUCCESS;
+  Status failed_;
 };
 
 }  // namespace

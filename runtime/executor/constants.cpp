@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "ir/base/text.h"
+#include "runtime/cpu/thread_pool.h"
 #include "runtime/executable.h"
 #include "runtime/executor/code.h"
 
@@ -29,16 +30,20 @@ class Loader {
     const size_t n = plan_.buffers.size();
     out_.fixed.resize(n);
     aligned_.assign(n, 1);
+    checks_.assign(n, nullptr);
     for (const PlanTensor& t : plan_.tensors) aligned_[t.buffer] = std::max(aligned_[t.buffer], element_alignment(t.dtype));
     main_ = buffers_used(plan_, plan_.main);
     for (const PlanPort& q : plan_.outputs) main_[plan_.tensors[q.tensor].buffer] = 1;
     const std::vector<char> prepares = buffers_used(plan_, plan_.prepare);
     for (size_t i = 0; i < n; ++i) {
       const PlanBuffer& b = plan_.buffers[i];
-      if ((b.storage != Storage::constant && b.storage != Storage::prepared) || (!main_[i] && !prepares[i])) continue;
-      needed_.push_back(static_cast<int>(i));
-      Status s = b.storage == Storage::constant ? constant(static_cast<int>(i)) : size(static_cast<int>(i));
-      if (s.ok() && !device_ && b.storage == Storage::prepared) s = own(static_cast<int>(i));
+      if ((b.storage == Storage::constant || b.storage == Storage::prepared) && (main_[i] || prepares[i])) needed_.push_back(static_cast<int>(i));
+    }
+    if (!device_) TRY(check_bytes());
+    for (int i : needed_) {
+      const PlanBuffer& b = plan_.buffers[i];
+      Status s = b.storage == Storage::constant ? constant(i) : size(i);
+      if (s.ok() && !device_ && b.storage == Storage::prepared) s = own(i);
       if (!s.ok()) return s.error().at_tensor(b.name), s.error();
     }
     if (device_) TRY(move_to_device());
@@ -46,6 +51,23 @@ class Loader {
   }
 
  private:
+  // On the host all that is needed, by all threads. Bytes for a device are checked on their way to it.
+  Status check_bytes() const {
+    std::vector<std::pair<const ConstantBytes*, int64_t>> steps;
+    for (int i : needed_) {
+      if (plan_.buffers[i].storage != Storage::constant) continue;
+      const ConstantBytes& given = bytes_[plan_.buffers[i].source];
+      for (int64_t at = 0; given.check && at < static_cast<int64_t>(given.size); at += BytesCheck::kStep) steps.emplace_back(&given, at);
+    }
+    return for_all(pool_, static_cast<int64_t>(steps.size()), [&](int64_t k) {
+      const auto& [given, at] = steps[k];
+      return given->check->check(at, std::min(at + BytesCheck::kStep, static_cast<int64_t>(given->size)));
+    });
+  }
+  static Status check_all(const ConstantBytes& given) {
+    return given.check ? given.check->check(0, static_cast<int64_t>(given.size)) : Status{};
+  }
+
   Status size(int buffer) {
     const PlanBuffer& b = plan_.buffers[buffer];
     const Interval r = range_of(b.bytes, ranges_);
@@ -80,8 +102,10 @@ class Loader {
     if (!given.splat && f.bytes > static_cast<int64_t>(given.size)) return invalid("buffer " + name_text(b.name) + " is larger than its constant");
     if (aligned && !expand) {
       f.data = const_cast<std::byte*>(given.data);
+      checks_[buffer] = given.check.get();
       return {};
     }
+    TRY(check_all(given));
     TRY(own(buffer));
     if (!expand) return std::memcpy(f.data, given.data, static_cast<size_t>(f.bytes)), Status{};
     for (int64_t at = 0; at + static_cast<int64_t>(size) <= f.bytes; at += static_cast<int64_t>(size)) std::memcpy(f.data + at, given.data, size);
@@ -91,6 +115,7 @@ class Loader {
   // One element a byte, row by row into packed rows of whole bytes.
   Status packed(const PlanConstant& c, const ConstantBytes& given, int buffer) {
     LoadedConstants::Fixed& f = out_.fixed[buffer];
+    TRY(check_all(given));
     TRY(own(buffer));
     std::memset(f.data, 0, static_cast<size_t>(f.bytes));
     int64_t row = c.dims.empty() ? 1 : c.dims.back(), rows = 1, row_bytes = packed_bytes(c.dtype, row);
@@ -116,7 +141,7 @@ class Loader {
         top = (top + alignment - 1) / alignment * alignment;
         buffers.push_back(i);
         offsets.push_back(top);
-        if (f.data && f.bytes) pieces.push_back({top, f.data, f.bytes});
+        if (f.data && f.bytes) pieces.push_back({top, f.data, f.bytes, checks_[i]});
         if (__builtin_add_overflow(top, f.bytes, &top)) return resources("the weights' size overflows");
         out_.uploaded_bytes += f.data ? f.bytes : 0;
       }
@@ -142,6 +167,7 @@ class Loader {
   ThreadPool* pool_;
   SymbolTable ranges_;
   std::vector<int64_t> aligned_;  // per buffer: what its elements' addresses are multiples of
+  std::vector<const BytesCheck*> checks_;  // per buffer: of bytes that lie where they were given
   std::vector<char> main_;        // per buffer: runs access it
   std::vector<int> needed_;
   LoadedConstants out_;

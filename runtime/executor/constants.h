@@ -30,7 +30,7 @@ std::vector<char> buffers_used(const Plan& plan, const Region& region);
 
 // Memory for constants, filled, and for prepared tensors. The plan is verified; `bytes` is parallel to its constants, and
 // lives as long as the result. device: null for the host. Errors: kInvalidModel for bytes that do not fit (naming the
-// tensor), kUnsupported, kResources, kDevice.
+// tensor) or that their check refuses, kUnsupported, kResources, kDevice.
 Result<LoadedConstants> load_constants(const Plan& plan, const SymbolValues& symbols, std::span<const ConstantBytes> bytes, Device* device,
                                        ThreadPool* pool);
 

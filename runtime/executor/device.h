@@ -8,7 +8,7 @@
 #include <span>
 #include <string>
 
-#include "ir/base/result.h"
+#include "runtime/bytes_check.h"
 
 namespace weft {
 
@@ -34,6 +34,7 @@ struct UploadPiece {
   int64_t offset = 0;
   const std::byte* from = nullptr;
   int64_t bytes = 0;
+  const BytesCheck* check = nullptr;  // of the bytes behind `from`; null: they are right
 };
 
 struct DeviceLaunch {
@@ -92,7 +93,7 @@ class Device {
   virtual Result<std::unique_ptr<DeviceRange>> range(MemoryUse use) = 0;
   virtual int64_t available() const = 0;  // bytes that could be allocated now
   // Fills memory from pieces in the order of their offsets, with the help of the pool's threads (null: none), and waits for
-  // it. What lies between the pieces is overwritten with anything.
+  // it. What lies between the pieces is overwritten with anything. Asks each piece's check about bytes before they are used: its Error.
   virtual Status upload(std::byte* to, std::span<const UploadPiece> pieces, ThreadPool* pool) = 0;
   virtual Result<std::unique_ptr<DeviceQueue>> queue() = 0;
   // Loads code (the bytes may go afterwards) and finds a kernel in it. The device owns both.

@@ -69,6 +69,35 @@ TEST_F(CudaDeviceTest, UploadsPieces) {
   }
 }
 
+// The threads that stage bytes ask about them first: all of them, and an Error ends the upload.
+TEST_F(CudaDeviceTest, ChecksWhatItUploads) {
+  struct Check : BytesCheck {
+    Status check(int64_t begin, int64_t end) const override {
+      asked += end - begin;
+      return begin <= wrong && wrong < end ? Status(invalid("byte " + std::to_string(wrong) + " is wrong")) : Status();
+    }
+    mutable std::atomic<int64_t> asked{0};
+    int64_t wrong = -1;
+  };
+  const std::vector<std::byte> source = random_bytes(30 << 20);
+  auto pool = ThreadPool::create(4).value();
+  std::byte* memory = gpu->allocate(40 << 20, MemoryUse::weights).value();
+  for (int64_t wrong : {-1, 0, 10'000'000, (30 << 20) - 1}) {
+    Check check;
+    check.wrong = wrong;
+    const UploadPiece pieces[] = {{256, source.data(), 1000}, {3 << 20, source.data(), 30 << 20, &check}};
+    const Status s = gpu->upload(memory, pieces, pool.get());
+    if (wrong < 0) {
+      EXPECT_TRUE(s.ok()) << s.error().to_string();
+      EXPECT_EQ(check.asked, 30 << 20);
+    } else {
+      ASSERT_FALSE(s.ok());
+      EXPECT_NE(s.error().message.find("is wrong"), std::string::npos) << s.error().message;
+    }
+  }
+  gpu->release(memory);
+}
+
 TEST_F(CudaDeviceTest, RangesGrowInPlace) {
   auto range = gpu->range(MemoryUse::activations);
   ASSERT_TRUE(range.ok()) << range.error().to_string();

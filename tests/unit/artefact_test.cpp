@@ -3,12 +3,15 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <random>
 
 #include <gtest/gtest.h>
 
+#include "ir/core/constant.h"
+#include "runtime/cpu/thread_pool.h"
 #include "tests/support/cuda_kernels.h"
 #include "weft/compile.h"
 
@@ -52,10 +55,15 @@ class ArtefactTest : public testing::Test {
     const uintmax_t beside = fs::exists(path(name + ".weights")) ? fs::file_size(path(name + ".weights")) : 0;
     EXPECT_EQ(static_cast<uintmax_t>(*bytes), fs::file_size(path(name)) + beside);
   }
-  // Whether the file can be opened and all that its first target runs is accepted.
+  // Whether the file can be opened and all that its first target runs is accepted, as by who loads it.
   static bool accepts(const std::string& file) {
     auto a = Artefact::open(file);
-    return a.ok() && (*a)->target(0).ok();
+    if (!a.ok()) return false;
+    auto t = (*a)->target(0);
+    if (!t.ok()) return false;
+    for (const ConstantBytes& c : t->constants)
+      if (!c.check->check(0, static_cast<int64_t>(c.size)).ok()) return false;
+    return true;
   }
 
   fs::path folder_;
@@ -131,6 +139,60 @@ TEST_F(ArtefactTest, EveryFlippedBitIsRefused) {
     write("flipped.weft", bytes);
     ASSERT_FALSE(accepts(path("flipped.weft"))) << "bit " << bit;
     bytes[bit / 8] ^= static_cast<char>(1 << bit % 8);
+  }
+}
+
+// Weights of three chunks: who reads a chunk first finds what is wrong with it, and nobody before.
+TEST_F(ArtefactTest, ChunksAreCheckedByWhoReadsThem) {
+  constexpr int64_t kRows = 700, kColumns = 4096;  // 11 MB
+  std::vector<std::byte> bytes(static_cast<size_t>(kRows * kColumns * 4));
+  for (size_t i = 0; i < bytes.size(); i += 4) bytes[i + 3] = std::byte{0x3f}, bytes[i] = static_cast<std::byte>(i / 4 % 251);
+  write("big.bin", std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  ConstantPool pool;
+  const std::string hash = pool[pool.add_bytes("w", DType::f32, {kRows, kColumns}, bytes)].hash.hex();
+  std::ofstream(path("model.wir")) << R"(weft.module 1 "big"
+const @w : f32[700,4096] = file "big.bin" offset 0 size 11468800 hash ")" << hash << R"("
+graph @main(%x: f32[batch,4096]) -> (y = %y) {
+  %w = constant @w : f32[700,4096]
+  %y = add(%x, %w) : f32[700,4096] loc("Add_0")
+}
+)";
+  compile_model({"cpu"});
+  const std::string file = read("model.weft");
+  auto a = Artefact::open(path("model.weft"));
+  ASSERT_TRUE(a.ok()) << a.error().to_string();
+  ASSERT_TRUE(Executable::load(path("model.weft")).ok());
+  auto weights = std::find_if((*a)->sections().begin(), (*a)->sections().end(), [](auto& s) { return s.bytes == 11468800; });
+  ASSERT_NE(weights, (*a)->sections().end());
+  auto pool_of = [](int n) { return ThreadPool::create(n).value(); };
+  for (int64_t at : {int64_t{0}, (int64_t{4} << 20) - 1, int64_t{4} << 20, int64_t{9} << 20, int64_t{11468799}}) {
+    std::string changed = file;
+    changed[weights->offset + static_cast<uint64_t>(at)] ^= 1;
+    write("changed.weft", changed);
+    auto opened = Artefact::open(path("changed.weft"));
+    ASSERT_TRUE(opened.ok());
+    auto t = (*opened)->target(0);
+    ASSERT_TRUE(t.ok()) << "nothing has read the weights yet: " << t.error().to_string();
+    const auto found = std::find_if(t->constants.begin(), t->constants.end(), [](auto& c) { return c.size == 11468800; });
+    ASSERT_NE(found, t->constants.end());
+    const int64_t chunk = at >> 22;
+    EXPECT_TRUE(found->check->check(((chunk + 1) % 3) << 22, (((chunk + 1) % 3) << 22) + 1).ok()) << "another chunk";
+    const std::string what = "the hash of chunk " + std::to_string(chunk) + " is another one";
+    for (int again = 0; again < 2; ++again) {
+      const Status s = found->check->check(at, at + 1);
+      ASSERT_FALSE(s.ok());
+      EXPECT_EQ(s.error().code, Code::kInvalidModel);
+      EXPECT_NE(s.error().message.find(what), std::string::npos) << s.error().message;
+    }
+    for (int threads : {1, 3}) {
+      auto exe = Executable::load(path("changed.weft"), {.threads = threads, .use_cache = false});
+      ASSERT_FALSE(exe.ok());
+      EXPECT_EQ(exe.error().code, Code::kInvalidModel);
+      EXPECT_NE(exe.error().message.find(what), std::string::npos) << exe.error().message;
+      const Status s = (*opened)->check(pool_of(threads).get());
+      ASSERT_FALSE(s.ok());
+      EXPECT_NE(s.error().message.find(what), std::string::npos) << s.error().message;
+    }
   }
 }
 

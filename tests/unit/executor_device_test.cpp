@@ -87,6 +87,7 @@ class FakeDevice : public Device {
     int64_t end = 0;
     for (const UploadPiece& p : pieces) {
       EXPECT_GE(p.offset, end);
+      if (p.check) TRY(p.check->check(0, p.bytes));
       std::memcpy(to + p.offset, p.from, static_cast<size_t>(p.bytes));
       end = p.offset + p.bytes;
     }
@@ -269,6 +270,44 @@ main { })").value();
   EXPECT_EQ(elements<float>(out[0]), F(ramp, ramp + 8));
   EXPECT_EQ(elements<float>(out[1]), F(8, 5));
   EXPECT_EQ(elements<float>(out[2])[7], 15);
+}
+
+// A check is asked about all bytes that are used, on the host and on the way to a device, and about no others.
+TEST_F(ExecutorDevice, WeightsThatAreChecked) {
+  struct Check : BytesCheck {
+    Status check(int64_t begin, int64_t end) const override {
+      asked += end - begin;
+      return right ? Status() : Status(invalid("byte " + std::to_string(begin) + " is wrong"));
+    }
+    mutable std::atomic<int64_t> asked{0};
+    bool right = true;
+  };
+  const std::vector<float> values(3 << 20, 2);  // three steps
+  for (bool on_device : {false, true})
+    for (int wrong : {-1, 0, 1, 2}) {
+      ExecutableParts parts;
+      parts.plan = parse_plan(R"(wplan 1
+constant a f32[3145728] constant b f32[64] constant c f32[64]
+buffer #a constant 0 bytes 12582912 buffer #b constant 1 bytes 256 buffer #c constant 2 bytes 256
+tensor %a f32[3145728] #a tensor %b f32[64] #b tensor %c f32[64] #c
+output a %a output b %b
+main { })").value();
+      std::shared_ptr<Check> checks[3];
+      for (int i = 0; i < 3; ++i) {
+        checks[i] = std::make_shared<Check>();
+        checks[i]->right = i != wrong;
+        const size_t bytes = i == 0 ? values.size() * 4 : i == 1 ? 4 : 256;
+        parts.constants.push_back({reinterpret_cast<const std::byte*>(values.data()), bytes, i == 1, nullptr, checks[i]});
+      }
+      device->limit = 1 << 24;
+      if (on_device) parts.device = device;
+      parts.pool = ThreadPool::create(2).value();
+      auto made = make_executable(std::move(parts));
+      EXPECT_EQ(made.ok(), wrong < 0 || wrong == 2) << wrong;
+      EXPECT_EQ(checks[2]->asked, 0) << "nothing reads it";
+      if (!made.ok()) EXPECT_SAYS(made.error().message, " is wrong");
+      else EXPECT_TRUE(checks[0]->asked == 12582912 && checks[1]->asked >= 4);
+    }
 }
 
 TEST_F(ExecutorDevice, WhatWouldFit) {

@@ -5,6 +5,7 @@
 #include "codegen/cuda/emit.h"
 #include "ir/base/text.h"
 #include "runtime/artefact/artefact.h"
+#include "runtime/cpu/thread_pool.h"
 #include "runtime/cuda/driver.h"
 #include "tools/weft/artefact.h"
 #include "tools/weft/npy.h"
@@ -19,7 +20,10 @@ static const char* place_name(WeightsPlace p) {
 
 Status inspect_artefact(Cli& cli, const std::string& path, bool check) {
   TRY_ASSIGN(auto artefact, Artefact::open(path));
-  if (check) TRY(artefact->check());
+  if (check) {
+    TRY_ASSIGN(auto pool, ThreadPool::create(cli.common.compile.threads));
+    TRY(artefact->check(pool.get()));
+  }
   std::optional<PublicKey> key;
   if (!cli.common.verify_key.empty()) {
     TRY_ASSIGN(key, read_public_key(cli.common.verify_key));

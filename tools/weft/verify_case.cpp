@@ -13,6 +13,7 @@
 #include "ir/core/shapes.h"
 #include "ir/ops/random.h"
 #include "runtime/artefact/artefact.h"
+#include "runtime/cpu/thread_pool.h"
 #include "tools/weft/bisect.h"
 #include "tools/weft/runner.h"
 
@@ -83,6 +84,10 @@ class CaseRunner {
     return {};
   }
 
+  Status check_all(const Artefact& a) const {
+    TRY_ASSIGN(auto pool, ThreadPool::create(options_.compile.threads));
+    return a.check(pool.get());
+  }
   // A compiled model without the one that it was made of: nothing can be compared but its hashes.
   Status whole() {
     built_ = true;
@@ -92,7 +97,7 @@ class CaseRunner {
       TRY_ASSIGN(key, read_public_key(options_.verify_key));
     }
     if (key || options_.require_signature) TRY(artefact->check_signature(key));
-    return artefact->check();
+    return check_all(*artefact);
   }
 
   Status compile() {
@@ -103,6 +108,8 @@ class CaseRunner {
       o.threads = options_.compile.threads;
       o.verify_key = options_.verify_key;
       o.require_signature = options_.require_signature;
+      TRY_ASSIGN(auto artefact, Artefact::open(options_.artefact));
+      TRY(check_all(*artefact));
       TRY_ASSIGN(api::Executable loaded, api::Executable::load(options_.artefact, o));
       context_ = loaded.context();
       return {};
