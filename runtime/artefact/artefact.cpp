@@ -281,7 +281,10 @@ Status Artefact::check(ThreadPool* pool) const {
     TRY_ASSIGN(auto hashes, chunk_hashes(s));
     for (uint64_t c = 0; s.place != WeightsPlace::strip && c < chunks_of(s.bytes); ++c) parts.push_back({&s, c, hashes});
   }
-  return for_all(pool, static_cast<int64_t>(parts.size()), [&](int64_t i) { return check_chunk(*parts[i].section, parts[i].chunk, parts[i].hashes); });
+  return for_all(pool, static_cast<int64_t>(parts.size()), [&](int64_t i) {
+    const Part& p = parts[static_cast<size_t>(i)];
+    return check_chunk(*p.section, p.chunk, p.hashes);
+  });
 }
 
 }  // namespace weft

@@ -1,8 +1,8 @@
 #include "runtime/executor/prepared_cache.h"
 
 #include <algorithm>
-#include <set>
 
+#include "ir/plan/prune.h"
 #include "runtime/cpu/thread_pool.h"
 #include "runtime/executor/executable_impl.h"
 
@@ -22,16 +22,7 @@ class KeyWriter {
     numbers_.clear();
     text_.clear();
     fixed_ = true;
-    std::set<int> needed{buffer};
-    std::vector<size_t> chain;
-    for (size_t i = commands_.size(); i-- > 0;) {
-      bool writes = false;
-      for_each_access(commands_[i], [&](int t, Access a) { writes = writes || (a != Access::read && needed.count(plan_.tensors[t].buffer)); });
-      if (!writes) continue;
-      chain.push_back(i);
-      for_each_access(commands_[i], [&](int t, Access) { needed.insert(plan_.tensors[t].buffer); });
-    }
-    for (size_t k = chain.size(); k-- > 0;) command(commands_[chain[k]]);
+    for (size_t i : commands_behind(plan_, buffer)) command(commands_[i]);
     text_ += "result " + std::to_string(number(buffer)) + "\n";
     return fixed_ ? text_ : "";
   }
@@ -79,46 +70,12 @@ class KeyWriter {
   bool fixed_ = true;
 };
 
-// A found buffer's new owner: a constant of as many bytes.
-void adopt(ExecutableParts& parts, int buffer, const CacheEntry& entry, std::span<const std::byte> bytes) {
-  PlanBuffer& b = parts.plan.buffers[buffer];
-  b.storage = Storage::constant;
-  b.source = static_cast<int>(parts.plan.constants.size());
-  PlanConstant c;
-  c.name = b.name;
-  c.dtype = DType::u8;
-  c.dims = {static_cast<int64_t>(bytes.size())};
-  c.hash = hash_text(entry.key());
-  parts.plan.constants.push_back(std::move(c));
-  parts.constants.push_back({bytes.data(), bytes.size(), false, entry.owner()});
-}
-
-// Commands whose results nobody reads.
-void drop_dead_commands(Plan& p) {
-  std::vector<Command>& commands = p.prepare.commands;
-  std::vector<char> needed(p.buffers.size(), 0);
-  for (size_t i = 0; i < p.buffers.size(); ++i) needed[i] = p.buffers[i].storage == Storage::prepared;
-  for (size_t i = commands.size(); i-- > 0;) {
-    bool keep = commands[i].kind == CommandKind::check;
-    for_each_access(commands[i], [&](int t, Access a) { keep = keep || (a != Access::read && needed[p.tensors[t].buffer]); });
-    if (keep) for_each_access(commands[i], [&](int t, Access) { needed[p.tensors[t].buffer] = 1; });
-    else commands.erase(commands.begin() + static_cast<long>(i));
-  }
-  assign_lifetimes(p);
-}
-
-bool straight(const Region& r) {
-  return std::all_of(r.commands.begin(), r.commands.end(), [](const Command& c) {
-    return c.regions.empty() && c.kind != CommandKind::set && c.kind != CommandKind::read && c.kind != CommandKind::swap;
-  });
-}
-
 }  // namespace
 
 int64_t PreparedCache::fetch(ExecutableParts& parts) {
   cache_ = parts.prepared.cache;
   const Plan& p = parts.plan;
-  if (!cache_.enabled() || !straight(p.prepare)) return 0;
+  if (!cache_.enabled() || !is_straight(p.prepare)) return 0;
   KeyWriter writer(p);
   for (size_t i = 0; i < p.buffers.size(); ++i) {
     const PlanBuffer& b = p.buffers[i];
@@ -139,7 +96,9 @@ int64_t PreparedCache::fetch(ExecutableParts& parts) {
   int64_t found = 0;
   for (size_t i = missing_.size(); i-- > 0;) {
     if (!entries[i]) continue;
-    adopt(parts, missing_[i].buffer, *entries[i], entries[i]->blob("tensor"));
+    const std::span<const std::byte> bytes = entries[i]->blob("tensor");
+    make_constant(parts.plan, missing_[i].buffer, parts.plan.buffers[missing_[i].buffer].name, hash_text(entries[i]->key()));
+    parts.constants.push_back({bytes.data(), bytes.size(), false, entries[i]->owner()});
     found += missing_[i].bytes;
     missing_.erase(missing_.begin() + static_cast<long>(i));
   }
@@ -149,17 +108,10 @@ int64_t PreparedCache::fetch(ExecutableParts& parts) {
 
 Status PreparedCache::store(const ExecutableImpl& exe) const {
   auto count = static_cast<int64_t>(missing_.size());
-  std::vector<Status> done(missing_.size());
-  auto put = [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
-      CacheBlob blob{"tensor", {exe.loaded.fixed[missing_[i].buffer].data, static_cast<size_t>(missing_[i].bytes)}};
-      done[i] = cache_.put(missing_[i].key, {&blob, 1});
-    }
-  };
-  if (exe.pool) exe.pool->parallel_for(count, put);
-  else put(0, count, 0);
-  for (Status& s : done) TRY(std::move(s));
-  return {};
+  return for_all(exe.pool.get(), count, [&](int64_t i) {
+    CacheBlob blob{"tensor", {exe.loaded.fixed[missing_[i].buffer].data, static_cast<size_t>(missing_[i].bytes)}};
+    return cache_.put(missing_[i].key, {&blob, 1});
+  });
 }
 
 }  // namespace weft
