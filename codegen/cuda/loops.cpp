@@ -53,6 +53,7 @@ struct CudaLoops {
 
   // f at every point of the row axes that this thread has.
   void rows(const SymbolText& env, const std::function<void(const SymbolText&)>& f) {
+    if (e.row.empty()) return scope([&] { f(env); });
     SymbolText at = env;
     if (group > 1) {
       e.line("#pragma unroll 4");
@@ -92,8 +93,7 @@ struct CudaLoops {
       switch (st.kind) {
         case SpecStage::Kind::reduce: reduce(static_cast<int>(k), env); break;
         case SpecStage::Kind::map:
-          if (e.row.empty()) scope([&] { e.map_stage(st, place(env)); });
-          else rows(env, [&](const SymbolText& at) { e.map_stage(st, place(at)); });
+          rows(env, [&](const SymbolText& at) { e.map_stage(st, place(at)); });
           break;
         case SpecStage::Kind::map_row: {
           CudaEmitter::Place at = place(env);

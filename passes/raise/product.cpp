@@ -32,6 +32,6 @@ Product product_of(Value* v, const Value* stop, bool shared) {
   take_apart(v, true, stop, shared, p);
   return p;
 }
-bool is_about(double a, double b) { return std::fabs(a - b) <= 2e-3 * std::fabs(b); }
+bool is_about(double a, double b, DType t) { return std::fabs(a - b) <= (t == DType::f64 ? 1e-15 : 2e-3) * std::fabs(b); }
 
 }  // namespace weft

@@ -16,7 +16,8 @@ struct Product {
 // v as a product: through mul, div by a number, and pow with exponent 2 or 3. `stop` stays a factor whatever it is. Below
 // the top, values that something else reads, too, are taken apart only where `shared` says so.
 Product product_of(Value* v, const Value* stop = nullptr, bool shared = false);
-// Near enough to be the same constant, written by an exporter with few digits or in a narrow type.
-bool is_about(double a, double b);
+// Near enough to be the same constant in computations of that type, written by an exporter with few digits or in a narrow type. In
+// f64 every digit counts.
+bool is_about(double a, double b, DType t);
 
 }  // namespace weft

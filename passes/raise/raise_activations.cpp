@@ -56,17 +56,17 @@ bool raise_gate(Op& op, const Product& p, Value* x, Value* f) {
   }
   if (Op* hard = def_of(f, OpKind::hard_sigmoid); hard && p.number == 1) {
     const HardSigmoidAttrs& a = hard->attr<HardSigmoidAttrs>();
-    return hard->operands[0] == x && is_about(a.alpha, 1.0 / 6) && a.beta == 0.5 &&
+    return hard->operands[0] == x && is_about(a.alpha, 1.0 / 6, x->type.dtype) && a.beta == 0.5 &&
            become_activation(op, origins(p, {f}), OpKind::hard_swish, x, NoAttrs{});
   }
-  return is_about(p.number, 1.0 / 6) && clipped_shift(f) == x && become_activation(op, origins(p, {f}), OpKind::hard_swish, x, NoAttrs{});
+  return is_about(p.number, 1.0 / 6, x->type.dtype) && clipped_shift(f) == x && become_activation(op, origins(p, {f}), OpKind::hard_swish, x, NoAttrs{});
 }
 
 bool raise_activation(Op& op) {
   if ((op.kind != OpKind::mul && op.kind != OpKind::div) || !is_float(op.result()->type.dtype)) return false;
   Product p = product_of(op.result());
   if (p.factors.size() == 2) return raise_gate(op, p, p.factors[0], p.factors[1]) || raise_gate(op, p, p.factors[1], p.factors[0]);
-  if (p.factors.size() != 1 || !is_about(p.number, 1.0 / 6)) return false;
+  if (p.factors.size() != 1 || !is_about(p.number, 1.0 / 6, op.result()->type.dtype)) return false;
   Value* x = clipped_shift(p.factors[0]);
   if (!x) return false;
   HardSigmoidAttrs a;

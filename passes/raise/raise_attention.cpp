@@ -128,6 +128,12 @@ bool fits_mask(const Value* mask, const Type& scores) {
   return mask->type.is_ranked() && mask->type.rank() >= 1 && mask->type.rank() <= scores.rank() && mask->type.dim(-1) == scores.dim(-1);
 }
 
+// Kernels take the number and the size of heads as constants.
+bool has_known_heads(const Type& query, const Type& value, const Letters& l) {
+  auto known = [](const Type& t, const std::string& letters, char c) { return t.dim(static_cast<int>(letters.find(c))).is_const(); };
+  return known(query, l.query, l.d) && known(value, l.value, l.v) && (l.batch.size() < 2 || known(query, l.query, l.batch[1]));
+}
+
 bool raise_attention(Op& op) {
   if (op.kind != OpKind::contract || op.operand(2) || op.attr<ContractAttrs>().alpha != 1) return false;
   auto second = plain_spec(op);
@@ -141,12 +147,13 @@ bool raise_attention(Op& op) {
       size_t at = (k == 0 ? first->a : first->b).find(l->batch[i]);
       if (!(m->scores->operands[k]->type.shape[at] == scores.shape[i])) return false;
     }
+  const bool swapped = l->query != first->a;
+  if (!has_known_heads(m->scores->operands[swapped]->type, op.operands[1]->type, *l)) return false;
   Value* mask = m->mask;
   if (mask && condition_of(mask) && fits_mask(condition_of(mask), scores)) mask = condition_of(mask);
   if (mask && !fits_mask(mask, scores)) return false;
   std::vector<Op*> from(m->ops.rbegin(), m->ops.rend());
   Builder b = build_before(op, from);
-  bool swapped = l->query != first->a;
   Value *q = permuted_to(b, m->scores->operands[swapped], l->query, l->batch + l->q + l->d);
   Value *k = permuted_to(b, m->scores->operands[!swapped], l->key, l->batch + l->k + l->d);
   Value *v = permuted_to(b, op.operands[1], l->value, l->batch + l->k + l->v);

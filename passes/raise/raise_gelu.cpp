@@ -24,16 +24,16 @@ bool all_are(const std::vector<Value*>& factors, const Value* x, size_t count) {
 
 bool is_erf_argument(Value* v, const Value* x) {
   Product p = product_of(v, x, true);
-  return all_are(p.factors, x, 1) && is_about(p.number, std::numbers::sqrt2 / 2);
+  return all_are(p.factors, x, 1) && is_about(p.number, std::numbers::sqrt2 / 2, x->type.dtype);
 }
 
 // √(2/π) * (x + 0.044715 x³), or with x in front of the bracket.
 bool is_tanh_argument(Value* v, const Value* x) {
   Product p = product_of(v, x, true);
-  if (!is_about(p.number, std::sqrt(2 / std::numbers::pi))) return false;
+  if (!is_about(p.number, std::sqrt(2 / std::numbers::pi), x->type.dtype)) return false;
   auto cubic = [&](const Value* term, size_t power) {
     Product c = product_of(const_cast<Value*>(term), x, true);
-    return all_are(c.factors, x, power) && is_about(c.number, 0.044715);
+    return all_are(c.factors, x, power) && is_about(c.number, 0.044715, x->type.dtype);
   };
   if (p.factors.size() == 1) {
     Op* add = def_of(p.factors[0], OpKind::add);
@@ -57,7 +57,7 @@ void collect_between(Value* from, const Value* x, std::vector<Op*>& out) {
 bool raise_gelu(Op& op) {
   if ((op.kind != OpKind::mul && op.kind != OpKind::div) || !is_float(op.result()->type.dtype)) return false;
   Product p = product_of(op.result());
-  if (p.factors.size() != 2 || !is_about(p.number, 0.5)) return false;
+  if (p.factors.size() != 2 || !is_about(p.number, 0.5, op.result()->type.dtype)) return false;
   for (int i = 0; i < 2; ++i) {
     Value *x = p.factors[i], *bracket = p.factors[1 - i];
     Op *erf = one_plus(bracket, OpKind::erf), *tanh = one_plus(bracket, OpKind::tanh);

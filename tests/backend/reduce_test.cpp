@@ -78,6 +78,17 @@ TEST(BackendReduce, LongRowsToFewResults) {
           Bound::range(8));
 }
 
+// Rows that nothing is left of: one point has several sums.
+TEST(BackendReduce, RowsOfOneElement) {
+  TestGraph g;
+  g.bind("n", 3);
+  SoftmaxAttrs middle;
+  middle.axis = 1;
+  Value* x = g.input(DType::f32, {Dim::symbol("n"), 1, 8});
+  g.check({g.op(OpKind::softmax, {x}, middle), g.op(OpKind::log_softmax, {x}, middle), g.op(OpKind::softmax, {g.input(DType::f64, {3, 1, 8})}, middle)},
+      Bound::range(16));
+}
+
 TEST(BackendReduce, Normalisations) {
   TestGraph g;
   g.bind("n", 3);

@@ -1,10 +1,12 @@
 #include "tests/support/random_graph.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <random>
 
 #include "ir/core/builder.h"
+#include "ir/eval/host_value.h"
 #include "ir/ops/contract.h"
 #include "ir/ops/conv.h"
 #include "ir/ops/move.h"
@@ -20,16 +22,20 @@ namespace {
 
 class RandomGraph {
  public:
-  explicit RandomGraph(uint64_t seed) : rng_(seed), m_(std::make_unique<Module>()), g_(m_->add_graph("main")), b_(g_) { m_->name = "random"; }
+  explicit RandomGraph(const RandomGraphOptions& o) : o_(o), rng_(o.seed), m_(std::make_unique<Module>()), g_(m_->add_graph("main")), b_(g_) {
+    m_->name = "random";
+  }
 
-  std::unique_ptr<Module> make(int steps) {
+  std::unique_ptr<Module> make() {
     inputs();
-    for (int i = 0; i < steps; ++i) {
+    for (int i = 0; i < o_.steps; ++i) {
       b_.provenance = {"n" + std::to_string(i)};
-      step();
+      if (o_.integers && often(30)) keep(integers());
+      else step();
     }
-    for (Value* v : values_)
-      if (v->uses.empty() && v->def) output(v);
+    for (const std::vector<Value*>* values : {&values_, &ints_})
+      for (Value* v : *values)
+        if (v->uses.empty() && v->def) output(v);
     if (g_->outputs.empty()) output(values_.back());
     return std::move(m_);
   }
@@ -49,7 +55,11 @@ class RandomGraph {
     m_->symbols["n"] = {1, 64, 0};
     const std::vector<Shape> shapes = {{n, 4, 6}, {2, 3, 8, 8}, {n, 6}, {3, 1, 6}, {6}, {2, 4, 5, 6}};
     int64_t count = 1 + below(3);
-    for (int64_t i = 0; i < count; ++i) values_.push_back(g_->add_input(Type::tensor(DType::f32, any(shapes)), "x" + std::to_string(i)));
+    for (int64_t i = 0; i < count; ++i) values_.push_back(g_->add_input(Type::tensor(o_.floats, any(shapes)), "x" + std::to_string(i)));
+    float_inputs_ = values_;
+    if (!o_.integers) return;
+    count = 1 + below(2);
+    for (int64_t i = 0; i < count; ++i) ints_.push_back(g_->add_input(Type::tensor(integer_type(), any(shapes)), "k" + std::to_string(i)));
   }
 
   // Remembers a result; an op that inference refuses is simply not there.
@@ -64,26 +74,31 @@ class RandomGraph {
     return add(kind, std::move(operands), std::unique_ptr<Attrs>(std::make_unique<A>(std::move(attrs))));
   }
   void keep(Value* v) {
-    bool fits = v && v->type.is_ranked() && v->type.dtype == DType::f32 && v->type.rank() <= 5;
+    const bool integer = v && is_int(v->type.dtype);
+    bool fits = v && v->type.is_ranked() && (v->type.dtype == o_.floats || (integer && o_.integers)) && v->type.rank() <= 5;
     if (fits && is_static(v->type.shape)) fits = numel(v->type.shape).value() <= 4096 && numel(v->type.shape).value() > 0;
-    if (fits) values_.push_back(v);
+    if (fits) (integer ? ints_ : values_).push_back(v);
   }
 
   Value* value() { return any(values_); }
-  Value* value_of_rank(int lo, int hi) {
+  Value* value_of_rank(int lo, int hi) { return value_of_rank(values_, lo, hi); }
+  Value* value_of_rank(const std::vector<Value*>& values, int lo, int hi) {
     for (int k = 0; k < 8; ++k)
-      if (Value* v = value(); v->type.rank() >= lo && v->type.rank() <= hi) return v;
+      if (Value* v = any(values); v->type.rank() >= lo && v->type.rank() <= hi) return v;
     return nullptr;
   }
-  Value* number(double v) { return often(70) ? b_.scalar(DType::f32, v) : b_.splat(DType::f32, {1}, v); }
+  // A float or an integer.
+  Value* mover() { return value_of_rank(o_.integers && often(25) ? ints_ : values_, 1, 4); }
+  Value* number(double v) { return often(70) ? b_.scalar(o_.floats, v) : b_.splat(o_.floats, {1}, v); }
   Value* weights(std::vector<int64_t> dims, double lo = -1, double hi = 1) {
     int64_t n = 1;
     for (int64_t d : dims) n *= d;
-    std::vector<float> v(n);
-    std::uniform_real_distribution<float> u(static_cast<float>(lo), static_cast<float>(hi));
-    for (float& x : v) x = u(rng_);
-    const std::byte* p = reinterpret_cast<const std::byte*>(v.data());
-    return b_.constant(m_->constants.add_bytes("w", DType::f32, std::move(dims), std::vector<std::byte>(p, p + 4 * n)));
+    std::vector<double> v(n);
+    // Every float type has these numbers.
+    std::uniform_real_distribution<double> u(lo, hi);
+    for (double& x : v) x = std::round(u(rng_) * 64) / 64;
+    const Tensor t = store_all(o_.floats, dims, v).value();
+    return b_.constant(m_->constants.add_bytes("w", o_.floats, std::move(dims), std::vector<std::byte>(t.data.get(), t.data.get() + t.bytes())));
   }
   // The length of a dim where it is a number, else 0.
   // 0: not known, or a scalar.
@@ -109,7 +124,8 @@ class RandomGraph {
     switch (below(6)) {
       case 0: {
         CastAttrs wide, narrow;
-        wide.to = DType::f64;
+        wide.to = byte_size(o_.floats) < 4 ? DType::f32 : DType::f64;
+        narrow.to = o_.floats;
         return add(OpKind::cast, {add(OpKind::cast, {x}, wide)}, narrow);
       }
       case 1: return add(OpKind::clip, {x, number(-1), often(50) ? number(2) : nullptr});
@@ -133,10 +149,11 @@ class RandomGraph {
     return often(50) ? add(kind, {x, other}) : add(kind, {other, x});
   }
   Value* reduction() {
-    Value* x = value_of_rank(1, 4);
+    Value* x = mover();
     if (!x) return nullptr;
     ReduceAttrs a;
     a.keepdims = often(70);
+    if (x->type.dtype != o_.floats) return add(any<OpKind>({OpKind::reduce_sum, OpKind::reduce_max}), {x, b_.ints({below(x->type.rank())})}, a);
     return add(any<OpKind>({OpKind::reduce_mean, OpKind::reduce_sum, OpKind::reduce_max, OpKind::reduce_l2}),
         {x, b_.ints({below(x->type.rank())})}, a);
   }
@@ -154,7 +171,7 @@ class RandomGraph {
   }
 
   Value* movement() {
-    Value* x = value_of_rank(1, 4);
+    Value* x = mover();
     if (!x) return nullptr;
     int rank = x->type.rank();
     int64_t axis = below(rank), n = length(x, static_cast<int>(axis));
@@ -176,14 +193,14 @@ class RandomGraph {
       case 5: {
         ConcatAttrs c;
         c.axis = axis;
-        Value* y = often(50) ? x : value();
+        Value* y = often(50) || x->type.dtype != o_.floats ? x : value();
         return add(OpKind::concat, often(30) ? std::vector<Value*>{x, y, x} : std::vector<Value*>{x, y}, c);
       }
       case 6: return n ? split(x, axis, n) : nullptr;
       case 7: {
         std::vector<int64_t> pads(2 * rank, 0);
         if (often(70)) pads[below(2 * rank)] = 1;
-        return add(OpKind::pad, {x, b_.ints(pads), number(0.5)});
+        return add(OpKind::pad, {x, b_.ints(pads), b_.scalar(x->type.dtype, x->type.dtype == o_.floats ? 0.5 : 3)});
       }
       default: {
         GatherAttrs a;
@@ -336,15 +353,63 @@ class RandomGraph {
     return op.ok() ? (*op)->result() : nullptr;
   }
 
+  // --- integers, which are exact everywhere: so they may decide and choose ------------------------------------------------
+
+  DType integer_type() { return any<DType>({DType::i64, DType::i32, DType::i16, DType::i8, DType::u8, DType::u32}); }
+  Value* cast_to(Value* v, DType t) {
+    CastAttrs a;
+    a.to = t;
+    return add(OpKind::cast, {v}, a);
+  }
+  Value* mod(Value* v, int64_t n) { return v ? add(OpKind::mod, {v, b_.scalar(v->type.dtype, static_cast<double>(n))}) : nullptr; }
+  Value* integers() {
+    Value* k = any(ints_);
+    const DType t = k->type.dtype;
+    // Of the same type, the scalar most often, since shapes must fit.
+    auto other = [&] {
+      Value* v = any(ints_);
+      return often(40) && v->type.dtype == t ? v : b_.scalar(t, static_cast<double>(1 + below(4)));
+    };
+    switch (below(8)) {
+      case 0: return add(any<OpKind>({OpKind::add, OpKind::sub, OpKind::mul, OpKind::max, OpKind::min, OpKind::bitwise_xor}), {k, other()});
+      case 1: return add(any<OpKind>({OpKind::mod, OpKind::div}), {k, b_.scalar(t, static_cast<double>(2 + below(4)))});
+      case 2: return cast_to(k, integer_type());
+      case 3: return add(is_unsigned_int(t) ? OpKind::bitwise_not : any<OpKind>({OpKind::abs, OpKind::neg, OpKind::sign}), {k});
+      case 4: {
+        Value* test = add(any<OpKind>({OpKind::less, OpKind::greater_or_equal, OpKind::equal}), {k, other()});
+        return add(OpKind::where, {test, value(), often(50) ? value() : number(-0.5)});
+      }
+      case 5: return add(any<OpKind>({OpKind::add, OpKind::mul}), {value(), cast_to(mod(k, 5), o_.floats)});
+      case 6: {  // elements by an index that is computed
+        Value* at = value_of_rank(ints_, 1, 2);
+        Value* x = value_of_rank(1, 3);
+        GatherAttrs a;
+        a.axis = x ? below(x->type.rank()) : 0;
+        const int64_t n = x ? length(x, static_cast<int>(a.axis)) : 0;
+        return at && n ? add(OpKind::gather, {x, cast_to(mod(cast_to(at, DType::i32), n), often(50) ? DType::i32 : DType::i64)}, a) : nullptr;
+      }
+      default: {  // a float decides where nothing has been rounded yet
+        Value* test = add(OpKind::greater, {any(float_inputs_), number(0.25)});
+        return often(50) ? add(OpKind::where, {test, value(), value()}) : cast_to(test, integer_type());
+      }
+    }
+  }
+
+  RandomGraphOptions o_;
   std::mt19937_64 rng_;
   std::unique_ptr<Module> m_;
   Graph* g_;
   Builder b_;
-  std::vector<Value*> values_;
+  std::vector<Value*> values_, ints_, float_inputs_;
 };
 
 }  // namespace
 
-std::unique_ptr<Module> random_graph(uint64_t seed, int steps) { return RandomGraph(seed).make(steps); }
+std::unique_ptr<Module> random_graph(const RandomGraphOptions& o) { return RandomGraph(o).make(); }
+
+int from_environment(const char* name, int otherwise) {
+  const char* text = std::getenv(name);
+  return text ? std::atoi(text) : otherwise;
+}
 
 }  // namespace weft::test
