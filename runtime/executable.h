@@ -68,6 +68,8 @@ struct PreparedBytes {
   int64_t computed = 0, found = 0;
 };
 PreparedBytes prepared_bytes(const ExecutableImpl& e);
+// The bytes of a prepared buffer of the plan, on the host; they live as long as the executable.
+std::span<const std::byte> prepared_tensor(const ExecutableImpl& e, int buffer);
 // Of constants that went to a device.
 struct UploadedBytes {
   int64_t bytes = 0;

@@ -11,7 +11,7 @@ namespace weft {
 struct Lowered {
   Plan plan;
   std::vector<KernelSpec> specs;      // parallel to plan.kernels
-  std::vector<int> constants;         // plan.constants[i] is module.constants[constants[i]]
+  std::vector<int> constants;         // plan.constants[i] is module.constants[constants[i]]; -1: it was made of others
 };
 
 // Error kUnsupported with every op that the target cannot run, before any kernel is built.

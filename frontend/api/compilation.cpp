@@ -222,11 +222,8 @@ Result<api::Executable> Compilation::build() {
   int threads = options_.threads > 0 ? options_.threads : usable_cores();
   ExecutableParts parts;
   TRY_ASSIGN(parts.pool, ThreadPool::create(threads));
-  for (int id : lowered_.constants) {
-    TRY_ASSIGN(ConstantBytes c, constant_bytes(module_->constants[id]));
-    stats_.constant_bytes += static_cast<int64_t>(c.size);
-    parts.constants.push_back(std::move(c));
-  }
+  TRY_ASSIGN(parts.constants, constants());
+  for (const ConstantBytes& c : parts.constants) stats_.constant_bytes += static_cast<int64_t>(c.size);
   // Weights are on their way while kernels are compiled. The future waits for the thread wherever this function returns.
   std::future<Result<LoadedConstants>> loading;
   if (t.backend == Backend::cuda) {
@@ -237,7 +234,7 @@ Result<api::Executable> Compilation::build() {
     });
   }
   auto kernels = timed("kernels", [&]() -> Result<KernelBuild> {
-    return build_kernels(lowered_, {t, threads, cache("kernels"), module_->name, options_.kernel_sources}, reporter_);
+    return build_kernels(lowered_, kernel_options(t), reporter_);
   });
   if (!kernels.ok()) return std::move(kernels.error());
   stats_.kernels = static_cast<int>(lowered_.specs.size());
@@ -267,13 +264,25 @@ Result<api::Executable> Compilation::build() {
   return api::make_public(std::move(*exe), std::move(module_->metadata), std::move(stats_), threads);
 }
 
-Result<ArtefactTarget> Compilation::pack() {
+KernelBuildOptions Compilation::kernel_options(const Target& t) {
+  return {t, options_.threads > 0 ? options_.threads : usable_cores(), cache("kernels"), module_->name, options_.kernel_sources};
+}
+
+Result<std::vector<ConstantBytes>> Compilation::constants() const {
+  std::vector<ConstantBytes> out;
+  for (int id : lowered_.constants) {
+    TRY_ASSIGN(ConstantBytes c, constant_bytes(module_->constants[id]));
+    out.push_back(std::move(c));
+  }
+  return out;
+}
+
+Result<ArtefactTarget> Compilation::pack(std::vector<ConstantBytes> constants) {
   TRY_ASSIGN(Target t, target());
   ArtefactTarget out;
   out.target = t.to_string();
-  const int threads = options_.threads > 0 ? options_.threads : usable_cores();
   TRY_ASSIGN(KernelBuild kernels, timed("kernels", [&]() -> Result<KernelBuild> {
-    KernelBuildOptions o{t, threads, cache("kernels"), module_->name, options_.kernel_sources};
+    KernelBuildOptions o = kernel_options(t);
     o.keep_code = true;
     return build_kernels(lowered_, o, reporter_);
   }));
@@ -285,17 +294,9 @@ Result<ArtefactTarget> Compilation::pack() {
     out.compiler = "NVRTC " + std::to_string(n->major) + "." + std::to_string(n->minor);
     out.least_driver = n->major * 1000 + (t.gpu.ptx ? n->minor * 10 : 0);  // machine code runs under all drivers of a major version
   }
-  TRY(pack_constants(out));
+  out.constants = std::move(constants);
   out.plan = print_plan(lowered_.plan);
   return out;
-}
-
-Status Compilation::pack_constants(ArtefactTarget& out) {
-  for (int id : lowered_.constants) {
-    TRY_ASSIGN(ConstantBytes c, constant_bytes(module_->constants[id]));
-    out.constants.push_back(std::move(c));
-  }
-  return {};
 }
 
 // What differs between two plans that should have the same commands; empty: nothing.
@@ -319,15 +320,14 @@ static std::string difference(const Plan& now, const Plan& old) {
   return "its kernels or commands are others: numbers of it may be part of kernels, or options differ";
 }
 
-Result<ArtefactTarget> Compilation::refit(ArtefactTarget old) {
+Result<ArtefactTarget> Compilation::refit(ArtefactTarget old, std::vector<ConstantBytes> constants) {
   TRY_ASSIGN(const Plan before, parse_plan(old.plan));
   for (size_t i = 0; i < lowered_.plan.kernels.size(); ++i) lowered_.plan.kernels[i].object = static_cast<int>(i);
   if (std::string what = difference(lowered_.plan, before); !what.empty()) {
     Error e = usage("this model does not fit the compiled one for " + old.target + ": " + what);
     return e.with_hint("compile it anew, or with the options that the other was compiled with"), e;
   }
-  old.constants.clear();
-  TRY(pack_constants(old));
+  old.constants = std::move(constants);
   old.plan = print_plan(lowered_.plan);
   return old;
 }
@@ -359,57 +359,6 @@ Result<Executable> compile(std::unique_ptr<Module> module, const CompileOptions&
   Compilation c(options);
   c.adopt(std::move(module));
   return c.finish();
-}
-
-static Result<ArtefactTarget> target_of(const Artefact& a, const std::string& name) {
-  for (size_t i = 0; i < a.targets().size(); ++i)
-    if (a.targets()[i] == name) return a.target(i, false);
-  return usage(a.path() + " has no target " + name + "; it has " + join(a.targets(), ", "));
-}
-
-Result<int64_t> compile_to_file(const std::string& model, const std::string& path, const std::vector<std::string>& given, const CompileOptions& options,
-                                const ArtefactOptions& artefact) {
-  ArtefactContent content;
-  content.sign_key = artefact.sign_key;
-  content.weights = static_cast<WeightsPlace>(artefact.weights);
-  std::shared_ptr<const Artefact> old;
-  std::vector<std::string> targets = given;
-  if (!artefact.refit.empty()) {
-    TRY_ASSIGN(old, Artefact::open(artefact.refit));
-    if (targets.empty() || targets == std::vector<std::string>{"auto"}) targets = old->targets();
-  }
-  content.producer = std::string("weft ") + version();
-  std::vector<std::unique_ptr<Module>> modules;  // whose constants are written
-  std::set<std::string> seen;
-  for (const std::string& text : targets) {
-    CompileOptions o = options;
-    o.target = text;
-    if (text == "auto") {
-      TRY_ASSIGN(const Target here, choose_target(text, options.device));
-      o.target = here.backend == Backend::cpu ? "cpu" : here.to_string();
-    }
-    if (o.target == "cpu") o.target = "cpu:x86-64-v3";
-    Compilation c(o);
-    TRY(c.load_file(model));
-    TRY(c.apply_shapes());
-    TRY(c.optimise());
-    TRY(c.lower());
-    ArtefactTarget t;
-    if (old) {
-      TRY_ASSIGN(const Target now, c.target());
-      TRY_ASSIGN(ArtefactTarget before, target_of(*old, now.to_string()));
-      TRY_ASSIGN(t, c.refit(std::move(before)));
-    } else {
-      TRY_ASSIGN(t, c.pack());
-    }
-    if (!seen.insert(t.target).second) return usage("target " + t.target + " is named twice");
-    content.metadata = c.module().metadata;
-    if (!options.precision.empty()) content.metadata["weft.precision"] = options.precision;
-    content.targets.push_back(std::move(t));
-    modules.push_back(c.take_module());
-  }
-  if (content.targets.empty()) return usage("there is no target to compile for");
-  return write_artefact(path, content);
 }
 
 const char* version() { return WEFT_VERSION; }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "codegen/lower/lower.h"
+#include "frontend/api/kernels.h"
 #include "frontend/api/reporter.h"
 #include "runtime/cache/disk_cache.h"
 #include "ir/core/module.h"
@@ -15,6 +16,7 @@
 namespace weft {
 
 struct ArtefactTarget;
+struct ConstantBytes;
 struct ExecutableParts;
 
 class Compilation {
@@ -38,11 +40,13 @@ class Compilation {
   Status lower();
   // Kernels, constants, the prepare region. Consumes module and plan.
   Result<api::Executable> build();
-  // What one target's part of an artefact is, for processors and GPUs that need not be here. Consumes the plan; the module
-  // stays, since the constants are its.
-  Result<ArtefactTarget> pack();
+  // Of the plan's constants, which are the module's.
+  Result<std::vector<ConstantBytes>> constants() const;
+  // What one target's part of an artefact is, for processors and GPUs that need not be here. constants: parallel to the plan's.
+  Result<ArtefactTarget> pack(std::vector<ConstantBytes> constants);
   // The same with the kernels of another artefact's target, whose plan must be this one but for the weights.
-  Result<ArtefactTarget> refit(ArtefactTarget old);
+  Result<ArtefactTarget> refit(ArtefactTarget old, std::vector<ConstantBytes> constants);
+  KernelBuildOptions kernel_options(const Target& t);
   // All that is left to do after loading.
   Result<api::Executable> finish();
 
@@ -60,7 +64,6 @@ class Compilation {
   auto timed(const char* stage, F&& work);
   Status check_cancelled();
   DiskCache cache(const std::string& section);
-  Status pack_constants(ArtefactTarget& out);
   Status load_on_gpu(ExecutableParts& parts, const std::vector<std::string>& binaries);
 
   api::CompileOptions options_;

@@ -73,6 +73,10 @@ Result<std::shared_ptr<const ExecutableImpl>> make_executable(ExecutableParts pa
 
 const Plan& plan_of(const ExecutableImpl& e) { return e.plan; }
 PreparedBytes prepared_bytes(const ExecutableImpl& e) { return e.prepared; }
+std::span<const std::byte> prepared_tensor(const ExecutableImpl& e, int buffer) {
+  const LoadedConstants::Fixed& f = e.loaded.fixed[static_cast<size_t>(buffer)];
+  return {f.data, static_cast<size_t>(f.bytes)};
+}
 UploadedBytes uploaded_bytes(const ExecutableImpl& e) { return {e.loaded.uploaded_bytes, e.loaded.upload_s}; }
 const std::shared_ptr<Device>& device_of(const ExecutableImpl& e) { return e.device; }
 

@@ -1,24 +1,17 @@
 // model.weft: what is compiled ahead of time gives what is compiled in memory; damaged files are refused.
 #include "runtime/artefact/artefact.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <random>
-
-#include <gtest/gtest.h>
 
 #include "ir/core/constant.h"
 #include "runtime/cpu/thread_pool.h"
 #include "tests/support/cuda_kernels.h"
-#include "weft/compile.h"
+#include "tests/unit/artefact_support.h"
 
 namespace weft::artefact_test {
 namespace {
 
-namespace fs = std::filesystem;
 using api::Executable;
 
 constexpr const char* kModel = R"(weft.module 1 "layer"
@@ -34,26 +27,11 @@ graph @main(%x: f32[batch,3]) -> (y = %y) {
 }
 )";
 
-class ArtefactTest : public testing::Test {
+class ArtefactTest : public ArtefactFolder {
  protected:
   void SetUp() override {
-    folder_ = fs::temp_directory_path() / ("weft_artefact_" + std::to_string(getpid()));
-    fs::create_directories(folder_);
-    std::ofstream(path("model.wir")) << kModel;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
-  std::string read(const std::string& name) const {
-    std::ifstream f(path(name), std::ios::binary);
-    return {std::istreambuf_iterator<char>(f), {}};
-  }
-  void write(const std::string& name, const std::string& bytes) const { std::ofstream(path(name), std::ios::binary) << bytes; }
-  void compile_model(const std::vector<std::string>& targets, const std::string& name = "model.weft", const api::ArtefactOptions& options = {}) const {
-    auto bytes = api::compile_to_file(path("model.wir"), path(name), targets, {.use_cache = false}, options);
-    ASSERT_TRUE(bytes.ok()) << bytes.error().to_string();
-    const uintmax_t beside = fs::exists(path(name + ".weights")) ? fs::file_size(path(name + ".weights")) : 0;
-    EXPECT_EQ(static_cast<uintmax_t>(*bytes), fs::file_size(path(name)) + beside);
+    ArtefactFolder::SetUp();
+    write("model.wir", kModel);
   }
   // Whether the file can be opened and all that its first target runs is accepted, as by who loads it.
   static bool accepts(const std::string& file) {
@@ -65,8 +43,6 @@ class ArtefactTest : public testing::Test {
       if (!c.check->check(0, static_cast<int64_t>(c.size)).ok()) return false;
     return true;
   }
-
-  fs::path folder_;
 };
 
 std::vector<float> outputs_of(const Executable& exe) {

@@ -102,7 +102,7 @@ class FakeDevice : public Device {
 };
 
 // y = 2x + 1 by a kernel, z = x; the grid is of four rows. The profile keeps it from recording graphs.
-constexpr const char* kPlan = R"(wplan 1
+constexpr const char* kScalePlan = R"(wplan 1
 kernel @scale object 0 threads 1
 buffer #x input 0 bytes 128 buffer #y output 0 bytes 128
 tensor %x f32[4,8] #x tensor %y f32[4,8] #y
@@ -113,7 +113,7 @@ class ExecutorDevice : public testing::Test {
  protected:
   ExecutorDevice() {
     ExecutableParts parts;
-    parts.plan = parse_plan(kPlan).value();
+    parts.plan = parse_plan(kScalePlan).value();
     parts.device = device;
     parts.functions = {reinterpret_cast<void*>(k_scale)};
     exe = make_executable(std::move(parts)).value();

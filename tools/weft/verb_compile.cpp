@@ -19,7 +19,7 @@ struct CompileArgs {
   std::string model, emit, output;
   std::vector<std::string> targets;
   bool stats = false;
-  std::string weights = "embed", refit, sign;
+  std::string weights = "embed", prepared = "fit", refit, sign;
 };
 
 std::string kernels_text(const Lowered& lowered) {
@@ -88,8 +88,8 @@ std::string stats_text(const api::CompileStats& s) {
 Status check_args(const CompileArgs& a) {
   const bool artefact = a.output.ends_with(".weft");
   if (artefact && (!a.emit.empty() || a.stats)) return usage("--emit and --stats are about one target's texts and costs, not about a .weft");
-  const bool about_artefact = !a.refit.empty() || a.weights != "embed" || !a.sign.empty();
-  if (!artefact && about_artefact) return usage("--weights, --refit and --sign are about a .weft: name it with -o");
+  const bool about_artefact = !a.refit.empty() || a.weights != "embed" || a.prepared != "fit" || !a.sign.empty();
+  if (!artefact && about_artefact) return usage("--weights, --prepared, --refit and --sign are about a .weft: name it with -o");
   if (!artefact && a.targets.size() > 1) return usage("several targets go into a .weft: name it with -o");
   if (a.emit.empty() || !a.stats || !a.output.empty()) return {};
   Error e = usage("--stats and --emit would both print on stdout");
@@ -102,6 +102,8 @@ Status compile_artefact(Cli& cli, const CompileArgs& a) {
   api::ArtefactOptions o;
   using Weights = api::ArtefactOptions::Weights;
   o.weights = a.weights == "external" ? Weights::external : a.weights == "strip" ? Weights::strip : Weights::embed;
+  using Prepared = api::ArtefactOptions::Prepared;
+  o.prepared = a.prepared == "all" ? Prepared::all : a.prepared == "none" ? Prepared::none : Prepared::fit;
   o.refit = a.refit;
   o.sign_key = a.sign;
   TRY_ASSIGN(const int64_t bytes, api::compile_to_file(a.model, a.output, targets, compile_options(cli), o));
@@ -168,6 +170,8 @@ void add_compile(Cli& cli) {
          "cpu, cpu:x86-64-v2, -v3, -v4, cuda (the GPU), cuda:sm_90a and others; for a .weft several, and cpu is cpu:x86-64-v3");
   v.choice("--weights", a->weights, {"embed", "external", "strip"},
            "of a .weft: in the file, in one beside it (.weft.weights), or nowhere: then it has to be refitted before it runs");
+  v.choice("--prepared", a->prepared, {"fit", "all", "none"},
+           "of a .weft: which weights are laid out for the kernels now and not at each load: those for which the file does not grow, all, or none");
   v.text("--refit", a->refit, "a .weft of the same model with other weights, whose kernels are taken: none is compiled");
   v.text("--sign", a->sign, "sign the .weft with the Ed25519 private key in this PEM file (openssl genpkey -algorithm ed25519 -out key.pem)");
   add_thread_options(v, cli);

@@ -80,7 +80,12 @@ struct ArtefactOptions {
   // refitted before it runs.
   enum class Weights : uint8_t { embed, external, strip };
   Weights weights = Weights::embed;
-  // A .weft of the same model with other weights: its kernels are taken, none is compiled. For its targets when none is named.
+  // Weights as kernels read them, laid out when the model is compiled and not at each load. Which: those for which the file does
+  // not grow, because the weights that they are made of are not needed any more; all that this machine can make; none.
+  enum class Prepared : uint8_t { fit, all, none };
+  Prepared prepared = Prepared::fit;
+  // A .weft of the same model with other weights: its kernels are taken, none of a target is compiled, and weights are prepared
+  // as they are there. For its targets when none is named.
   std::string refit;
   // File of an Ed25519 private key in PEM form, with which the file is signed; needs libsodium.
   std::string sign_key;
