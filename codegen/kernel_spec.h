@@ -95,6 +95,7 @@ struct SpecConfig {
   int64_t threads = 0, width = 0, group = 0, steps = 0, blocks = 0, shared_bytes = 0;
   int64_t tiles = 0;                               // gemm, attention: 1: the one above; 2: of a set, by the sizes at run time
   int64_t cluster = 0;                             // CUDA: blocks that share a point; 0: one
+  bool warpgroups = false;                         // gemm: by wgmma
   bool operator==(const SpecConfig&) const = default;
 };
 

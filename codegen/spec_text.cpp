@@ -59,7 +59,8 @@ static std::string spec_text(const KernelSpec& s, bool names) {
   }
   const SpecConfig& c = s.config;
   t += "tasks " + s.tasks.to_string() + "\n";
-  t += "config " + c.name + (c.vec_axis.empty() ? "" : " vec " + c.vec_axis) + (c.swap ? " swap" : "") + (c.lines ? " lines" : "");
+  t += "config " + c.name + (c.vec_axis.empty() ? "" : " vec " + c.vec_axis);
+  t += std::string(c.swap ? " swap" : "") + (c.lines ? " lines" : "") + (c.warpgroups ? " warpgroups" : "");
   auto number = [&](const char* name, int64_t v) { t += std::string(" ") + name + "=" + std::to_string(v); };
   number("mr", c.mr), number("nr", c.nr), number("mc", c.mc), number("nc", c.nc), number("kc", c.kc);
   number("unroll", c.unroll), number("task_axes", c.task_axes), number("task_block", c.task_block);
@@ -208,6 +209,7 @@ struct SpecParser {
     }
     s.config.swap = lx.accept("swap");
     s.config.lines = lx.accept("lines");
+    s.config.warpgroups = lx.accept("warpgroups");
     SpecConfig& c = s.config;
     struct { const char* name; int64_t* v; } fields[] = {
         {"mr", &c.mr}, {"nr", &c.nr}, {"mc", &c.mc}, {"nc", &c.nc}, {"kc", &c.kc}, {"unroll", &c.unroll}, {"task_axes", &c.task_axes},

@@ -207,9 +207,22 @@ int64_t accumulator_bytes(const KernelSpec& s) {
   return bytes;
 }
 
+// Whether all that the kernel does along its rows are reductions that do not depend on each other, of accumulators of whole
+// words: blocks of a cluster may share the rows.
+bool shares_rows(const KernelSpec& s, const Target& target) {
+  if (target.gpu.sm < 90) return false;
+  return std::all_of(s.stages.begin(), s.stages.end(), [&](const SpecStage& st) {
+    if (st.kind == SpecStage::Kind::map_row) return true;
+    for (size_t k = 0; k < st.results(); ++k)
+      if (byte_size(st.result_type(k)) < 4) return false;
+    const bool depends = std::any_of(st.inputs.begin(), st.inputs.end(), [](const StageInput& in) { return in.kind == StageInput::Kind::acc; });
+    return st.kind == SpecStage::Kind::reduce && !depends;
+  });
+}
+
 void choose_loops(KernelSpec& s, const Target& target, int axis) {
-  // kInFlight: bytes of loads that a thread should have under way. kLine: bytes that neighbouring threads should read together.
-  constexpr int64_t kBlock = 256, kInFlight = 64, kShared = 40 << 10, kLine = 128;
+  // kInFlight, kRowsInFlight: bytes of loads that a thread should have under way. kLine: bytes that neighbouring threads should read together.
+  constexpr int64_t kBlock = 256, kInFlight = 64, kRowsInFlight = 32, kShared = 40 << 10, kLine = 256;
   SpecConfig& c = s.config;
   c.name = "loops";
   c.threads = kBlock;
@@ -228,8 +241,7 @@ void choose_loops(KernelSpec& s, const Target& target, int axis) {
     while (c.width > 1 && c.width * accumulator_bytes(s) * kBlock > kShared) c.width /= 2;
     move_last(s, static_cast<size_t>(axis));
   }
-  if (c.width == 1) c.vec_axis.clear();
-  const int64_t threads = std::max<int64_t>(1, points / c.width);
+  int64_t threads = std::max<int64_t>(1, points / c.width);
   c.unroll = 1;
   if (!has_rows) {
     int64_t bytes = 0;
@@ -242,12 +254,31 @@ void choose_loops(KernelSpec& s, const Target& target, int axis) {
     // Rows are shared between threads of a block where points alone do not fill the device.
     c.group = 1;
     const int64_t bytes = std::max<int64_t>(1, unit_bytes(s, along, true));
+    if (threads < sms * 1024 && rows >= 16) {
+      while (c.width > 1 && 32 * c.width * bytes > kLine) c.width /= 2;
+      threads = std::max<int64_t>(1, points / c.width);
+    }
     const int64_t columns = std::clamp<int64_t>(kLine / (c.width * bytes), 1, 32);
-    while (c.group < kBlock / columns && threads * c.group < sms * 1024 && rows / (c.group * 2) >= 8) c.group *= 2;
+    int64_t ranks = 1;
+    auto share = [&](int64_t& n, int64_t most, int64_t enough) {
+      while (n < most && threads * c.group * ranks < sms * enough && rows / (c.group * ranks * 2) >= 8) n *= 2;
+    };
+    share(c.group, kBlock / columns, 1024);
+    // And then between blocks, unless there are too few of these still, and in shorter lines.
+    constexpr int64_t kMostRanks = 8;
+    if (c.group > 1 && shares_rows(s, target)) share(ranks, kMostRanks, 1024);
+    if (ranks > 1 && threads * c.group * ranks >= sms * 256) c.cluster = ranks;
+    else ranks = 1;
+    share(c.group, kBlock / std::max<int64_t>(1, columns / 2), 768);
+    const int64_t steps = rows / (c.group * std::max<int64_t>(1, c.cluster));
+    auto more = [&] { return 2 * c.unroll <= steps && work_of(s) * static_cast<double>(2 * c.unroll * c.width) <= kMostWork; };
+    while (c.group > 1 && 2 * c.unroll * c.width * bytes <= kRowsInFlight && more()) c.unroll *= 2;
   }
-  while (c.threads > 64 && threads * std::max<int64_t>(1, c.group) < sms * c.threads && c.group <= c.threads / 64) c.threads /= 2;
+  if (c.width == 1) c.vec_axis.clear();
+  while (c.threads > 64 && c.cluster == 0 && threads * std::max<int64_t>(1, c.group) < sms * c.threads && c.group <= c.threads / 64) c.threads /= 2;
   Dim wide = c.width > 1 ? ceildiv(extent_of(s, false), Dim(c.width)) : extent_of(s, false);
-  s.tasks = ceildiv(wide, Dim(c.threads * c.unroll / std::max<int64_t>(1, c.group)));
+  const int64_t points_at_once = has_rows ? c.threads / std::max<int64_t>(1, c.group) : c.threads * c.unroll;
+  s.tasks = ceildiv(wide, Dim(points_at_once)) * Dim(std::max<int64_t>(1, c.cluster));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // gemm_shape and choose_gemm: roles of axes, tile and slices of the gemm template, by an analytic model.
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "codegen/backend.h"
 #include "codegen/cuda/gemm_shape.h"
@@ -97,6 +98,7 @@ std::optional<GemmShape> gemm_shape(const KernelSpec& s, const Target& target) {
   const bool half = g.a.dtype == DType::f16 && target.gpu.has(Gpu::f16_mma), brain = g.a.dtype == DType::bf16 && target.gpu.has(Gpu::bf16_mma);
   const DType computed = s.stages[0].body.type(s.stages[0].body.outputs[0]);
   const bool in_float = is_float(computed) && computed != DType::f64;
+  g.wgmma = target.gpu.has(Gpu::wgmma);
   g.mma = zero(g.a) && zero(g.b) && g.a.dtype == g.b.dtype && (half || brain) && in_float && target.gpu.has(Gpu::cp_async);
   return is_float(computed) || is_int(computed) ? std::optional(std::move(g)) : std::nullopt;
 }
@@ -112,8 +114,13 @@ constexpr Tile kSimtTiles[] = {
     {128, 128, 8, 8, 8, 1, 2, 2, 1.0}, {64, 64, 8, 8, 4, 1, 2, 4, 0.8}, {64, 64, 8, 4, 4, 1, 2, 4, 0.7},
     {32, 64, 8, 4, 4, 1, 2, 6, 0.6},   {32, 32, 8, 4, 4, 1, 2, 8, 0.45}, {16, 64, 16, 4, 4, 2, 2, 6, 0.3},
 };
+constexpr Tile kWarpgroupTiles[] = {
+    {128, 256, 64, 8, 1, 1, 4, 1, 1.5, 1, true}, {128, 192, 64, 8, 1, 1, 4, 1, 1.4, 1, true},
+    {128, 128, 64, 8, 1, 1, 3, 2, 1.25, 1, true}, {128, 64, 64, 8, 1, 1, 4, 2, 0.9, 1, true},
+};
 // For few rows, few tiles, many tiles: of equally many threads.
 constexpr Tile kMmaSet[] = {kMmaTiles[5], {64, 64, 64, 2, 2, 2, 3, 2, 0.6}, kMmaTiles[0]};
+constexpr Tile kWarpgroupSet[] = {kMmaSet[0], kMmaSet[1], {128, 128, 64, 8, 1, 1, 4, 1, 1.25, 1, true}};
 constexpr Tile kSimtSet[] = {kSimtTiles[5], kSimtTiles[1]};
 
 int64_t threads_of(const Tile& t, bool mma) { return mma ? 32 * t.m * t.n * t.slices : t.bm / t.m * (t.bn / t.n) * t.slices; }
@@ -121,6 +128,7 @@ int64_t threads_of(const Tile& t, bool mma) { return mma ? 32 * t.m * t.n * t.sl
 // As MmaShape and SimtShape have it.
 int64_t shared_bytes(const Tile& t, const GemmShape& g, int64_t bytes) {
   if (!g.mma) return std::max(2 * t.bk * (t.bm + t.bn + 8) * bytes, t.bm * (t.bn + 4) * t.slices * bytes);
+  if (t.warpgroups) return std::max((t.bm + t.bn) * t.bk * t.stages * 2, t.bm * (t.bn + 8) * 4);
   auto elements = [&](const GemmFactor& f, int64_t rows) { return f.along_k ? rows * (t.bk + 8) : t.bk * (rows + 8); };
   return std::max((elements(g.a, t.bm) + elements(g.b, t.bn)) * t.stages * 2, t.bm * (t.bn + 8) * t.slices * 4);
 }
@@ -136,9 +144,11 @@ double cost_of(const Tile& t, const Sizes& z, const Target& target, bool mma, do
   auto blocks = [](double n, int64_t tile) { return std::ceil(n / static_cast<double>(tile)); };
   const double ranks = static_cast<double>(t.ranks), tiles = blocks(z.m, t.bm) * blocks(z.n, t.bn) * z.batch * ranks;
   const double steps = std::ceil(blocks(z.k, t.bk) / ranks), k = steps * static_cast<double>(t.bk);
-  constexpr double kStep = 2.5e-7, kTile = 2.5e-6, kJoin = 4e-7;  // measured on one H200
+  constexpr double kStep = 2.5e-7, kTile = 2.5e-6, kWarpgroupTile = 1.5e-6, kWarpgroupSum = 1e-10, kJoin = 4e-7;  // measured on one H200
   const double at_once = std::clamp(std::ceil(tiles / sms), 1.0, static_cast<double>(t.at_once));
-  const double waiting = kTile + (mma ? steps * kStep : 0) + (t.ranks > 1 ? kJoin * ranks : 0);  // which blocks beside each other fill
+  const double start = t.warpgroups ? kWarpgroupTile + kWarpgroupSum * static_cast<double>(t.bm * t.bn) : kTile;
+  const bool waits = mma && !t.warpgroups;  // at every step
+  const double waiting = start + (waits ? steps * kStep : 0) + (t.ranks > 1 ? kJoin * ranks : 0);  // which blocks beside each other fill
   const double tile_seconds = static_cast<double>(2 * t.bm * t.bn) * k / (flops * clock * t.efficiency) + waiting / at_once;
   const double rounds = std::ceil(tiles / (sms * static_cast<double>(t.at_once))) * static_cast<double>(t.at_once);
   const double busy = tiles < sms * static_cast<double>(t.at_once) ? std::ceil(tiles / sms) : rounds;
@@ -182,8 +192,12 @@ static int64_t value_bytes_of(const KernelSpec& s) {
 
 std::vector<GemmTile> gemm_tiles(const KernelSpec& s, const GemmShape& g) {
   const SpecConfig& c = s.config;
-  if (c.tiles == 1) return {{c.mc, c.nc, c.kc, c.mr, c.nr, c.group, c.steps, 1, 1, std::max<int64_t>(1, c.cluster)}};
-  std::vector<Tile> set(g.mma ? std::begin(kMmaSet) : std::begin(kSimtSet), g.mma ? std::end(kMmaSet) : std::end(kSimtSet));
+  if (c.tiles == 1) {
+    const int64_t at_once = c.warpgroups && c.nc <= 128 ? 2 : 1;
+    return {{c.mc, c.nc, c.kc, c.mr, c.nr, c.group, c.steps, at_once, 1, std::max<int64_t>(1, c.cluster), c.warpgroups}};
+  }
+  const std::span<const Tile> all = !g.mma ? std::span<const Tile>(kSimtSet) : g.wgmma ? kWarpgroupSet : kMmaSet;
+  std::vector<Tile> set(all.begin(), all.end());
   if (const Dim rows = s.extent_of(g.a.axes); rows.is_const()) {
     if (rows.value() <= set[0].bm) set.resize(1);
     else set.erase(set.begin());
@@ -218,6 +232,7 @@ bool choose_gemm(KernelSpec& s, const Target& target) {
     while (g->mma && target.gpu.sm >= 90 && (shared.ranks *= 2) <= kMostRanks && z.k >= static_cast<double>(shared.ranks * kLeastSteps * t.bk))
       consider_one(shared);
   };
+  if (g->mma && g->wgmma) std::for_each(std::begin(kWarpgroupTiles), std::end(kWarpgroupTiles), consider);
   if (g->mma) std::for_each(std::begin(kMmaTiles), std::end(kMmaTiles), consider);
   else std::for_each(std::begin(kSimtTiles), std::end(kSimtTiles), consider);
   if (!best) return false;
@@ -251,6 +266,7 @@ bool choose_gemm(KernelSpec& s, const Target& target) {
   c.group = best->slices;
   c.steps = best->stages;
   c.cluster = best->ranks > 1 ? best->ranks : 0;
+  c.warpgroups = best->warpgroups;
   c.threads = threads_of(*best, g->mma);
   c.shared_bytes = shared;
   c.vec_axis = s.axes[static_cast<size_t>(g->b.axes.back())].name;

@@ -121,7 +121,7 @@ struct CudaEmitter {
   void body(const SpecStage& st, const Place& at, bool loaded, const std::function<void(const std::vector<std::string>&)>& finish);
   void map_stage(const SpecStage& st, const Place& at, bool loaded = false);
   // acc<stage> = join(acc<stage>, body).
-  void reduce_step(int stage, const Place& at, const std::string& acc);
+  void reduce_step(int stage, const Place& at, const std::string& acc, bool loaded = false);
   void accumulators();                                     // struct Acc<k> and join<k> for every reduce stage
   std::string init_of(const SpecStage& st) const;          // {…}
   static std::string joiner(int stage);                    // join<stage> as a function object

@@ -18,14 +18,16 @@ struct CudaGemm {
   const KernelSpec& s;
   GemmShape g;
   CudaEmitter::WidePart a, b, out;
-  bool lanes;
+  bool lanes, warpgroups;
   std::vector<GemmTile> tiles;
 
   CudaGemm(const KernelSpec& spec, const Target& target, const std::string& symbol) : e(spec, target, symbol), s(spec), g(*gemm_shape(spec, target)) {
     e.far = true;
-    e.extra_header = g.mma ? "gemm/mma" : "gemm/simt";
     tiles = gemm_tiles(s, g);
-    e.blocks_at_once = !g.mma && s.config.mc * s.config.nc > 64 * 64 ? 2 : 1;
+    warpgroups = std::any_of(tiles.begin(), tiles.end(), [](const GemmTile& t) { return t.warpgroups; });
+    e.extra_header = warpgroups ? "gemm/wgmma" : g.mma ? "gemm/mma" : "gemm/simt";
+    const bool wide_sums = s.config.mc * s.config.nc > 64 * 64;
+    e.blocks_at_once = warpgroups ? static_cast<int>(tiles.back().at_once) : !g.mma && wide_sums ? 2 : 1;
     if (g.mma) {
       a = wide_factor(g.a);
       b = wide_factor(g.b);
@@ -47,11 +49,12 @@ struct CudaGemm {
     auto flag = [](bool v) { return std::string(v ? "true" : "false"); };
     for (size_t k = 0; k < tiles.size(); ++k) {
       const GemmTile& t = tiles[k];
-      std::string shape = n(t.bm) + ", " + n(t.bn) + ", " + n(t.bk) + ", " + n(t.m) + ", " + n(t.n) + ", " + n(t.slices);
+      std::string shape = n(t.bm) + ", " + n(t.bn);
+      if (!t.warpgroups) shape += ", " + n(t.bk) + ", " + n(t.m) + ", " + n(t.n) + ", " + n(t.slices);
       const std::string stages = ", " + n(t.stages) + ", " + n(t.ranks) + ", " + flag(g.a.along_k) + ", " + flag(g.b.along_k);
       shape = g.mma ? CudaEmitter::memory_type(g.a.dtype) + ", " + shape + stages : value_type() + ", " + shape;
-      const std::string name = tile_name(k);
-      e.line("typedef " + std::string(g.mma ? "MmaShape<" : "SimtShape<") + shape + "> " + name + ";");
+      const std::string name = tile_name(k), kind = t.warpgroups ? "WarpgroupShape<" : g.mma ? "MmaShape<" : "SimtShape<";
+      e.line("typedef " + kind + shape + "> " + name + ";");
       const std::string shared = name + "::kSharedBytes <= " + n(s.config.shared_bytes);
       e.line("static_assert(" + name + "::kThreads == kThreads && " + shared + ", \"not of the launch\");");
     }
@@ -84,8 +87,11 @@ struct CudaGemm {
       values += (values.empty() ? "" : ", ") + axis;
     }
     e.line("struct " + row + " {" + fields + " };");
-    const std::string flags = std::string(f.along_k ? "true" : "false") + (name[0] == 'a' ? ", kWideA" : ", kWideB");
-    e.line("const auto " + std::string(name) + " = mma_factor<" + flags + ">(rows_" + name + ", depth,");
+    const auto stride = g.k.size() == 1 && o.guards.empty() ? o.linear().coefficient(s.axes[static_cast<size_t>(g.k[0])].name) : std::nullopt;
+    const std::string wide = name[0] == 'a' ? ", kWideA" : ", kWideB";
+    const std::string flags = (f.along_k ? "true" : "false") + wide + (stride ? ", true" : ", false");
+    const std::string step = stride ? e.dim(*stride, env, true) : "0";
+    e.line("const auto " + std::string(name) + " = mma_factor<" + flags + ">(rows_" + name + ", depth, " + step + ",");
     lambda("(Index row) -> " + row, env, [&](SymbolText* at) {
       e.decompose(f.axes, "row", false, at);
       e.line("return {" + values + "};");
@@ -168,7 +174,7 @@ struct CudaGemm {
   void function() {
     e.line("template <class Tile, " + std::string(g.mma ? "bool kWideA, bool kWideB, " : "") + (lanes ? "int V, " : "") + "class Index>");
     e.open("WEFT_FN void run(" + e.parameters() + ")");
-    e.line("extern __shared__ uint4 shared[];");
+    e.line("extern __shared__ " + std::string(warpgroups ? "__align__(1024) " : "") + "uint4 shared[];");
     e.line("const Index rows_a = " + e.count_of(g.a.axes, false) + ", rows_b = " + e.count_of(g.b.axes, false) + ";");
     e.line("const Index depth = " + e.count_of(g.k, false) + ";");
     e.line("const Index tiles_m = (rows_a + Tile::kBM - 1) / Tile::kBM, tiles_n = (rows_b + Tile::kBN - 1) / Tile::kBN;");
@@ -182,7 +188,8 @@ struct CudaGemm {
     e.line("const Index first_m = (Index)place.m * Tile::kBM, first_n = (Index)place.n * Tile::kBN;");
     factor("a", g.a, env);
     factor("b", g.b, env);
-    e.line("multiply_tile<Tile>(shared, a, b, first_m, first_n);");
+    if (warpgroups) e.line("if constexpr (Tile::kWarpgroups) multiply_tile_by_warpgroups<Tile>(shared, a, b, first_m, first_n);");
+    e.line(std::string(warpgroups ? "else " : "") + "multiply_tile<Tile>(shared, a, b, first_m, first_n);");
     epilogue(env);
     e.close();
     e.close();

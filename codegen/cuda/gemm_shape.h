@@ -19,6 +19,7 @@ struct GemmShape {
   GemmFactor a, b;
   std::vector<int> batch, k;
   bool mma = false;          // on tensor cores
+  bool wgmma = false;        // whose warpgroups take factors out of shared memory by themselves
 };
 
 // nullopt when the spec is not of this form. Axes are taken in the spec's order.
@@ -29,7 +30,8 @@ std::optional<GemmShape> gemm_shape(const KernelSpec& s, const Target& target);
 struct GemmTile {
   int64_t bm, bn, bk, m, n, slices, stages, at_once;  // at_once: blocks of a multiprocessor
   double efficiency;
-  int64_t ranks = 1;  // blocks of a cluster that share a tile's steps along K
+  int64_t ranks = 1;        // blocks of a cluster that share a tile's steps along K
+  bool warpgroups = false;  // wgmma: bk is 64, m the number of warps, n 1
 };
 // The tiles of a chosen spec: the one that its config states, or, where sizes depend on run-time dims, some of equally many
 // threads: for few rows (unless their number is known), perhaps for few tiles, and for many.

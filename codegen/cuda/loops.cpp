@@ -1,6 +1,7 @@
 // The `loops` template: runs any KernelSpec with a thread for each point of the parallel axes, or for each V points along one
 // of them. The grid is of any size: blocks stride over the points. Row axes are loops of the thread; with config.group > 1
-// that many threads of the block share a point's rows and join what they have in shared memory.
+// that many threads of the block share a point's rows and join what they have in shared memory, with config.cluster those of that
+// many blocks.
 #include <algorithm>
 
 #include "codegen/cuda/emit.h"
@@ -14,7 +15,7 @@ struct CudaLoops {
   CudaEmitter e;
   const KernelSpec& s;
   bool lanes, tail;
-  int64_t group, unroll;
+  int64_t group, ranks, unroll;
 
   CudaLoops(const KernelSpec& spec, const Target& target, const std::string& symbol) : e(spec, target, symbol), s(spec) {
     lanes = !e.vec.empty() && e.any_packed();
@@ -27,7 +28,9 @@ struct CudaLoops {
     const Dim left = lanes ? mod(s.axes[static_cast<size_t>(e.parallel.back())].extent, Dim(e.width)) : Dim(0);
     tail = lanes && e.parallel.size() == 1 && !left.is(0);
     group = e.row.empty() ? 1 : std::max<int64_t>(1, s.config.group);
-    unroll = batch() ? std::max<int64_t>(1, s.config.unroll) : 1;
+    ranks = group > 1 ? std::max<int64_t>(1, s.config.cluster) : 1;
+    if (ranks > 1) e.extra_header = "core/cluster";
+    unroll = batch() || group > 1 ? std::max<int64_t>(1, s.config.unroll) : 1;
   }
 
   // Several points of a thread are in flight when there is nothing but one map.
@@ -51,13 +54,42 @@ struct CudaLoops {
     return n.is_const() && n.value() <= kMost;
   }
 
+  // A step of the reduction at every point of the row axes that this thread has; those of a group take kUnroll at once while
+  // there are as many, all of whose loads come first.
+  void reduce_rows(int stage, const SymbolText& env) {
+    const SpecStage& st = s.stages[static_cast<size_t>(stage)];
+    if (group == 1 || unroll == 1 || !e.batches(st))
+      return rows(env, [&](const SymbolText& at) { e.reduce_step(stage, place(at), acc_name(stage)); });
+    const std::string count = e.count_of(e.row, false);
+    SymbolText at = env;
+    e.line("Index row = part;");
+    e.open("for (; row < " + count + " - (kUnroll - 1) * kStep; row += kUnroll * kStep)");
+    e.declare_loads(st, "kUnroll");
+    for (bool load : {true, false}) {
+      e.line("#pragma unroll");
+      e.open("for (int u = 0; u < kUnroll; ++u)");
+      e.decompose(e.row, "(row + u * kStep)", false, &at);
+      CudaEmitter::Place p = place(at);
+      p.slot = "[u]";
+      if (load) e.hoisted_loads(st, p, false);
+      else e.reduce_step(stage, p, acc_name(stage), true);
+      e.close();
+    }
+    e.close();
+    e.line("#pragma unroll 1");
+    e.open("for (; row < " + count + "; row += kStep)");
+    e.decompose(e.row, "row", false, &at);
+    e.reduce_step(stage, place(at), acc_name(stage));
+    e.close();
+  }
+
   // f at every point of the row axes that this thread has.
   void rows(const SymbolText& env, const std::function<void(const SymbolText&)>& f) {
     if (e.row.empty()) return scope([&] { f(env); });
     SymbolText at = env;
     if (group > 1) {
       e.line("#pragma unroll 4");
-      e.open("for (Index row = part; row < " + e.count_of(e.row, false) + "; row += kGroup)");
+      e.open("for (Index row = part; row < " + e.count_of(e.row, false) + "; row += kStep)");
       e.decompose(e.row, "row", false, &at);
       f(at);
       return e.close();
@@ -81,10 +113,11 @@ struct CudaLoops {
     if (lanes) e.line("#pragma unroll");
     if (lanes) e.line("for (int l = 0; l < V; ++l) " + acc + "[l] = Acc" + k + e.init_of(st) + ";");
     else e.line((array() ? acc + "[0] = Acc" + k : "Acc" + k + " " + acc) + e.init_of(st) + ";");
-    rows(env, [&](const SymbolText& at) { e.reduce_step(stage, place(at), acc_name(stage)); });
-    if (group == 1) return;
+    if (group == 1) return reduce_rows(stage, env);
+    scope([&] { reduce_rows(stage, env); });
     e.line("__shared__ Acc" + k + " shared" + k + "[kThreads * " + v + "];");
     e.line("reduce_columns<kGroup, kColumns>(" + acc + ", shared" + k + ", " + e.joiner(stage) + ");");
+    if (ranks > 1) e.line("reduce_cluster<kRanks>(" + acc + ", shared" + k + " + column * " + v + ", part == 0, " + e.joiner(stage) + ");");
   }
 
   void point(const SymbolText& env) {
@@ -154,8 +187,9 @@ struct CudaLoops {
     e.close();
   }
   void grouped() {
-    e.line("const int column = threadIdx.x % kColumns, part = threadIdx.x / kColumns;");
-    e.open("for (Index from = (Index)blockIdx.x * kColumns; from < points; from += (Index)gridDim.x * kColumns)");
+    const std::string rank = ranks > 1 ? " + cluster_rank() * kGroup" : "", each = ranks > 1 ? " / kRanks" : "";
+    e.line("const int column = threadIdx.x % kColumns, part = threadIdx.x / kColumns" + rank + ";");
+    e.open("for (Index from = (Index)(blockIdx.x" + each + ") * kColumns; from < points; from += (Index)(gridDim.x" + each + ") * kColumns)");
     e.line("const bool live = from + column < points;");
     e.line("const Index at = live ? from + column : points - 1;");
     point(decompose("at"));
@@ -178,6 +212,8 @@ struct CudaLoops {
     if (group > 1) {
       e.line("constexpr int kGroup = " + std::to_string(group) + ";  // threads that share a point's rows");
       e.line("constexpr int kColumns = kThreads / kGroup;");
+      if (ranks > 1) e.line("constexpr int kRanks = " + std::to_string(ranks) + ";  // blocks that share a point's rows");
+      e.line("constexpr int kStep = kGroup" + std::string(ranks > 1 ? " * kRanks;" : ";"));
     }
     e.accumulators();
     e.line("");
@@ -212,6 +248,7 @@ struct CudaLoops {
 std::string cuda_plain(const KernelSpec& spec, const Target& target) {
   KernelSpec plain = spec;
   plain.config.width = plain.config.group = plain.config.unroll = 1;
+  plain.config.cluster = 0;
   return CudaLoops(plain, target, "").function("plain");
 }
 

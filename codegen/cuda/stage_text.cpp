@@ -225,16 +225,16 @@ static bool multiplies_and_adds(const SpecStage& st) {
   return product.prim == Prim::mul && add.prim == Prim::add && st.combine.insts.size() == 3;
 }
 
-void CudaEmitter::reduce_step(int stage, const Place& at, const std::string& acc) {
+void CudaEmitter::reduce_step(int stage, const Place& at, const std::string& acc, bool loaded) {
   const SpecStage& st = spec.stages[static_cast<size_t>(stage)];
   const std::string k = std::to_string(stage);
   if (multiplies_and_adds(st)) {
     SpecStage factors = st;
     const ScalarInst& product = st.body.insts[static_cast<size_t>(st.body.outputs[0])];
     factors.body.outputs = {product.args[0], product.args[1]};
-    return body(factors, at, false, [&](const std::vector<std::string>& t) { line(acc + ".a0 = fma(" + t[0] + ", " + t[1] + ", " + acc + ".a0);"); });
+    return body(factors, at, loaded, [&](const std::vector<std::string>& t) { line(acc + ".a0 = fma(" + t[0] + ", " + t[1] + ", " + acc + ".a0);"); });
   }
-  body(st, at, false, [&](const std::vector<std::string>& t) {
+  body(st, at, loaded, [&](const std::vector<std::string>& t) {
     std::string v;
     for (const std::string& x : t) v += (v.empty() ? "" : ", ") + x;
     line(acc + " = join" + k + "(" + acc + ", Acc" + k + "{" + v + "});");

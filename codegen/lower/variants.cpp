@@ -147,8 +147,9 @@ Status Lowering::launch(KernelSpec spec, std::vector<int> ids, std::vector<Dim> 
   mark_constant(spec, ids);
   if (target.backend == Backend::cuda) {
     constexpr int64_t kPartsEach = 8;  // of a multiprocessor
-    if (auto split = split_reduction(spec, kPartsEach * target.gpu.multiprocessors)) return launch_split(*split, ids, dims);
+    auto split = split_reduction(spec, kPartsEach * target.gpu.multiprocessors);
     choose_cuda(spec, target);
+    if (split && spec.config.cluster == 0) return launch_split(*split, ids, dims);
     return launch_chosen(std::move(spec), std::move(ids), dims);
   }
   std::vector<std::string> symbols = ranged_symbols(*this, dims);

@@ -31,4 +31,31 @@ WEFT_FN Pack<f32, V> load_cluster(const f32* p, int rank) {
   return r;
 }
 
+// Any value of whole words.
+template <class T>
+WEFT_FN T load_cluster(const T* p, int rank) {
+  static_assert(sizeof(T) % 4 == 0, "not of whole words");
+  constexpr int n = (int)sizeof(T) / 4;
+  u32 at = (u32)__cvta_generic_to_shared(p), w[n];
+  asm volatile("mapa.shared::cluster.u32 %0, %0, %1;" : "+r"(at) : "r"(rank));
+#pragma unroll
+  for (int k = 0; k < n; ++k) asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(w[k]) : "r"(at + 4 * k));
+  T r;
+  ::memcpy(&r, w, sizeof r);
+  return r;
+}
+// The blocks' values at the same place of shared memory, joined in the order of ranks, for the threads of rank 0 that `want` it.
+// All threads of the cluster must come.
+template <int kRanks, int V, class T, class Join>
+WEFT_FN void reduce_cluster(T (&v)[V], const T* shared, bool want, Join join) {
+  cluster_sync();
+  if (want && cluster_rank() == 0) {
+#pragma unroll
+    for (int r = 1; r < kRanks; ++r)
+#pragma unroll
+      for (int l = 0; l < V; ++l) v[l] = join(v[l], load_cluster(shared + l, r));
+  }
+  cluster_sync();  // before others' memory goes or changes
+}
+
 }  // namespace weft

@@ -40,18 +40,20 @@ WEFT_FN void multiply_16x8x16(f32 (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 
 // along_k: neighbours in memory are along K, else along the rows. wide: accesses of 16 bytes are aligned, and inside as a whole.
 // What an address needs of its row is found once, by row_of; at and inside take that and step k0 + k, k0 being the tile's.
-template <bool kAlongK, bool kWide, class Index, class RowOf, class At, class Inside>
+// kLinear: a step along K is `stride` elements wherever it is, and all steps are inside.
+template <bool kAlongK, bool kWide, bool kLinear, class Index, class RowOf, class At, class Inside>
 struct MmaFactor {
-  static constexpr bool along_k = kAlongK, wide = kWide;
+  static constexpr bool along_k = kAlongK, wide = kWide, linear = kLinear;
   typedef decltype((*(const RowOf*)nullptr)((Index)0)) Row;
   Index rows, depth;
+  i64 stride;
   RowOf row_of;
   At at;
   Inside inside;
 };
-template <bool kAlongK, bool kWide, class Index, class RowOf, class At, class Inside>
-WEFT_FN MmaFactor<kAlongK, kWide, Index, RowOf, At, Inside> mma_factor(Index rows, Index depth, RowOf row_of, At at, Inside inside) {
-  return {rows, depth, row_of, at, inside};
+template <bool kAlongK, bool kWide, bool kLinear, class Index, class RowOf, class At, class Inside>
+WEFT_FN MmaFactor<kAlongK, kWide, kLinear, Index, RowOf, At, Inside> mma_factor(Index rows, Index depth, i64 stride, RowOf row_of, At at, Inside inside) {
+  return {rows, depth, stride, row_of, at, inside};
 }
 
 // --- a factor's tile in shared memory ---------------------------------------------------------------------------------
@@ -61,46 +63,83 @@ WEFT_FN MmaFactor<kAlongK, kWide, Index, RowOf, At, Inside> mma_factor(Index row
 template <class T, int kRows, int kDepth, bool kAlongK>
 struct FactorTile {
   static constexpr bool along_k = kAlongK;
-  static constexpr int line = (kAlongK ? kDepth : kRows) + 8, lines = kAlongK ? kRows : kDepth, elements = line * lines;
+  static constexpr int length = kAlongK ? kDepth : kRows, line = length + 8, lines = kAlongK ? kRows : kDepth, elements = line * lines;
   WEFT_FN static int place(int row, int k) { return kAlongK ? row * line + k : k * line + row; }
 };
 
 // This thread's share of a factor's tiles from row `row0` on, step after step. Elements outside become zero.
-template <class T, int kThreads, int kRows, int kDepth, class Hook, class Index>
+template <class T, int kThreads, class Tile, class Hook, class Index>
 struct TileFill {
-  typedef FactorTile<T, kRows, kDepth, Hook::along_k> Tile;
-  static constexpr int V = Hook::wide ? 16 / (int)sizeof(T) : 1, across = (Hook::along_k ? kDepth : kRows) / V, count = across * Tile::lines;
+  static constexpr int V = Hook::wide ? 16 / (int)sizeof(T) : 1, across = Tile::length / V, count = across * Tile::lines;
   static constexpr int each = (count + kThreads - 1) / kThreads;
-  static constexpr bool keeps_rows = Hook::wide;  // else there are too many accesses
   static_assert(count % kThreads == 0 || count < kThreads, "the threads do not share a tile evenly");
-  typename Hook::Row rows[keeps_rows ? each : 1];
+  // What is kept of the accesses, unless there are too many of them: their rows, or where the first step is. Those of a thread
+  // may all be of one row, kThreads / across steps from each other.
+  static constexpr bool one_row = !Hook::along_k && kThreads % across == 0;
+  static constexpr int kept = !Hook::wide ? 0 : one_row ? 1 : each;
+  typename Hook::Row rows[kept && !Hook::linear ? kept : 1];
+  const T* starts[kept && Hook::linear ? kept : 1];
 
   WEFT_FN static int row_at(int i) {
     const int q = i * kThreads + (int)threadIdx.x;
     return Hook::along_k ? q / across : q % across * V;
   }
   WEFT_FN TileFill(const Hook& hook, Index row0) {
-    if constexpr (keeps_rows) {
 #pragma unroll
-      for (int i = 0; i < each; ++i) rows[i] = hook.row_of((Index)(row0 + row_at(i)));
+    for (int i = 0; i < kept; ++i) {
+      const typename Hook::Row row = hook.row_of((Index)(row0 + row_at(i)));
+      if constexpr (Hook::linear) starts[i] = hook.at(row, 0, k_at(i));
+      else rows[i] = row;
     }
+  }
+  WEFT_FN static int k_at(int i) {
+    const int q = i * kThreads + (int)threadIdx.x;
+    return Hook::along_k ? q % across * V : q / across;
   }
   WEFT_FN void fill(T* tile, const Hook& hook, Index row0, Index k0) const {
 #pragma unroll (Hook::wide ? 16 : 4)
     for (int i = 0; i < each; ++i) {
       const int q = i * kThreads + (int)threadIdx.x;
       if (count < kThreads && q >= count) break;
-      const int row = row_at(i), k = Hook::along_k ? q % across * V : q / across;
+      const int row = row_at(i), k = k_at(i);
       // An access of several elements is inside as a whole: extents are multiples of it.
-      bool inside = row0 + row < hook.rows && k0 + k < hook.depth;
-      if constexpr (Hook::wide) {
-        inside = inside && hook.inside(rows[i], k0, k);
-        copy_async(tile + Tile::place(row, k), inside ? hook.at(rows[i], k0, k) : hook.at(hook.row_of(0), 0, 0), inside);
+      const bool inside = row0 + row < hook.rows && k0 + k < hook.depth;
+      if constexpr (Hook::wide && Hook::linear) {
+        const i64 steps = one_row ? k0 + i * (kThreads / across) : k0;
+        copy_async(tile + Tile::place(row, k), starts[one_row ? 0 : i] + (Hook::along_k ? steps : steps * hook.stride), inside);
+      } else if constexpr (Hook::wide) {
+        const typename Hook::Row& at = rows[one_row ? 0 : i];
+        copy_async(tile + Tile::place(row, k), hook.at(at, k0, k), inside && hook.inside(at, k0, k));
       } else {
         const typename Hook::Row at = hook.row_of((Index)(row0 + row));
         tile[Tile::place(row, k)] = inside && hook.inside(at, k0, k) ? *hook.at(at, k0, k) : T{0};
       }
     }
+  }
+};
+
+// Both factors' tiles of a shape S from rows m0 and n0 on: the steps that are this block's, of its cluster's.
+template <class S, class A, class B, class Index>
+struct StageFill {
+  typedef typename S::Element T;
+  const A& a;
+  const B& b;
+  const Index m0, n0;
+  Index steps, first = 0;
+  const TileFill<T, S::kThreads, typename S::TileA, A, Index> fill_a;
+  const TileFill<T, S::kThreads, typename S::TileB, B, Index> fill_b;
+  WEFT_FN StageFill(const A& x, const B& y, Index m, Index n)
+      : a(x), b(y), m0(m), n0(n), steps((x.depth + S::kBK - 1) / S::kBK), fill_a(x, m), fill_b(y, n) {
+    if constexpr (S::kRanks > 1) {
+      const Index share = (steps + S::kRanks - 1) / S::kRanks;
+      first = share * (Index)cluster_rank();
+      steps = min<Index>(share, steps > first ? steps - first : 0);
+    }
+  }
+  WEFT_FN void operator()(T* stages, Index step, int slot) const {
+    T* at = stages + slot * S::kStageElements;
+    fill_a.fill(at, a, m0, (Index)((first + step) * S::kBK));
+    fill_b.fill(at + S::TileA::elements, b, n0, (Index)((first + step) * S::kBK));
   }
 };
 
@@ -115,6 +154,7 @@ struct MmaShape {
   typedef f32 Value;
   typedef FactorTile<T, kBM, kBK, kAAlongK> TileA;
   typedef FactorTile<T, kBN, kBK, kBAlongK> TileB;
+  static constexpr bool kWarpgroups = false;
   static constexpr int kStageElements = TileA::elements + TileB::elements;
   static constexpr int kLineC = kBN + 8;  // of the sums in shared memory; pairs of a half warp lie in different banks
   static constexpr int kBytesC = kBM * kLineC * kSlices * 4, kBytesStages = kStageElements * kStages * 2;
@@ -154,56 +194,47 @@ WEFT_FN void multiply_stage(f32 (&sum)[S::kMI][S::kNI][4], const typename S::Ele
   }
 }
 
+// A warp's 16 x 8 sums, as mma and wgmma leave them in its lanes, to the tile of sums.
+template <class S>
+WEFT_FN void put_sums(f32* out, int m, int n, const f32* sum) {
+  const int lane = (int)threadIdx.x % 32;
+  f32* c = out + (m + lane / 4) * S::kLineC + n + lane % 4 * 2;
+  *(float2*)c = make_float2(sum[0], sum[1]);
+  *(float2*)(c + 8 * S::kLineC) = make_float2(sum[2], sum[3]);
+}
+
 // The sums of the tile at (m0, n0), in shared memory afterwards: element (m, n) of slice s at (s * kBM + m) * kLineC + n.
 // All threads of the block, and of its cluster, must come.
 template <class S, class A, class B, class Index>
 WEFT_FN void multiply_tile(void* shared, const A& a, const B& b, Index m0, Index n0) {
   typedef typename S::Element T;
-  T* stages = (T*)shared;
-  Index steps = (a.depth + S::kBK - 1) / S::kBK, first = 0;
-  if constexpr (S::kRanks > 1) {
-    const Index share = (steps + S::kRanks - 1) / S::kRanks;
-    first = share * (Index)cluster_rank();
-    steps = min<Index>(share, steps > first ? steps - first : 0);
-  }
-  const TileFill<T, S::kThreads, S::kBM, S::kBK, A, Index> fill_a(a, m0);
-  const TileFill<T, S::kThreads, S::kBN, S::kBK, B, Index> fill_b(b, n0);
-  auto fill = [&](Index step, int slot) {
-    T* at = stages + slot * S::kStageElements;
-    fill_a.fill(at, a, m0, (Index)((first + step) * S::kBK));
-    fill_b.fill(at + S::TileA::elements, b, n0, (Index)((first + step) * S::kBK));
-  };
+  const StageFill<S, A, B, Index> fill(a, b, m0, n0);
   f32 sum[S::kMI][S::kNI][4] = {};
   __syncthreads();  // what was in shared memory before has been read
 #pragma unroll
   for (int s = 0; s < S::kStages - 1; ++s) {
-    if (s < steps) fill(s, s);
+    if (s < fill.steps) fill((T*)shared, s, s);
     copy_async_commit();
   }
   int slot = 0;
 #pragma unroll 1
-  for (Index step = 0; step < steps; ++step) {
+  for (Index step = 0; step < fill.steps; ++step) {
     copy_async_wait<S::kStages - 2>();
     __syncthreads();
     const Index next = step + S::kStages - 1;
-    if (next < steps) fill(next, slot == 0 ? S::kStages - 1 : slot - 1);
+    if (next < fill.steps) fill((T*)shared, next, slot == 0 ? S::kStages - 1 : slot - 1);
     copy_async_commit();
-    const T* at = stages + slot * S::kStageElements;
+    const T* at = (T*)shared + slot * S::kStageElements;
     multiply_stage<S>(sum, at, at + S::TileA::elements);
     slot = slot + 1 == S::kStages ? 0 : slot + 1;
   }
   copy_async_wait<0>();
   __syncthreads();
-  f32* out = (f32*)shared + S::slice() * S::kBM * S::kLineC;
-  const int lane = (int)threadIdx.x % 32;
 #pragma unroll
   for (int i = 0; i < S::kMI; ++i)
 #pragma unroll
-    for (int j = 0; j < S::kNI; ++j) {
-      f32* c = out + (S::warp_m() + i * 16 + lane / 4) * S::kLineC + S::warp_n() + j * 8 + lane % 4 * 2;
-      *(float2*)c = make_float2(sum[i][j][0], sum[i][j][1]);
-      *(float2*)(c + 8 * S::kLineC) = make_float2(sum[i][j][2], sum[i][j][3]);
-    }
+    for (int j = 0; j < S::kNI; ++j)
+      put_sums<S>((f32*)shared, S::slice() * S::kBM + S::warp_m() + i * 16, S::warp_n() + j * 8, sum[i][j]);
   __syncthreads();
   if constexpr (S::kRanks > 1) cluster_sync();
 }

@@ -4,7 +4,7 @@
 #include "kernels/core/reduce.cuh"
 #include "kernels/core/scalar.cuh"
 #include "kernels/core/fast.cuh"
-#include "kernels/gemm/mma.cuh"
+#include "kernels/gemm/wgmma.cuh"
 
 namespace weft {
 
@@ -13,7 +13,7 @@ typedef MmaShape<bf16, 16, 64, 256, 1, 1, 8, 3, 1, true, false> Tile0;
 static_assert(Tile0::kThreads == kThreads && Tile0::kSharedBytes <= 135936, "not of the launch");
 typedef MmaShape<bf16, 64, 64, 64, 2, 2, 2, 3, 1, true, false> Tile1;
 static_assert(Tile1::kThreads == kThreads && Tile1::kSharedBytes <= 135936, "not of the launch");
-typedef MmaShape<bf16, 128, 128, 32, 2, 4, 1, 4, 1, true, false> Tile2;
+typedef WarpgroupShape<bf16, 128, 128, 4, 1, true, false> Tile2;
 static_assert(Tile2::kThreads == kThreads && Tile2::kSharedBytes <= 135936, "not of the launch");
 
 struct Acc0 { f32 a0; };
@@ -26,7 +26,7 @@ WEFT_FN Acc0 join0(const Acc0& a, const Acc0& b) {
 
 template <class Tile, bool kWideA, bool kWideB, int V, class Index>
 WEFT_FN void run(const bf16* p0, const bf16* p1, bf16* p2, const bf16* p3, i64 n0) {
-  extern __shared__ uint4 shared[];
+  extern __shared__ __align__(1024) uint4 shared[];
   const Index rows_a = Index(n0), rows_b = 1024;
   const Index depth = 1024;
   const Index tiles_m = (rows_a + Tile::kBM - 1) / Tile::kBM, tiles_n = (rows_b + Tile::kBN - 1) / Tile::kBN;
@@ -35,7 +35,7 @@ WEFT_FN void run(const bf16* p0, const bf16* p1, bf16* p2, const bf16* p3, i64 n
     const TilePlace place = place_tile((i32)remainder<Index>(i, tiles), (i32)tiles_m, (i32)tiles_n);
     const Index first_m = (Index)place.m * Tile::kBM, first_n = (Index)place.n * Tile::kBN;
     struct RowA { Index i0; };
-    const auto a = mma_factor<true, kWideA>(rows_a, depth,
+    const auto a = mma_factor<true, kWideA, true>(rows_a, depth, 1ll,
         [&](Index row) -> RowA {
           const Index i0 = row;
           return {i0};
@@ -46,7 +46,7 @@ WEFT_FN void run(const bf16* p0, const bf16* p1, bf16* p2, const bf16* p3, i64 n
         },
         [](const RowA&, Index, int) { return true; });
     struct RowB { Index i1; };
-    const auto b = mma_factor<false, kWideB>(rows_b, depth,
+    const auto b = mma_factor<false, kWideB, true>(rows_b, depth, 1024ll,
         [&](Index row) -> RowB {
           const Index i1 = row;
           return {i1};
@@ -56,7 +56,8 @@ WEFT_FN void run(const bf16* p0, const bf16* p1, bf16* p2, const bf16* p3, i64 n
           return p1 + (i64(at.i1) + i64((r0 + k)) * 1024ll);
         },
         [](const RowB&, Index, int) { return true; });
-    multiply_tile<Tile>(shared, a, b, first_m, first_n);
+    if constexpr (Tile::kWarpgroups) multiply_tile_by_warpgroups<Tile>(shared, a, b, first_m, first_n);
+    else multiply_tile<Tile>(shared, a, b, first_m, first_n);
     for (int q = threadIdx.x; q < Tile::kBM * (Tile::kBN / V); q += kThreads) {
       const int row = q / (Tile::kBN / V), column = q % (Tile::kBN / V) * V;
       const Index m = first_m + row, n = first_n + column;
