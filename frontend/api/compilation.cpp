@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <filesystem>
 #include <future>
 
 #include "codegen/cuda/nvrtc.h"
@@ -119,6 +120,7 @@ Status Compilation::load_file(const std::string& path) {
       TRY_ASSIGN(module_, import_onnx_file(path, o));
     }
     if (module_->name.empty()) module_->name = file_stem(path);
+    folder_ = std::filesystem::path(path).has_parent_path() ? std::filesystem::path(path).parent_path().string() : ".";
     return check_cancelled();
   });
 }
@@ -296,7 +298,16 @@ Result<ArtefactTarget> Compilation::pack(std::vector<ConstantBytes> constants) {
   }
   out.constants = std::move(constants);
   out.plan = print_plan(lowered_.plan);
+  out.module = module_text();
   return out;
+}
+
+// Weights by reference to the model's files.
+std::string Compilation::module_text() const {
+  PrintOptions o;
+  o.by_reference = true;
+  o.base_dir = folder_;
+  return print_module(*module_, o);
 }
 
 // What differs between two plans that should have the same commands; empty: nothing.
@@ -329,6 +340,7 @@ Result<ArtefactTarget> Compilation::refit(ArtefactTarget old, std::vector<Consta
   }
   old.constants = std::move(constants);
   old.plan = print_plan(lowered_.plan);
+  old.module = module_text();
   return old;
 }
 

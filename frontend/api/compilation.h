@@ -64,12 +64,14 @@ class Compilation {
   auto timed(const char* stage, F&& work);
   Status check_cancelled();
   DiskCache cache(const std::string& section);
+  std::string module_text() const;
   Status load_on_gpu(ExecutableParts& parts, const std::vector<std::string>& binaries);
 
   api::CompileOptions options_;
   Reporter reporter_;
   std::unique_ptr<Module> module_;
   bool from_onnx_ = false;
+  std::string folder_;  // of the model's file
   std::optional<Target> target_;
   Lowered lowered_;
   bool cache_warned_ = false;

@@ -107,13 +107,15 @@ std::vector<std::byte> file_bytes(const Constant& c) {
 
 // --- print ----------------------------------------------------------------------------------------------------------
 
-static std::string shown_path(const std::string& path, const std::string& base_dir) {
+static std::string shown_path(const std::string& path, const PrintOptions& options) {
   namespace fs = std::filesystem;
+  const std::string& base_dir = options.base_dir;
   if (base_dir.empty()) return path;
   std::error_code ec;
   fs::path full = fs::absolute(path, ec).lexically_normal(), base = fs::absolute(base_dir, ec).lexically_normal();
   fs::path relative = full.lexically_relative(base);
-  return relative.empty() || *relative.begin() == ".." ? full.string() : relative.string();
+  if (!relative.empty() && *relative.begin() != "..") return relative.string();
+  return options.by_reference ? full.filename().string() : full.string();
 }
 
 static std::string file_text(const std::string& path, uint64_t offset, uint64_t size, const Hash& hash) {
@@ -133,10 +135,10 @@ std::string constant_text(const Constant& c, int id, const PrintOptions& options
   const bool is_small = c.numel() <= options.inline_elements;
   if (is_small && c.dims.empty()) return elements_text(c.dtype, unpacked(c).data(), 1, "", "");
   if (is_small) return elements_text(c.dtype, unpacked(c).data(), c.numel(), "[", "]");
-  if (!options.contents) return "hash \"" + c.hash.hex() + "\"";
+  if (!options.contents || (options.by_reference && c.source == Constant::Source::bytes)) return "hash \"" + c.hash.hex() + "\"";
   if (auto it = options.side_offsets.find(id); it != options.side_offsets.end())
     return file_text(options.side_file, it->second, packed_bytes(c.dtype, c.numel()), c.hash);
-  if (c.source == Constant::Source::file) return file_text(shown_path(c.file->path(), options.base_dir), c.offset, c.size, c.hash);
+  if (c.source == Constant::Source::file) return file_text(shown_path(c.file->path(), options), c.offset, c.size, c.hash);
   return hex_text(c.bytes->data(), c.bytes->size());
 }
 

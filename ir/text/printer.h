@@ -37,6 +37,9 @@ struct PrintOptions {
   int64_t inline_elements = 64;
   // false: constants of more elements print as their hash alone. Such text is for comparing; it does not parse.
   bool contents = true;
+  // Constants of more elements that lie in no file print as their hash, those in files not below base_dir by the file's name
+  // alone: for a text that belongs to a compiled model. It parses where such files and no such hashes are.
+  bool by_reference = false;
   // Paths below this folder print relative to it; empty: as they are.
   std::string base_dir;
   // Constants that stand in a file of this name beside the text, at these offsets (see save_module).

@@ -15,7 +15,7 @@ namespace weft {
 using namespace artefact;
 
 const char* artefact_section_name(ArtefactSection kind) {
-  const char* names[] = {"?", "info", "target", "plan", "code", "spec", "weights", "chunks"};
+  const char* names[] = {"?", "info", "target", "plan", "code", "spec", "weights", "chunks", "module"};
   return names[static_cast<size_t>(kind)];
 }
 
@@ -75,7 +75,7 @@ Status Artefact::read_table() {
     Section s;
     const auto kind = t.number<uint32_t>();
     const uint64_t at = kHeaderBytes + kEntryBytes * i;
-    if (kind < 1 || kind > static_cast<uint32_t>(ArtefactSection::chunks)) return damaged_file(path(), at, "a section of unknown kind " + std::to_string(kind));
+    if (kind < 1 || kind > static_cast<uint32_t>(ArtefactSection::module)) return damaged_file(path(), at, "a section of unknown kind " + std::to_string(kind));
     s.kind = static_cast<ArtefactSection>(kind);
     s.target = t.number<uint32_t>();
     s.number = t.number<uint32_t>();
@@ -202,50 +202,74 @@ class WeightsCheck : public BytesCheck {
   mutable std::vector<std::atomic<bool>> done_;
 };
 
-Result<ArtefactTarget> Artefact::target(size_t number, bool with_weights) const {
+Result<std::string> Artefact::text(ArtefactSection kind, uint32_t target, uint32_t number) const {
+  TRY_ASSIGN(auto bytes, checked(kind, target, number));
+  return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+struct Artefact::StoredTarget {
+  ArtefactTarget target;  // without constants
+  std::vector<std::pair<const Section*, bool>> constants;  // and whether they are one element
+};
+
+Result<Artefact::StoredTarget> Artefact::read_target(size_t number) const {
   if (number >= targets_.size()) return usage(path() + " has no target " + std::to_string(number));
   const auto t = static_cast<uint32_t>(number);
-  ArtefactTarget out;
+  StoredTarget stored;
+  ArtefactTarget& out = stored.target;
   out.target = targets_[number];
-  TRY_ASSIGN(auto plan, checked(ArtefactSection::plan, t, 0));
-  out.plan.assign(reinterpret_cast<const char*>(plan.data()), plan.size());
+  TRY_ASSIGN(out.plan, text(ArtefactSection::plan, t, 0));
   TRY_ASSIGN(auto bytes, checked(ArtefactSection::target, t, 0));
   const Section& s = *find(ArtefactSection::target, t, 0);
   Reader r(bytes);
   out.generator = r.text();
   out.compiler = r.text();
   out.least_driver = r.number<int32_t>();
+  TRY_ASSIGN(out.module, text(ArtefactSection::module, 0, r.number<uint32_t>()));
   for (uint32_t i = 0, n = r.count(12); i < n; ++i) {
     const auto code = r.number<uint32_t>();
     ArtefactKernel k;
     k.shared_bytes = static_cast<int64_t>(r.number<uint64_t>());
     if (k.shared_bytes < 0) return damaged(s, r.at(), "a kernel's shared memory of " + std::to_string(k.shared_bytes) + " bytes");
-    TRY_ASSIGN(auto object, checked(ArtefactSection::code, 0, code));
-    TRY_ASSIGN(auto spec, checked(ArtefactSection::spec, 0, code));
-    k.code.assign(reinterpret_cast<const char*>(object.data()), object.size());
-    k.spec.assign(reinterpret_cast<const char*>(spec.data()), spec.size());
+    TRY_ASSIGN(k.code, text(ArtefactSection::code, 0, code));
+    TRY_ASSIGN(k.spec, text(ArtefactSection::spec, 0, code));
     out.kernels.push_back(std::move(k));
   }
-  std::map<uint32_t, std::shared_ptr<const BytesCheck>> checks;
   for (uint32_t i = 0, n = r.count(8); i < n; ++i) {
     const auto weights = r.number<uint32_t>(), splat = r.number<uint32_t>();
     const Section* w = find(ArtefactSection::weights, 0, weights);
     if (!w || splat > 1) return damaged(s, r.at(), "weights " + std::to_string(weights) + ", which are not there");
-    if (!with_weights) continue;
+    stored.constants.emplace_back(w, splat == 1);
+  }
+  if (!r.at_end()) return damaged(s, r.at(), "numbers that do not fit");
+  return stored;
+}
+
+Result<std::vector<Artefact::Section>> Artefact::weights_of(size_t number) const {
+  TRY_ASSIGN(const StoredTarget stored, read_target(number));
+  std::vector<Section> out;
+  for (const auto& [section, splat] : stored.constants) out.push_back(*section);
+  return out;
+}
+
+Result<ArtefactTarget> Artefact::target(size_t number, bool with_weights) const {
+  TRY_ASSIGN(StoredTarget stored, read_target(number));
+  std::map<uint32_t, std::shared_ptr<const BytesCheck>> checks;
+  for (const auto& [w, splat] : stored.constants) {
+    if (!with_weights) break;
     if (w->place == WeightsPlace::strip) {
       Error e = usage(path() + " was written without its weights");
       return e.with_hint("give it some: weft compile MODEL --refit " + path() + " -o NEW.weft"), e;
     }
     const auto& file = w->place == WeightsPlace::external ? beside_ : file_;
-    auto& check = checks[weights];
+    auto& check = checks[w->number];
     if (!check) {
       TRY_ASSIGN(auto hashes, chunk_hashes(*w));
       check = std::make_shared<WeightsCheck>(shared_from_this(), *w, hashes);
     }
-    out.constants.push_back({file->data() + w->offset, static_cast<size_t>(w->bytes), splat == 1, file, check});
+    stored.target.constants.push_back({file->data() + w->offset, static_cast<size_t>(w->bytes), splat, file, check});
   }
-  if (!r.at_end()) return damaged(s, r.at(), "numbers that do not fit");
-  return out;
+  return std::move(stored.target);
 }
 
 std::optional<PublicKey> Artefact::signer() const {

@@ -10,7 +10,7 @@
 // nowhere (place 2): such a file has to be refitted before it runs.
 // Behind the end there may be a signature, of all that comes before and of the weights beside (signature.h).
 // A hash is XXH3's of 128 bits: of the section's bytes; of weights, of the hashes of their chunks of 4 MiB, which the section
-// `chunks` lists. Equal weights and equal code of several targets are stored once.
+// `chunks` lists. Equal weights, code and modules of several targets are stored once.
 #pragma once
 
 #include <map>
@@ -24,7 +24,7 @@ namespace weft {
 
 class ThreadPool;
 
-constexpr uint32_t kArtefactVersion = 2;
+constexpr uint32_t kArtefactVersion = 3;
 
 enum class WeightsPlace : uint32_t { embed, external, strip };
 
@@ -38,6 +38,7 @@ struct ArtefactTarget {
   std::string target, generator;         // "cuda:sm_90a"; identity of what made the kernels
   std::string compiler;                  // for people: "NVRTC 13.0"
   int32_t least_driver = 0;              // of CUDA, as 13000 for 13.0; 0: none is needed
+  std::string module;                    // text of the module that was lowered, weights by reference; for people and tools
   std::string plan;                      // its text
   std::vector<ArtefactKernel> kernels;   // by PlanKernel::object
   std::vector<ConstantBytes> constants;  // parallel to the plan's
@@ -57,7 +58,7 @@ std::string weights_file(const std::string& path);
 // both. Error kResources.
 Result<int64_t> write_artefact(const std::string& path, const ArtefactContent& content);
 
-enum class ArtefactSection : uint32_t { info = 1, target, plan, code, spec, weights, chunks };
+enum class ArtefactSection : uint32_t { info = 1, target, plan, code, spec, weights, chunks, module };
 const char* artefact_section_name(ArtefactSection kind);
 
 // Immutable, thread safe. Maps the file; weights that are not used are not read.
@@ -83,6 +84,8 @@ class Artefact : public std::enable_shared_from_this<Artefact> {
   // What the target runs, all of it checked but its constants: they lie in the file, or in the one beside it, and each has a check
   // for who reads it. Error kUsage for stripped weights, unless `weights` is false: then there are none.
   Result<ArtefactTarget> target(size_t number, bool weights = true) const;
+  // Where the constants of a target's plan are stored.
+  Result<std::vector<Section>> weights_of(size_t number) const;
   // All hashes, by the pool's threads (null: by this one).
   Status check(ThreadPool* pool = nullptr) const;
   // Nothing: it is not signed. Else who signed it; that it is right is for `check_signature`.
@@ -96,6 +99,9 @@ class Artefact : public std::enable_shared_from_this<Artefact> {
   std::span<const std::byte> bytes_of(const Section& s) const { return {file_of(s).data() + s.offset, static_cast<size_t>(s.bytes)}; }
   const Section* find(ArtefactSection kind, uint32_t target, uint32_t number) const;
   Result<std::span<const std::byte>> checked(ArtefactSection kind, uint32_t target, uint32_t number) const;
+  Result<std::string> text(ArtefactSection kind, uint32_t target, uint32_t number) const;
+  struct StoredTarget;
+  Result<StoredTarget> read_target(size_t number) const;
   friend class WeightsCheck;
   // One hash for each chunk of the weights.
   Result<std::span<const std::byte>> chunk_hashes(const Section& s) const;

@@ -74,6 +74,11 @@ class ArtefactWriter {
     }
     return it->second;
   }
+  uint32_t module(const std::string& text) {
+    auto [it, fresh] = modules_.emplace(text, static_cast<uint32_t>(modules_.size()));
+    if (fresh) add(ArtefactSection::module, 0, it->second, text);
+    return it->second;
+  }
   uint32_t weights(const ConstantBytes& b) {
     Writer chunks;
     for (size_t at = 0; at < b.size; at += kChunk) chunks.hash(hash_bytes(b.data + at, std::min<size_t>(kChunk, b.size - at)));
@@ -96,7 +101,7 @@ class ArtefactWriter {
     for (uint32_t n = 0; n < c_.targets.size(); ++n) {
       const ArtefactTarget& t = c_.targets[n];
       Writer w;
-      w.text(t.generator), w.text(t.compiler), w.number(t.least_driver);
+      w.text(t.generator), w.text(t.compiler), w.number(t.least_driver), w.number(module(t.module));
       w.number(static_cast<uint32_t>(t.kernels.size()));
       for (const ArtefactKernel& k : t.kernels) w.number(code(k)), w.number(static_cast<uint64_t>(k.shared_bytes));
       w.number(static_cast<uint32_t>(t.constants.size()));
@@ -160,6 +165,7 @@ class ArtefactWriter {
   const ArtefactContent& c_;
   std::vector<Piece> pieces_, weight_pieces_;
   std::map<Hash, uint32_t> codes_;
+  std::map<std::string, uint32_t> modules_;
   std::map<std::pair<Hash, size_t>, uint32_t> weights_;
   Writer head_, chunks_;
   std::string signature_;

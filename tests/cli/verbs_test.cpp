@@ -4,6 +4,7 @@
 #include <regex>
 #include <sstream>
 
+#include "runtime/artefact/artefact.h"
 #include "tests/cli/cli_support.h"
 
 namespace weft::cli_test {
@@ -55,6 +56,61 @@ TEST_F(Verbs, CompileWritesTexts) {
   EXPECT_EQ(read_text(folder + "/one.wplan"), read_text(folder + "/texts/layer.wplan"));
   Outcome stats = weft("compile layer.wir --stats");
   for (const char* word : {"import", "kernels", "arena", "alive", "commands"}) EXPECT_NE(stats.out.find(word), std::string::npos) << word;
+}
+
+// The module comes back out of a compiled model: its weights are in the file, or named as they lie beside the model.
+TEST_F(Verbs, ModulesOfArtefacts) {
+  std::string numbers;
+  for (int i = 0; i < 64 * 64; ++i) numbers += (i ? ", " : "") + std::to_string(i % 13 - 6) + ".0";
+  std::ofstream(folder + "/wide.wir") << "weft.module 1 \"wide\"\nconst @w : f32[64,64] = [" + numbers + R"(]
+graph @main(%x: f32[batch,64]) -> (y = %y) {
+  %w = constant @w : f32[64,64]
+  %y = contract(%x, %w) {spec="mk,kn->mn"} : f32[batch,64] loc("MatMul_0")
+}
+)";
+  ASSERT_EQ(shell("mkdir sub && weft opt wide.wir --passes=eliminate-identity -o sub/wide.wir", folder).code, 0);  // weights in a file
+  const std::string expected = weft("run wide.wir --seed 3 --target cpu").out, parts = "parts/cpu_x86-64-v3/model.wir";
+  for (const char* how : {"--prepared none", "--prepared none --weights external", "--prepared all"}) {
+    const bool beside = std::string(how) == "--prepared all";
+    ASSERT_EQ(weft("compile sub/wide.wir --target cpu -o " + std::string(beside ? "sub/" : "") + "wide.weft " + how).code, 0);
+    const json extracted = weft("extract " + std::string(beside ? "sub/" : "") + "wide.weft -o parts --json").parsed();
+    EXPECT_EQ(extracted["weights_elsewhere"], json::array()) << how;
+    const Outcome run = weft("run " + parts + " --seed 3 --target cpu");
+    EXPECT_EQ(run.out, expected) << how << run.err;
+  }
+  // Away from the model's files.
+  ASSERT_EQ(shell("mv sub/wide.weft alone.weft", folder).code, 0);
+  EXPECT_EQ(weft("extract alone.weft -o parts --json").parsed()["weights_elsewhere"], json::array({"w"}));
+  EXPECT_NE(weft("extract alone.weft -o parts").err.find("1 weights, w first"), std::string::npos);
+  EXPECT_NE(weft("run " + parts).code, 0);
+  const Outcome shown = weft("inspect alone.weft --module");
+  EXPECT_EQ(shown.out.rfind("// cpu:x86-64-v3\nweft.module 1 \"wide\"", 0), 0u) << shown.out;
+  EXPECT_NE(shown.out.find("file \"wide.weights\" offset 0 size 16384"), std::string::npos) << shown.out;
+  EXPECT_NE(weft("inspect alone.weft").out.find("module: 1"), std::string::npos);
+  EXPECT_EQ(weft("inspect wide.wir --module").code, 2);
+  // Weights of a model that lie in no file are named by their hash.
+  ASSERT_EQ(weft("compile wide.wir --target cpu -o wide.weft").code, 0);
+  EXPECT_NE(weft("inspect wide.weft --module").out.find("const @w : f32[64,64] = hash \""), std::string::npos);
+}
+
+// Names in a file from a stranger are no paths, and no words for a terminal.
+TEST_F(Verbs, NamesOfAHostileArtefact) {
+  ArtefactTarget t;
+  t.target = "cpu:x86-64-v3";
+  t.module = "weft.module 1 \"\x1b[2J\"\n";
+  t.plan = "wplan 1\nkernel @\"../../../k\" object 0\nmain { }\n";
+  t.kernels.push_back({"code", "spec", 0});
+  ArtefactContent content;
+  content.targets.push_back(t);
+  ASSERT_TRUE(write_artefact(folder + "/kernel.weft", content).ok());
+  const Outcome kernel = weft("extract kernel.weft -o parts");
+  EXPECT_EQ(kernel.code, 3) << kernel.err;
+  EXPECT_NE(kernel.err.find("a kernel's name is no file's"), std::string::npos) << kernel.err;
+  EXPECT_EQ(weft("inspect kernel.weft --module").out, "// cpu:x86-64-v3\nweft.module 1 \"?[2J\"\n");
+  content.targets[0].target = "..";
+  ASSERT_TRUE(write_artefact(folder + "/target.weft", content).ok());
+  EXPECT_EQ(weft("extract target.weft -o parts").code, 2);
+  EXPECT_FALSE(fs::exists(folder + "/model.wplan"));
 }
 
 TEST_F(Verbs, OptPrintsModules) {

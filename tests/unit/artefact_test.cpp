@@ -71,6 +71,15 @@ TEST_F(ArtefactTest, RunsAsWhatIsCompiledInMemory) {
   ASSERT_TRUE(a.ok());
   EXPECT_TRUE((*a)->check().ok());
   EXPECT_EQ((*a)->targets(), (std::vector<std::string>{"cpu:x86-64-v3", "cpu:x86-64-v2"}));
+  // What was lowered, once for both.
+  const std::string module = (*a)->target(1)->module;
+  EXPECT_EQ(module.rfind("weft.module 1 \"layer\"", 0), 0u) << module;
+  EXPECT_EQ((*a)->target(0)->module, module);
+  auto is_module = [](const Artefact::Section& s) { return s.kind == ArtefactSection::module; };
+  EXPECT_EQ(std::count_if((*a)->sections().begin(), (*a)->sections().end(), is_module), 1);
+  auto read_back = api::compile(std::as_bytes(std::span(module)), {.target = "cpu:x86-64-v3"});
+  ASSERT_TRUE(read_back.ok()) << read_back.error().to_string();
+  EXPECT_EQ(outputs_of(*read_back), outputs_of(*fresh));
 }
 
 TEST_F(ArtefactTest, TheSameBytesEveryTime) {
@@ -170,6 +179,28 @@ graph @main(%x: f32[batch,4096]) -> (y = %y) {
       EXPECT_NE(s.error().message.find(what), std::string::npos) << s.error().message;
     }
   }
+}
+
+// The module's text names a file elsewhere without its folder: the same model gives the same bytes wherever it lies.
+TEST_F(ArtefactTest, TheFolderIsNotInTheFile) {
+  ConstantPool pool;
+  const std::vector<std::byte> bytes(400, std::byte{0x3c});
+  const std::string hash = pool[pool.add_bytes("w", DType::f32, {100}, bytes)].hash.hex();
+  for (const char* folder : {"here", "there"}) {
+    fs::create_directories(path(folder) + "/data");
+    for (const char* file : {"/data/inside.bin", ".bin"}) {
+      write(std::string(folder) + file, std::string(400, 0x3c));
+      const std::string name = file[0] == '.' ? path(folder) + file : file + 1;
+      write(std::string(folder) + "/model.wir", "weft.module 1 \"m\"\nconst @w : f32[100] = file \"" + name + "\" offset 0 size 400 hash \"" + hash +
+                                                    "\"\ngraph @main(%x: f32[batch,100]) -> (y = %y) {\n  %w = constant @w : f32[100]\n" +
+                                                    "  %y = add(%x, %w) : f32[batch,100] loc(\"Add_0\")\n}\n");
+      const std::string out = path(folder) + (file[0] == '.' ? "/outside.weft" : "/inside.weft");
+      ASSERT_TRUE(api::compile_to_file(path(folder) + "/model.wir", out, {"cpu"}, {.use_cache = false}).ok());
+    }
+  }
+  EXPECT_EQ(read("here/inside.weft"), read("there/inside.weft"));
+  EXPECT_NE(read("here/inside.weft").find("= file \"data/inside.bin\" offset"), std::string::npos);
+  EXPECT_NE(read("here/outside.weft").find("= file \"here.bin\" offset"), std::string::npos);
 }
 
 TEST_F(ArtefactTest, WeightsBeside) {
@@ -295,7 +326,7 @@ TEST_F(ArtefactTest, SaysWhatIsWrong) {
   };
   std::string newer = bytes;
   newer[8] = 7;
-  EXPECT_NE(message(newer, Code::kUsage).find("format version 7; this weft reads version 2"), std::string::npos);
+  EXPECT_NE(message(newer, Code::kUsage).find("format version 7; this weft reads version 3"), std::string::npos);
   EXPECT_NE(message("not a model", Code::kUsage).find("no compiled model"), std::string::npos);
   EXPECT_NE(message(bytes.substr(0, 40), Code::kInvalidModel).find("ends within its header"), std::string::npos);
   std::string padded = bytes;

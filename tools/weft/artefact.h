@@ -5,7 +5,7 @@
 
 namespace weft::cli {
 
-// Its sections, and with `check` whether all hashes are right.
-Status inspect_artefact(Cli& cli, const std::string& path, bool check);
+// Its sections, and with `check` whether all hashes are right; with `module` the text of what was compiled, instead.
+Status inspect_artefact(Cli& cli, const std::string& path, bool check, bool module);
 
 }  // namespace weft::cli

@@ -18,7 +18,23 @@ static const char* place_name(WeightsPlace p) {
   return p == WeightsPlace::embed ? "embedded" : p == WeightsPlace::external ? "beside the file" : "stripped";
 }
 
-Status inspect_artefact(Cli& cli, const std::string& path, bool check) {
+// Each module's text once, under the targets that it was compiled for.
+static Status print_modules(const Artefact& a) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> modules;
+  for (size_t n = 0; n < a.targets().size(); ++n) {
+    TRY_ASSIGN(ArtefactTarget t, a.target(n, false));
+    auto it = std::find_if(modules.begin(), modules.end(), [&](auto& m) { return m.first == t.module; });
+    if (it == modules.end()) modules.push_back({std::move(t.module), {t.target}});
+    else it->second.push_back(t.target);
+  }
+  for (auto& [text, targets] : modules) {
+    std::replace_if(text.begin(), text.end(), [](unsigned char c) { return (c < ' ' && c != '\n') || c == 0x7f; }, '?');  // of a terminal
+    print("// " + join(targets, ", ") + "\n" + text);
+  }
+  return {};
+}
+
+Status inspect_artefact(Cli& cli, const std::string& path, bool check, bool module) {
   TRY_ASSIGN(auto artefact, Artefact::open(path));
   if (check) {
     TRY_ASSIGN(auto pool, ThreadPool::create(cli.common.compile.threads));
@@ -30,6 +46,7 @@ Status inspect_artefact(Cli& cli, const std::string& path, bool check) {
   }
   const bool verify = key || cli.common.require_signature;
   if (verify) TRY(artefact->check_signature(key));
+  if (module) return print_modules(*artefact);
   if (cli.json()) {
     Json j, sections = Json::array();
     j["file"] = path;
@@ -84,6 +101,61 @@ Status inspect_artefact(Cli& cli, const std::string& path, bool check) {
 
 namespace {
 
+// A module's text as it lies in a folder of its own: weights refer to the artefact where it has them as the module does, else to
+// the model's files beside it. missing: names of those that are in neither.
+class ModuleText {
+ public:
+  ModuleText(const Artefact& a, std::string folder) : artefact_(a), folder_(std::move(folder)) {}
+
+  Result<std::string> of(size_t number, const ArtefactTarget& t, const Plan& plan, std::vector<std::string>& missing) {
+    TRY_ASSIGN(const auto sections, artefact_.weights_of(number));
+    stored_.clear();
+    for (size_t i = 0; i < sections.size() && i < plan.constants.size(); ++i)
+      if (!is_subbyte(plan.constants[i].dtype) && sections[i].place != WeightsPlace::strip) stored_.emplace(plan.constants[i].hash.hex(), sections[i]);
+    std::string out;
+    for (size_t at = 0; at < t.module.size();) {
+      const size_t end = std::min(t.module.find('\n', at), t.module.size() - 1) + 1;
+      out += line(t.module.substr(at, end - at), missing);
+      at = end;
+    }
+    return out;
+  }
+
+ private:
+  // `const @name : type = hash "…"` or `const @name : type = file "…" offset n size n hash "…"`.
+  std::string line(const std::string& l, std::vector<std::string>& missing) const {
+    static constexpr std::string_view kConst = "const @", kHash = "hash \"", kFile = " = file \"";
+    constexpr size_t kDigits = 32;
+    const size_t hash = l.rfind(kHash), file = l.rfind(kFile);  // quotes within names are escaped
+    if (!l.starts_with(kConst) || hash == std::string::npos || l.size() != hash + kHash.size() + kDigits + 2) return l;
+    const std::string digits = l.substr(hash + kHash.size(), kDigits);
+    if (auto it = stored_.find(digits); it != stored_.end()) {
+      const Artefact::Section& s = it->second;
+      const std::string where = s.place == WeightsPlace::external ? weights_file(artefact_.path()) : artefact_.path();
+      return l.substr(0, file == std::string::npos ? hash : file + 3) + "file " + quote(from_folder(where)) + " offset " + std::to_string(s.offset) +
+             " size " + std::to_string(s.bytes) + " hash \"" + digits + "\"\n";
+    }
+    if (file != std::string::npos) {
+      const size_t name = file + kFile.size() - 1;
+      const auto path = Lexer(std::string_view(l).substr(name)).quoted();
+      const fs::path beside = path.ok() ? fs::path(artefact_.path()).parent_path() / *path : fs::path();
+      std::error_code ec;
+      if (path.ok() && fs::is_regular_file(beside, ec)) return l.substr(0, name) + quote(from_folder(beside.string())) + l.substr(name + quote(*path).size());
+    }
+    missing.push_back(l.substr(kConst.size(), l.find(" : ") - kConst.size()));
+    return l;
+  }
+  std::string from_folder(const std::string& file) const {
+    std::error_code ec;
+    const fs::path relative = fs::relative(fs::absolute(file, ec), fs::absolute(folder_, ec), ec);
+    return relative.empty() ? file : relative.string();
+  }
+
+  const Artefact& artefact_;
+  std::string folder_;
+  std::map<std::string, Artefact::Section> stored_;
+};
+
 struct ExtractArgs {
   std::string model, output;
 };
@@ -99,17 +171,23 @@ Status extract(Cli& cli, const ExtractArgs& a) {
   if (a.output.empty()) return usage("a folder to write into is missing: -o FOLDER");
   TRY_ASSIGN(auto artefact, Artefact::open(a.model));
   int files = 0;
+  std::vector<std::string> missing;
   for (size_t n = 0; n < artefact->targets().size(); ++n) {
     TRY_ASSIGN(ArtefactTarget t, artefact->target(n, false));
+    TRY_ASSIGN(const Target target, parse_target(t.target));
     std::string name = t.target;
     std::replace_if(name.begin(), name.end(), [](char c) { return c == ':' || c == '/' || c == '+'; }, '_');
     const std::string folder = a.output + "/" + name;
     TRY(make_folder(folder + "/kernels"));
     TRY(write_file(folder + "/model.wplan", t.plan));
-    ++files;
     TRY_ASSIGN(const Plan plan, parse_plan(t.plan));
-    TRY_ASSIGN(const Target target, parse_target(t.target));
+    std::vector<std::string> without;
+    TRY_ASSIGN(const std::string module, ModuleText(*artefact, folder).of(n, t, plan, without));
+    TRY(write_file(folder + "/model.wir", module));
+    files += 2;
+    if (missing.empty()) missing = std::move(without);
     for (const PlanKernel& k : plan.kernels) {
+      if (k.name.find('/') != std::string::npos) return invalid(a.model + ": a kernel's name is no file's: " + quote(k.name));
       if (k.object < 0 || static_cast<size_t>(k.object) >= t.kernels.size()) return invalid(a.model + ": there is no code of kernel " + name_text(k.name));
       const ArtefactKernel& kernel = t.kernels[static_cast<size_t>(k.object)];
       const std::string stem = folder + "/kernels/" + k.name;
@@ -122,11 +200,15 @@ Status extract(Cli& cli, const ExtractArgs& a) {
       ++files;
     }
   }
+  if (!missing.empty())
+    cli.log.info(std::to_string(missing.size()) + " weights, " + missing.front() + " first, are in the file only as its kernels read them: model.wir " +
+                 "says where they are in the model's files, or their hash (weft compile --prepared none keeps weights as they are)");
   if (!cli.json()) return print("wrote " + std::to_string(files) + " files into " + a.output + "\n"), Status();
   Json j;
   j["model"] = a.model;
   j["folder"] = a.output;
   j["files"] = files;
+  j["weights_elsewhere"] = missing;
   return cli.emit(j);
 }
 
@@ -134,7 +216,7 @@ Status extract(Cli& cli, const ExtractArgs& a) {
 
 void add_extract(Cli& cli) {
   auto a = std::make_shared<ExtractArgs>();
-  Verb& v = add_verb(cli, "extract", "Write the plans, kernels and CUDA sources of a compiled model (.weft) into a folder",
+  Verb& v = add_verb(cli, "extract", "Write the modules, plans, kernels and CUDA sources of a compiled model (.weft) into a folder",
                      [&cli, a] { return extract(cli, *a); });
   v.positional("model", a->model, "a .weft file");
   v.text("-o,--output", a->output, "the folder; it is made if it is not there");

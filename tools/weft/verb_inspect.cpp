@@ -17,7 +17,7 @@ namespace {
 
 struct InspectArgs {
   std::string model;
-  bool check = false;
+  bool check = false, module = false;
 };
 
 struct Parameters {
@@ -187,8 +187,9 @@ std::string ops_text(const Census& c, const OnnxFacts* facts, const SymbolValues
 }
 
 Status inspect_model(Cli& cli, const InspectArgs& a) {
-  if (is_artefact(a.model)) return inspect_artefact(cli, a.model, a.check);
-  if (a.check) return usage("--check is for a .weft: only that has hashes");
+  if (a.module && cli.json()) return usage("--module prints a text; weft extract writes it into a file");
+  if (is_artefact(a.model)) return inspect_artefact(cli, a.model, a.check, a.module);
+  if (a.check || a.module) return usage("--check and --module are for a .weft: only that has hashes, and a module of its own");
   Compilation c(compile_options(cli));
   TRY(c.load_file(a.model));
   TRY(c.apply_shapes());
@@ -221,6 +222,7 @@ void add_inspect(Cli& cli) {
                      [&cli, a] { return inspect_model(cli, *a); });
   v.positional("model", a->model, "an .onnx, .weft or .wir file");
   v.flag("--check", a->check, "of a .weft: compare all hashes");
+  v.flag("--module", a->module, "of a .weft: print the text of the module after the passes, with weights by reference, and nothing else");
   add_signature_options(v, cli);
   add_model_options(v, cli);
   v.epilog(

@@ -77,7 +77,7 @@ Result<Executable> compile(std::unique_ptr<Module> module, const CompileOptions&
 
 struct ArtefactOptions {
   // Where weights go: into the file; into one beside it, with ".weights" behind its name; nowhere, so that the file has to be
-  // refitted before it runs.
+  // refitted before it runs (constants of at most 64 elements stand in the module's text all the same).
   enum class Weights : uint8_t { embed, external, strip };
   Weights weights = Weights::embed;
   // Weights as kernels read them, laid out when the model is compiled and not at each load. Which: those for which the file does
