@@ -168,6 +168,25 @@ TEST_F(Verbs, WithoutTheLlvmCodeGenerator) {
   EXPECT_EQ(run.code, 4);
   EXPECT_NE(run.err.find("libweft-llvm.so"), std::string::npos) << run.err;
   EXPECT_NE(run.err.find("install"), std::string::npos) << run.err;
+  // A GPU's weights are prepared at load then.
+  std::string numbers = "1.0", scale = "1.0";
+  for (int i = 1; i < 64; ++i) scale += ", " + std::to_string(i % 11) + ".0";
+  for (int i = 1; i < 64 * 64 * 9; ++i) numbers += ", " + std::to_string(i % 13) + ".0";
+  std::ofstream(folder + "/conv.wir") << "weft.module 1 \"conv\"\nconst @w : f32[64,64,3,3] = [" + numbers + R"(]
+const @s : f32[64,1,1] = [)" + scale + R"(]
+graph @main(%x: f32[1,64,9,9]) -> (y = %y) {
+  %w = constant @w : f32[64,64,3,3]
+  %s = constant @s : f32[64,1,1]
+  %p = conv(%x, %w) : f32[1,64,7,7] loc("Conv_0")
+  %y = mul(%p, %s) : f32[1,64,7,7] loc("Mul_1")
+}
+)";
+  const Outcome gpu = bare("compile conv.wir --target cuda:sm_90a -o conv.weft");
+  if (gpu.err.find("NVRTC") == std::string::npos) {
+    EXPECT_EQ(gpu.code, 0) << gpu.err;
+    EXPECT_NE(gpu.err.find("the weights of cuda:sm_90a are prepared at load: "), std::string::npos) << gpu.err;
+    EXPECT_EQ(bare("inspect conv.weft --check").code, 0);
+  }
   Outcome doctor = bare("doctor");
   EXPECT_EQ(doctor.code, 0);
   EXPECT_NE(doctor.out.find("libweft-llvm.so is not there"), std::string::npos) << doctor.out;
