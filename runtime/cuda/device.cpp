@@ -20,11 +20,25 @@ static std::string row_of(const CudaDevice& d) {
   return "";
 }
 
+bool is_of_one_architecture(const Target& t) { return t.isa.ends_with('a'); }
+
+int CudaDevice::fitness(const Target& t) const {
+  constexpr int kBinary = 10000, kSm = 4, kOrin = 87;  // whose processor shares its memory: its code is for it alone
+  const int here = major * 10 + minor;
+  if (t.backend != Backend::cuda || t.gpu.sm > here) return 0;
+  if (t.gpu.ptx) return kSm * t.gpu.sm;
+  const bool alone = is_of_one_architecture(t);
+  if (alone || t.gpu.sm == kOrin || here == kOrin ? t.gpu.sm != here : t.gpu.sm / 10 != major) return 0;
+  return kBinary + kSm * t.gpu.sm + 2 * alone + (t.gpu.device == row_of(*this));
+}
+
 Result<Target> CudaDevice::target() const {
   std::string row = row_of(*this);
   std::optional<Target> t = cuda_target(isa() + (row.empty() ? "" : "+" + row));
   if (!t) t = cuda_target(isa());
-  // Newer than what is known: portable code.
+  // Newer than what is known: an older one's machine code, else portable code.
+  for (int m = minor; m >= 0 && !t; --m)
+    if (auto older = cuda_target("sm_" + std::to_string(major * 10 + m)); older && fitness(*older) > 0) t = older;
   if (!t && major >= 9) t = cuda_target("compute_90");
   else if (!t && major >= 8) t = cuda_target("compute_80");
   if (!t) return unsupported("GPU " + std::to_string(ordinal) + " (" + name + ") is of compute capability " + std::to_string(major) + "." +

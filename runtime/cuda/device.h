@@ -22,13 +22,21 @@ struct CudaDevice {
   int clock_khz = 0, memory_clock_khz = 0, memory_bus_bits = 0;
   bool virtual_memory = false;
 
+  // "9.0"
+  std::string capability() const { return std::to_string(major) + "." + std::to_string(minor); }
   // The ISA that its code is best compiled for: "sm_90a".
   std::string isa() const;
+  // How well it runs code for a target: 0 is not at all, more is better. Machine code runs on the GPUs of one major version from
+  // its own minor version on, that of an `a` ISA on its own alone, and PTX on its own and all later ones.
+  int fitness(const Target& t) const;
   // What to compile for when this device is meant. Error kUnsupported for one that is older than weft supports.
   Result<Target> target() const;
   // Bytes a second by the memory's clock and width; 0 when the driver does not say.
   double memory_rate() const;
 };
+
+// Whether machine code for it uses what only one architecture has, as that for sm_90a does.
+bool is_of_one_architecture(const Target& t);
 
 // In the driver's order. Errors of cuda_driver(), kDevice.
 Result<std::vector<CudaDevice>> cuda_devices();

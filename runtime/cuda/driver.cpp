@@ -54,7 +54,8 @@ Result<const Driver*> cuda_driver() {
 Error cuda_error(CUresult result, const std::string& doing) {
   const Result<Driver>& d = opened();
   Error e = error(result == CUDA_ERROR_OUT_OF_MEMORY ? Code::kResources : Code::kDevice, doing + ": " + name_of(d.ok() ? &*d : nullptr, result));
-  if (is_sticky(result)) e.with_hint("this process cannot use the GPU any more: start it again");
+  if (result == CUDA_ERROR_UNSUPPORTED_PTX_VERSION) e.with_hint("the driver is older than the NVRTC that made the code: update it, or use an older NVRTC");
+  else if (is_sticky(result)) e.with_hint("this process cannot use the GPU any more: start it again");
   return e;
 }
 

@@ -97,8 +97,9 @@ Status CudaGpu::upload(std::byte* to, std::span<const UploadPiece> pieces, Threa
 Result<void*> CudaGpu::load(std::span<const std::byte> code, const std::string& kernel, int64_t shared_bytes) {
   Current current(driver, context);
   const std::string doing = "loading kernel " + kernel + " on " + name();
+  const std::string image(reinterpret_cast<const char*>(code.data()), code.size());  // PTX has to end with a zero
   CUmodule module = nullptr;
-  CU_TRY(driver.cuModuleLoadData(&module, code.data()), doing);
+  CU_TRY(driver.cuModuleLoadData(&module, image.c_str()), doing);
   {
     std::lock_guard lock(mutex_);
     modules_.push_back(module);

@@ -102,6 +102,36 @@ TEST_F(ArtefactTest, ForAGpuThatIsNotHere) {
   EXPECT_NE(exe.error().message.find("cuda:sm_90a"), std::string::npos) << exe.error().message;
 }
 
+// Machine code for one architecture, and for all others text that a driver translates, with the tensor cores that all have.
+TEST_F(ArtefactTest, PortableCodeForGpus) {
+  if (std::string why = test::nvrtc_missing(); !why.empty()) GTEST_SKIP() << why;
+  for (const char* type : {"f16", "bf16"}) {
+    const std::string dense = R"(weft.module 1 "dense"
+graph @main(%x: f16[m,256], %w: f16[256,128]) -> (y = %y) {
+  %y = contract(%x, %w) {spec="mk,kn->mn"} : f16[m,128] loc("MatMul_0")
+}
+)";
+    std::string text = dense;
+    for (size_t at; (at = text.find(": f16")) != std::string::npos;) text.replace(at, 5, std::string(":  ") + type);
+    write("model.wir", text);
+    compile_model({"cuda:sm_90a", "cuda:compute_80"});
+    auto a = Artefact::open(path("model.weft"));
+    ASSERT_TRUE(a.ok()) << a.error().to_string();
+    auto own = (*a)->target(0), portable = (*a)->target(1);
+    ASSERT_TRUE(own.ok() && portable.ok());
+    ASSERT_EQ(portable->kernels.size(), 1u);
+    EXPECT_EQ(own->kernels[0].code.substr(0, 4), "\x7f" "ELF");
+    const std::string& ptx = portable->kernels[0].code;
+    EXPECT_NE(ptx.find(".target sm_80\n"), std::string::npos) << ptx.substr(0, 300);
+    EXPECT_NE(ptx.find(std::string("mma.sync.aligned.m16n8k16.row.col.f32.") + type), std::string::npos);
+    EXPECT_EQ(ptx.find("wgmma"), std::string::npos);
+    EXPECT_EQ(ptx.find('\0'), std::string::npos);
+    // PTX needs a driver that knows its version; machine code any of the major one.
+    EXPECT_GE(portable->least_driver, own->least_driver);
+    EXPECT_LE(portable->kernels[0].shared_bytes, 99 << 10);  // what the smallest of them has for a block
+  }
+}
+
 TEST_F(ArtefactTest, EveryTruncationIsRefused) {
   compile_model({"cpu"});
   const std::string bytes = read("model.weft");

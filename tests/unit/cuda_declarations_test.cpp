@@ -79,7 +79,9 @@ static_assert(!alike<int (*)(int), int (*)(int*)>);
 #define SAME_VALUE(name, value) EXPECT_EQ(ours::value_##name, static_cast<int>(name)) << #name;
 #define SAME_TYPE(name, parameters) EXPECT_TRUE((alike<ours::type_##name, decltype(&::name)>)) << #name;
 #define SAME_TYPE_OF(result, name, parameters) EXPECT_TRUE((alike<ours::type_##name, decltype(&::name)>)) << #name;
-#define SAME_FIELD(ours, theirs, field) EXPECT_EQ(offsetof(ours, field), offsetof(theirs, field)) << #ours "." #field
+#define SAME_FIELD(ours, theirs, field)                                                                               \
+  EXPECT_TRUE(offsetof(ours, field) == offsetof(theirs, field) && sizeof(((ours*)nullptr)->field) == sizeof(((theirs*)nullptr)->field)) \
+      << #ours "." #field
 
 TEST(CudaDeclarations, Driver) {
 #ifndef WEFT_HAS_CUDA_H
@@ -88,35 +90,87 @@ TEST(CudaDeclarations, Driver) {
 #define CU_VALUE SAME_VALUE
 #define CU_FUNCTION SAME_TYPE
 #include "runtime/cuda/driver.def"
-#define SAME_SIZE(type) EXPECT_EQ(sizeof(cu::type), sizeof(::type)) << #type
-  SAME_SIZE(CUuuid);
-  SAME_SIZE(CUipcMemHandle);
-  SAME_SIZE(CUmemLocation);
-  SAME_SIZE(CUmemAllocationProp);
-  SAME_SIZE(CUmemAccessDesc);
-  SAME_SIZE(CUlaunchAttributeValue);
-  SAME_SIZE(CUlaunchAttribute);
-  SAME_SIZE(CUlaunchConfig);
-  SAME_SIZE(CUDA_KERNEL_NODE_PARAMS);
-  SAME_SIZE(CUgraphExecUpdateResultInfo);
-#undef SAME_SIZE
-  SAME_FIELD(cu::CUmemLocation, ::CUmemLocation, id);
-  SAME_FIELD(cu::CUmemAllocationProp, ::CUmemAllocationProp, location);
-  SAME_FIELD(cu::CUmemAllocationProp, ::CUmemAllocationProp, win32HandleMetaData);
-  SAME_FIELD(cu::CUmemAllocationProp, ::CUmemAllocationProp, allocFlags);
-  SAME_FIELD(cu::CUmemAccessDesc, ::CUmemAccessDesc, flags);
-  SAME_FIELD(cu::CUlaunchAttribute, ::CUlaunchAttribute, value);
-  SAME_FIELD(cu::CUlaunchConfig, ::CUlaunchConfig, blockDimZ);
-  SAME_FIELD(cu::CUlaunchConfig, ::CUlaunchConfig, sharedMemBytes);
-  SAME_FIELD(cu::CUlaunchConfig, ::CUlaunchConfig, hStream);
-  SAME_FIELD(cu::CUlaunchConfig, ::CUlaunchConfig, attrs);
-  SAME_FIELD(cu::CUlaunchConfig, ::CUlaunchConfig, numAttrs);
-  SAME_FIELD(cu::CUDA_KERNEL_NODE_PARAMS, ::CUDA_KERNEL_NODE_PARAMS, gridDimX);
-  SAME_FIELD(cu::CUDA_KERNEL_NODE_PARAMS, ::CUDA_KERNEL_NODE_PARAMS, sharedMemBytes);
-  SAME_FIELD(cu::CUDA_KERNEL_NODE_PARAMS, ::CUDA_KERNEL_NODE_PARAMS, kernelParams);
-  SAME_FIELD(cu::CUDA_KERNEL_NODE_PARAMS, ::CUDA_KERNEL_NODE_PARAMS, kern);
-  SAME_FIELD(cu::CUDA_KERNEL_NODE_PARAMS, ::CUDA_KERNEL_NODE_PARAMS, ctx);
-  SAME_FIELD(cu::CUgraphExecUpdateResultInfo, ::CUgraphExecUpdateResultInfo, errorFromNode);
+// Every field of every struct of driver.h.
+#define STRUCT(type) EXPECT_EQ(sizeof(cu::type), sizeof(::type)) << #type
+#define FIELD(type, field) SAME_FIELD(cu::type, ::type, field)
+  STRUCT(CUuuid);
+  FIELD(CUuuid, bytes);
+  STRUCT(CUipcMemHandle);
+  FIELD(CUipcMemHandle, reserved);
+  STRUCT(CUmemLocation);
+  FIELD(CUmemLocation, type);
+  FIELD(CUmemLocation, id);
+  STRUCT(CUmemAllocationProp);
+  FIELD(CUmemAllocationProp, type);
+  FIELD(CUmemAllocationProp, requestedHandleTypes);
+  FIELD(CUmemAllocationProp, location);
+  FIELD(CUmemAllocationProp, win32HandleMetaData);
+  FIELD(CUmemAllocationProp, allocFlags.compressionType);
+  FIELD(CUmemAllocationProp, allocFlags.gpuDirectRDMACapable);
+  FIELD(CUmemAllocationProp, allocFlags.usage);
+  FIELD(CUmemAllocationProp, allocFlags.reserved);
+  STRUCT(CUmemAccessDesc);
+  FIELD(CUmemAccessDesc, location);
+  FIELD(CUmemAccessDesc, flags);
+  STRUCT(CUDA_MEMCPY2D);
+  FIELD(CUDA_MEMCPY2D, srcXInBytes);
+  FIELD(CUDA_MEMCPY2D, srcY);
+  FIELD(CUDA_MEMCPY2D, srcMemoryType);
+  FIELD(CUDA_MEMCPY2D, srcHost);
+  FIELD(CUDA_MEMCPY2D, srcDevice);
+  FIELD(CUDA_MEMCPY2D, srcArray);
+  FIELD(CUDA_MEMCPY2D, srcPitch);
+  FIELD(CUDA_MEMCPY2D, dstXInBytes);
+  FIELD(CUDA_MEMCPY2D, dstY);
+  FIELD(CUDA_MEMCPY2D, dstMemoryType);
+  FIELD(CUDA_MEMCPY2D, dstHost);
+  FIELD(CUDA_MEMCPY2D, dstDevice);
+  FIELD(CUDA_MEMCPY2D, dstArray);
+  FIELD(CUDA_MEMCPY2D, dstPitch);
+  FIELD(CUDA_MEMCPY2D, WidthInBytes);
+  FIELD(CUDA_MEMCPY2D, Height);
+  STRUCT(CUlaunchAttributeValue);
+  FIELD(CUlaunchAttributeValue, pad);
+  FIELD(CUlaunchAttributeValue, clusterDim.x);
+  FIELD(CUlaunchAttributeValue, clusterDim.y);
+  FIELD(CUlaunchAttributeValue, clusterDim.z);
+  FIELD(CUlaunchAttributeValue, cooperative);
+  FIELD(CUlaunchAttributeValue, programmaticStreamSerializationAllowed);
+  FIELD(CUlaunchAttributeValue, priority);
+  STRUCT(CUlaunchAttribute);
+  FIELD(CUlaunchAttribute, id);
+  FIELD(CUlaunchAttribute, pad);
+  FIELD(CUlaunchAttribute, value);
+  STRUCT(CUlaunchConfig);
+  FIELD(CUlaunchConfig, gridDimX);
+  FIELD(CUlaunchConfig, gridDimY);
+  FIELD(CUlaunchConfig, gridDimZ);
+  FIELD(CUlaunchConfig, blockDimX);
+  FIELD(CUlaunchConfig, blockDimY);
+  FIELD(CUlaunchConfig, blockDimZ);
+  FIELD(CUlaunchConfig, sharedMemBytes);
+  FIELD(CUlaunchConfig, hStream);
+  FIELD(CUlaunchConfig, attrs);
+  FIELD(CUlaunchConfig, numAttrs);
+  STRUCT(CUDA_KERNEL_NODE_PARAMS);
+  FIELD(CUDA_KERNEL_NODE_PARAMS, func);
+  FIELD(CUDA_KERNEL_NODE_PARAMS, gridDimX);
+  FIELD(CUDA_KERNEL_NODE_PARAMS, gridDimY);
+  FIELD(CUDA_KERNEL_NODE_PARAMS, gridDimZ);
+  FIELD(CUDA_KERNEL_NODE_PARAMS, blockDimX);
+  FIELD(CUDA_KERNEL_NODE_PARAMS, blockDimY);
+  FIELD(CUDA_KERNEL_NODE_PARAMS, blockDimZ);
+  FIELD(CUDA_KERNEL_NODE_PARAMS, sharedMemBytes);
+  FIELD(CUDA_KERNEL_NODE_PARAMS, kernelParams);
+  FIELD(CUDA_KERNEL_NODE_PARAMS, extra);
+  FIELD(CUDA_KERNEL_NODE_PARAMS, kern);
+  FIELD(CUDA_KERNEL_NODE_PARAMS, ctx);
+  STRUCT(CUgraphExecUpdateResultInfo);
+  FIELD(CUgraphExecUpdateResultInfo, result);
+  FIELD(CUgraphExecUpdateResultInfo, errorNode);
+  FIELD(CUgraphExecUpdateResultInfo, errorFromNode);
+#undef FIELD
+#undef STRUCT
 #endif
 }
 
@@ -139,15 +193,19 @@ TEST(CudaDeclarations, Nccl) {
 #include "runtime/cuda/nccl.def"
   EXPECT_EQ(sizeof(nccl_api::ncclUniqueId), sizeof(::ncclUniqueId));
   EXPECT_LE(sizeof(nccl_api::ncclConfig_t), sizeof(::ncclConfig_t));  // ours are the fields of 2.18
+  SAME_FIELD(nccl_api::ncclConfig_t, ::ncclConfig_t, size);
   SAME_FIELD(nccl_api::ncclConfig_t, ::ncclConfig_t, magic);
   SAME_FIELD(nccl_api::ncclConfig_t, ::ncclConfig_t, version);
   SAME_FIELD(nccl_api::ncclConfig_t, ::ncclConfig_t, blocking);
+  SAME_FIELD(nccl_api::ncclConfig_t, ::ncclConfig_t, cgaClusterSize);
+  SAME_FIELD(nccl_api::ncclConfig_t, ::ncclConfig_t, minCTAs);
   SAME_FIELD(nccl_api::ncclConfig_t, ::ncclConfig_t, maxCTAs);
   SAME_FIELD(nccl_api::ncclConfig_t, ::ncclConfig_t, netName);
   SAME_FIELD(nccl_api::ncclConfig_t, ::ncclConfig_t, splitShare);
   ::ncclConfig_t theirs = NCCL_CONFIG_INITIALIZER;
   EXPECT_EQ(nccl_api::ncclConfig_t().magic, theirs.magic);
   EXPECT_EQ(nccl_api::ncclConfig_t().blocking, theirs.blocking);
+  EXPECT_EQ(nccl_api::kSplitNoColor, NCCL_SPLIT_NOCOLOR);
 #endif
 }
 

@@ -37,8 +37,8 @@ void add_thread_options(Verb& v, Cli& cli) {
 
 void add_target_options(Verb& v, Cli& cli) {
   v.text("--target", cli.common.compile.target,
-      "cpu (this machine), cpu:x86-64-v2, -v3, -v4, cuda (the GPU), cuda:sm_90a and others, eval (the reference evaluator), or auto: the GPU where "
-      "there is one, else cpu; of a .weft the best that it has for this machine");
+      "cpu (this machine), cpu:x86-64-v2, -v3, -v4, cuda (the GPU), cuda:sm_90a, cuda:compute_80 (any GPU from 8.0 on) and others, eval (the "
+      "reference evaluator), or auto: the GPU where there is one, else cpu; of a .weft the best that it has for this machine");
   add_thread_options(v, cli);
 }
 

@@ -167,7 +167,8 @@ void add_compile(Cli& cli) {
   v.flag("--stats", a->stats,
          "also compile the kernels: stage times in ms, kernels, bytes of code, constants and arena; the default without -o and --emit");
   v.list("--target", a->targets,
-         "cpu, cpu:x86-64-v2, -v3, -v4, cuda (the GPU), cuda:sm_90a and others; for a .weft several, and cpu is cpu:x86-64-v3");
+         "cpu, cpu:x86-64-v2, -v3, -v4, cuda (the GPU), cuda:sm_90a, cuda:compute_80 (any GPU from 8.0 on) and others; for a "
+         ".weft several, and cpu is cpu:x86-64-v3");
   v.choice("--weights", a->weights, {"embed", "external", "strip"},
            "of a .weft: in the file, in one beside it (.weft.weights), or nowhere: then it has to be refitted before it runs");
   v.choice("--prepared", a->prepared, {"fit", "all", "none"},

@@ -1,58 +1,19 @@
 // Executable::load: the target of an artefact that fits this machine best, ready to run.
-#include <algorithm>
-
 #include "frontend/api/runtime/executable_state.h"
 #include "ir/base/text.h"
 #include "runtime/artefact/artefact.h"
+#include "runtime/artefact/choose_target.h"
 #include "runtime/cpu/thread_pool.h"
 #include "runtime/cuda/device.h"
 #include "runtime/cuda/gpu.h"
 
 namespace weft::api {
 
-namespace {
-
-// How well code for t runs here: 0 is not at all, more is better. A cubin runs on the architecture it was made for, PTX on that and
-// later ones.
-int fitness(const Target& t, const std::optional<Target>& gpu) {
-  if (t.backend == Backend::cpu) return runs_here(t) ? 1 + t.vector_bytes : 0;
-  if (t.backend != Backend::cuda || !gpu) return 0;
-  constexpr int kGpu = 1000;
-  if (t.isa == gpu->isa) return 2 * kGpu;
-  if (t.gpu.ptx && t.gpu.sm <= gpu->gpu.sm) return kGpu + t.gpu.sm;
-  return t.gpu.sm / 10 == gpu->gpu.sm / 10 && t.gpu.sm <= gpu->gpu.sm && t.isa.back() != 'a' ? kGpu + 500 + t.gpu.sm : 0;
-}
-
-std::optional<Target> gpu_target(int device) {
+static std::optional<CudaDevice> gpu_of(int device) {
   auto devices = cuda_devices();
   if (!devices.ok() || device < 0 || static_cast<size_t>(device) >= devices->size()) return std::nullopt;
-  auto t = (*devices)[static_cast<size_t>(device)].target();
-  return t.ok() ? std::optional<Target>(*t) : std::nullopt;
+  return (*devices)[static_cast<size_t>(device)];
 }
-
-bool is_wanted(const std::string& target, const std::string& wanted) {
-  return wanted.empty() || target == wanted || target.starts_with(wanted + ":");
-}
-
-Result<size_t> choose_target(const Artefact& a, const LoadOptions& o) {
-  const std::optional<Target> gpu = gpu_target(o.device);
-  int best = 0;
-  size_t found = 0;
-  for (size_t i = 0; i < a.targets().size(); ++i) {
-    if (!is_wanted(a.targets()[i], o.target)) continue;
-    TRY_ASSIGN(const Target t, parse_target(a.targets()[i]));
-    const int f = fitness(t, gpu);
-    if (f <= best) continue;
-    best = f;
-    found = i;
-  }
-  if (best > 0) return found;
-  const std::string wanted = o.target.empty() ? "" : " for target " + o.target, here = gpu ? "this GPU is cuda:" + gpu->isa : "there is no GPU here";
-  Error e = unsupported(a.path() + " has no code that runs here" + wanted + "; it has " + join(a.targets(), ", ") + "; " + here);
-  return e.with_hint("compile the model again for a target that `weft doctor` names"), e;
-}
-
-}  // namespace
 
 Result<Executable> Executable::load(const std::string& path, const LoadOptions& options) {
   TRY_ASSIGN(auto artefact, Artefact::open(path));
@@ -61,7 +22,10 @@ Result<Executable> Executable::load(const std::string& path, const LoadOptions& 
     TRY_ASSIGN(key, read_public_key(options.verify_key));
   }
   if (key || options.require_signature) TRY(artefact->check_signature(key));
-  TRY_ASSIGN(const size_t number, choose_target(*artefact, options));
+  const std::optional<CudaDevice> gpu = gpu_of(options.device);
+  const Result<size_t> chosen = choose_target(artefact->targets(), options.target, gpu ? &*gpu : nullptr);
+  if (!chosen.ok()) return unsupported(path + ": " + chosen.error().message).with_hint(chosen.error().hint);
+  const size_t number = *chosen;
   TRY_ASSIGN(ArtefactTarget from, artefact->target(number));
   TRY_ASSIGN(const Target target, parse_target(from.target));
   CompileStats stats;
