@@ -86,7 +86,8 @@ struct CudaTranspose {
       const std::string type = CudaEmitter::memory_type(s.operands[static_cast<size_t>(o)].dtype), name = std::to_string(o);
       // A line is longer by one bank.
       const int bytes = byte_size(s.operands[static_cast<size_t>(o)].dtype);
-      e.line("__shared__ alignas(4) " + type + " tile" + name + "[kTile][kTile + " + std::to_string(std::max(1, 4 / bytes)) + "];");
+      const std::string alignment = std::to_string(std::max(4, bytes)), pad = std::to_string(std::max(1, 4 / bytes));
+      e.line("__shared__ alignas(" + alignment + ") " + type + " tile" + name + "[kTile][kTile + " + pad + "];");
     }
     auto tiles = [&](int a) { return "(" + e.extent(a) + " + kTile - 1) / kTile"; };
     e.line("const Index tiles_r = " + tiles(t.read_axis) + ", tiles_w = " + tiles(t.write_axis) + ";");

@@ -40,6 +40,16 @@ TEST(BackendMove, ViewsOfEveryType) {
   }
 }
 
+// Large enough for tiles in shared memory.
+TEST(BackendMove, TransposesOfEveryWidth) {
+  TestGraph g;
+  g.bind("n", 192);
+  std::vector<Value*> outputs;
+  for (DType t : {DType::i8, DType::bf16, DType::f32, DType::f64, DType::i64, DType::c128})
+    outputs.push_back(g.op(OpKind::transpose, {g.input(t, {Dim::symbol("n"), 192})}));
+  g.check(outputs);
+}
+
 TEST(BackendMove, ComputedOverViews) {
   TestGraph g;
   g.bind("n", 5);

@@ -22,7 +22,8 @@ std::string chosen(const std::vector<std::string>& targets, const std::optional<
 }
 
 TEST(ChooseTarget, MachineCodeRunsWithinItsMajorVersion) {
-  const std::vector<std::string> all = {"cpu:x86-64-v2", "cuda:compute_75", "cuda:sm_75", "cuda:sm_80", "cuda:sm_86", "cuda:sm_90a", "cuda:compute_80", "cuda:sm_90"};
+  const std::vector<std::string> all = {"cpu:x86-64-v2", "cuda:compute_75", "cuda:sm_75",      "cuda:sm_80",
+                                        "cuda:sm_86",    "cuda:sm_90a",     "cuda:compute_80", "cuda:sm_90"};
   EXPECT_EQ(chosen(all, gpu(7, 5)), "cuda:sm_75");
   EXPECT_EQ(chosen(all, gpu(8, 0)), "cuda:sm_80");
   EXPECT_EQ(chosen(all, gpu(8, 6)), "cuda:sm_86");

@@ -108,6 +108,28 @@ if(TARGET test_backend)
     PROPERTIES LABELS cuda TIMEOUT 600 ENVIRONMENT "${test_environment}")
 endif()
 
+# Left out of the default run: the kernels of all of these and of every node case for each architecture. They run with
+# `ctest -C all-archs -L all-archs`.
+set(all_archs sm_75 sm_80 sm_86 sm_89 sm_90 sm_100a sm_120 compute_80)
+set(parts 4)
+foreach(isa IN LISTS all_archs)
+  if(TARGET test_cuda)
+    add_test(NAME ${test_prefix}all-archs.nodes.${isa} COMMAND test_cuda --gtest_filter=CudaNodeCases.* CONFIGURATIONS all-archs)
+    set_tests_properties(${test_prefix}all-archs.nodes.${isa} PROPERTIES LABELS all-archs TIMEOUT 3600
+      ENVIRONMENT "${test_environment};WEFT_NODE_CASES_FOR=${isa}")
+  endif()
+  if(NOT TARGET test_backend)
+    continue()
+  endif()
+  foreach(part RANGE 1 ${parts})
+    math(EXPR index "${part} - 1")
+    set(name ${test_prefix}all-archs.backend.${isa}.${part})
+    add_test(NAME ${name} COMMAND test_backend --targets=cuda:${isa} CONFIGURATIONS all-archs)
+    set_tests_properties(${name} PROPERTIES LABELS all-archs TIMEOUT 3600
+      ENVIRONMENT "${test_environment};GTEST_TOTAL_SHARDS=${parts};GTEST_SHARD_INDEX=${index}")
+  endforeach()
+endforeach()
+
 # --- tests of the build itself ------------------------------------------------------------------------------------
 
 if(CMAKE_BUILD_TYPE STREQUAL "Release") # debug information names folders, and sanitizers are libraries
