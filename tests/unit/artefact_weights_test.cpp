@@ -36,7 +36,8 @@ class ArtefactWeights : public ArtefactFolder {
  protected:
   uint64_t weight_bytes(const std::string& name) const {
     uint64_t n = 0;
-    for (const Artefact::Section& s : Artefact::open(path(name)).value()->sections())
+    const auto artefact = Artefact::open(path(name)).value();
+    for (const Artefact::Section& s : artefact->sections())
       if (s.kind == ArtefactSection::weights) n += s.bytes;
     return n;
   }
