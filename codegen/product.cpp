@@ -49,6 +49,8 @@ std::optional<Product> find_product(const KernelSpec& sp) {
     f->arg = arg;
     if (!collect(st, arg, f) || f->loads.empty()) return std::nullopt;
     find_operand(sp, f);
+    const ScalarInst& x = st.body.insts[arg];
+    f->tf32 = x.prim == Prim::round_tf32 && st.body.insts[x.args[0]].prim == Prim::input;
   }
   return p;
 }

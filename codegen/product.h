@@ -13,6 +13,7 @@ struct ProductFactor {
   std::vector<int> loads;   // operands it is computed from
   int operand = -1;         // the one that walks all axes that any of its loads walks; -1: there is none
   bool plain = true;        // that operand's elements, perhaps cast
+  bool tf32 = false;        // that operand's elements, rounded to tf32
 };
 
 // Stage 0 is a reduction of mul(x, y) by add from 0, all in one type; both are computed from loads and constants.

@@ -19,6 +19,16 @@ namespace weft {
 #include "passes/passes.def"
 #undef WEFT_PASS
 
+const char* precision_name(Precision p) {
+  constexpr const char* names[] = {"f32", "tf32", "f16", "bf16"};
+  return names[static_cast<int>(p)];
+}
+std::optional<Precision> precision_from_name(std::string_view name) {
+  for (Precision p : {Precision::f32, Precision::tf32, Precision::f16, Precision::bf16})
+    if (name == precision_name(p)) return p;
+  return std::nullopt;
+}
+
 std::span<const PassInfo> list_passes() {
   auto dashed = [](std::string s) {
     std::replace(s.begin(), s.end(), '_', '-');

@@ -10,12 +10,18 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ir/base/target.h"
 #include "ir/core/module.h"
 
 namespace weft {
+
+// tf32: factors of f32 are rounded to it, and the rest stays f32.
+enum class Precision : uint8_t { f32, tf32, f16, bf16 };
+const char* precision_name(Precision p);
+std::optional<Precision> precision_from_name(std::string_view name);
 
 struct PassContext {
   Target target;
@@ -24,9 +30,9 @@ struct PassContext {
   int64_t fold_bytes = 1 << 16;
   // What becomes a state: IN=OUT of an input and an output, or "auto" for all pairs that are found.
   std::vector<std::string> states;
-  // In which type products, convolutions and attention of f32 compute; nullopt: as the model says. But not those of these ONNX
-  // nodes.
-  std::optional<DType> precision;
+  // In which type products, convolutions and attention (but not in tf32) of f32 compute; nullopt: as the model says. But not
+  // those of these ONNX nodes.
+  std::optional<Precision> precision;
   std::vector<std::string> keep_f32;
   const std::atomic<bool>* cancel = nullptr;
   std::function<void(const std::string& pass, int done, int total)> progress;

@@ -85,6 +85,7 @@ double work_of(const ScalarInst& x, const ScalarProgram& p, bool fast) {
   double one = 1;
   switch (x.prim) {
     case Prim::exp: case Prim::sigmoid: case Prim::tanh: one = fast ? 6 : 12; break;
+    case Prim::round_tf32: one = 4; break;
     case Prim::log: case Prim::sqrt: one = 12; break;
     case Prim::expm1: case Prim::log1p: case Prim::erf: case Prim::atan: one = 25; break;
     case Prim::sin: case Prim::cos: case Prim::mod: case Prim::rem: one = 80; break;

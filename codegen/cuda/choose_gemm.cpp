@@ -51,12 +51,12 @@ void describe(const KernelSpec& s, const Target& target, const std::vector<int>&
   int along_rows = unit_axis(s, p.operand, f->axes), along_k = unit_axis(s, p.operand, k);
   auto extent = [&](int a) { return a < 0 ? int64_t{0} : s.estimate(s.axes[static_cast<size_t>(a)].extent); };
   f->along_k = along_rows < 0 || extent(along_k) > extent(along_rows);
-  if (!p.plain || p.loads.size() != 1) return;
+  if (!(p.plain || p.tf32) || p.loads.size() != 1) return;
   const SpecOperand& o = s.operands[static_cast<size_t>(p.loads[0])];
   f->dtype = o.dtype;
   const DType computed = s.stages[0].body.type(s.stages[0].body.outputs[0]);
   const bool zero = o.guards.empty() || o.fill == 0;
-  f->direct = zero && o.dtype == computed && target.gpu.has(Gpu::cp_async) && (byte_size(o.dtype) == 4 || byte_size(o.dtype) == 8);
+  f->direct = p.plain && zero && o.dtype == computed && target.gpu.has(Gpu::cp_async) && (byte_size(o.dtype) == 4 || byte_size(o.dtype) == 8);
 }
 
 }  // namespace
@@ -93,13 +93,14 @@ std::optional<GemmShape> gemm_shape(const KernelSpec& s, const Target& target) {
   for (GemmFactor* f : {&g.a, &g.b}) describe(s, target, g.k, f);
   auto zero = [&](const GemmFactor& f) {
     const SpecOperand& o = s.operands[static_cast<size_t>(f.product.loads[0])];
-    return f.product.plain && f.product.loads.size() == 1 && (o.guards.empty() || o.fill == 0);
+    return (f.product.plain || f.product.tf32) && f.product.loads.size() == 1 && (o.guards.empty() || o.fill == 0);
   };
+  const bool rounded = g.a.dtype == DType::f32 && g.a.product.tf32 && g.b.product.tf32 && target.gpu.has(Gpu::tf32_mma);
   const bool half = g.a.dtype == DType::f16 && target.gpu.has(Gpu::f16_mma), brain = g.a.dtype == DType::bf16 && target.gpu.has(Gpu::bf16_mma);
   const DType computed = s.stages[0].body.type(s.stages[0].body.outputs[0]);
   const bool in_float = is_float(computed) && computed != DType::f64;
-  g.wgmma = target.gpu.has(Gpu::wgmma);
-  g.mma = zero(g.a) && zero(g.b) && g.a.dtype == g.b.dtype && (half || brain) && in_float && target.gpu.has(Gpu::cp_async);
+  g.mma = zero(g.a) && zero(g.b) && g.a.dtype == g.b.dtype && (half || brain || rounded) && in_float && target.gpu.has(Gpu::cp_async);
+  g.wgmma = g.mma && !rounded && target.gpu.has(Gpu::wgmma);
   return is_float(computed) || is_int(computed) ? std::optional(std::move(g)) : std::nullopt;
 }
 
@@ -123,14 +124,21 @@ constexpr Tile kMmaSet[] = {kMmaTiles[5], {64, 64, 64, 2, 2, 2, 3, 2, 0.6}, kMma
 constexpr Tile kWarpgroupSet[] = {kMmaSet[0], kMmaSet[1], {128, 128, 64, 8, 1, 1, 4, 1, 1.25, 1, true}};
 constexpr Tile kSimtSet[] = {kSimtTiles[5], kSimtTiles[1]};
 
+// Tiles on tensor cores are stated for elements of 2 bytes; wider ones have fewer in a step.
+Tile of_elements(Tile t, const GemmShape& g) {
+  if (g.mma) t.bk = t.bk * 2 / byte_size(g.a.dtype);
+  return t;
+}
+
 int64_t threads_of(const Tile& t, bool mma) { return mma ? 32 * t.m * t.n * t.slices : t.bm / t.m * (t.bn / t.n) * t.slices; }
 
 // As MmaShape and SimtShape have it.
 int64_t shared_bytes(const Tile& t, const GemmShape& g, int64_t bytes) {
   if (!g.mma) return std::max(2 * t.bk * (t.bm + t.bn + 8) * bytes, t.bm * (t.bn + 4) * t.slices * bytes);
   if (t.warpgroups) return std::max((t.bm + t.bn) * t.bk * t.stages * 2, t.bm * (t.bn + 8) * 4);
-  auto elements = [&](const GemmFactor& f, int64_t rows) { return f.along_k ? rows * (t.bk + 8) : t.bk * (rows + 8); };
-  return std::max((elements(g.a, t.bm) + elements(g.b, t.bn)) * t.stages * 2, t.bm * (t.bn + 8) * t.slices * 4);
+  const int64_t element = byte_size(g.a.dtype);
+  auto elements = [&](const GemmFactor& f, int64_t rows) { return f.along_k ? rows * (t.bk + 16 / element) : t.bk * (rows + 8); };
+  return std::max((elements(g.a, t.bm) + elements(g.b, t.bn)) * t.stages * element, t.bm * (t.bn + 8) * t.slices * 4);
 }
 
 struct Sizes {
@@ -140,7 +148,7 @@ struct Sizes {
 // Predicted seconds: rounds of tiles over the device, each as long as its share of the peak and the latency of its steps say;
 // reading the factors bounds it from below, at a rate that enough bytes under way make possible.
 double cost_of(const Tile& t, const Sizes& z, const Target& target, bool mma, double bytes) {
-  const double flops = mma ? 2 * 1024 : 2 * 128, clock = target.gpu.clock_mhz * 1e6, sms = target.gpu.multiprocessors;
+  const double flops = mma ? 2 * 2048 / bytes : 2 * 128, clock = target.gpu.clock_mhz * 1e6, sms = target.gpu.multiprocessors;
   auto blocks = [](double n, int64_t tile) { return std::ceil(n / static_cast<double>(tile)); };
   const double ranks = static_cast<double>(t.ranks), tiles = blocks(z.m, t.bm) * blocks(z.n, t.bn) * z.batch * ranks;
   const double steps = std::ceil(blocks(z.k, t.bk) / ranks), k = steps * static_cast<double>(t.bk);
@@ -197,7 +205,8 @@ std::vector<GemmTile> gemm_tiles(const KernelSpec& s, const GemmShape& g) {
     return {{c.mc, c.nc, c.kc, c.mr, c.nr, c.group, c.steps, at_once, 1, std::max<int64_t>(1, c.cluster), c.warpgroups}};
   }
   const std::span<const Tile> all = !g.mma ? std::span<const Tile>(kSimtSet) : g.wgmma ? kWarpgroupSet : kMmaSet;
-  std::vector<Tile> set(all.begin(), all.end());
+  std::vector<Tile> set;
+  for (const Tile& t : all) set.push_back(of_elements(t, g));
   if (const Dim rows = s.extent_of(g.a.axes); rows.is_const()) {
     if (rows.value() <= set[0].bm) set.resize(1);
     else set.erase(set.begin());
@@ -226,10 +235,10 @@ bool choose_gemm(KernelSpec& s, const Target& target) {
     best = t;
   };
   auto consider = [&](const Tile& t) {
-    consider_one(t);
+    Tile shared = of_elements(t, *g);
+    consider_one(shared);
     constexpr int64_t kMostRanks = 8, kLeastSteps = 2;
-    Tile shared = t;
-    while (g->mma && target.gpu.sm >= 90 && (shared.ranks *= 2) <= kMostRanks && z.k >= static_cast<double>(shared.ranks * kLeastSteps * t.bk))
+    while (g->mma && target.gpu.sm >= 90 && (shared.ranks *= 2) <= kMostRanks && z.k >= static_cast<double>(shared.ranks * kLeastSteps * shared.bk))
       consider_one(shared);
   };
   if (g->mma && g->wgmma) std::for_each(std::begin(kWarpgroupTiles), std::end(kWarpgroupTiles), consider);

@@ -17,6 +17,8 @@ std::vector<SpecGuard> not_empty(const Shape& dims);
 DType wide_float(DType t);
 // What a sum of products of t is accumulated in.
 DType accumulator_type(DType t);
+// A factor of such a product: v in the accumulator's type, or rounded to tf32.
+int factor_value(ScalarProgram& p, int v, DType acc, bool tf32);
 // A reduction of (value, index) pairs to the extreme one; NaN beats numbers, ties go to the lower index, or the higher. A
 // pair whose index is -1 stands for nothing.
 SpecBuilder::Reduction arg_extreme(DType t, bool is_max, bool last_of_equals);

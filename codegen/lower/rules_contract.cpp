@@ -13,6 +13,8 @@ DType accumulator_type(DType t) {
   return is_int(t) && byte_size(t) == 1 ? DType::i32 : t;
 }
 
+int factor_value(ScalarProgram& p, int v, DType acc, bool tf32) { return tf32 ? p.add(Prim::round_tf32, v) : p.cast(v, acc); }
+
 Result<int> rule_contract(SpecBuilder& r, const Op& op, int, const Index& idx) {
   const ContractAttrs& at = op.attr<ContractAttrs>();
   size_t comma = at.spec.find(','), arrow = at.spec.find("->");
@@ -48,7 +50,7 @@ Result<int> rule_contract(SpecBuilder& r, const Op& op, int, const Index& idx) {
     TRY_ASSIGN(int x, r.emit(va, at_letters(a, va, row)));
     TRY_ASSIGN(int y, r.emit(vb, at_letters(b, vb, row)));
     ScalarProgram& p = r.program();
-    return std::vector<int>{p.add(Prim::mul, p.cast(x, acc), p.cast(y, acc))};
+    return std::vector<int>{p.add(Prim::mul, factor_value(p, x, acc, at.tf32), factor_value(p, y, acc, at.tf32))};
   };
   int sum;
   if (ks.empty()) {

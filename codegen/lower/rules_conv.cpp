@@ -27,7 +27,7 @@ struct Term {
 };
 
 // The sum over the channels of a group and the window's axes.
-static Result<int> sum_of_products(SpecBuilder& r, const Op& op, const Index& idx, const Dim& channels, const std::vector<WindowAxis>& axes,
+static Result<int> sum_of_products(SpecBuilder& r, const Op& op, const Index& idx, const Dim& channels, const std::vector<WindowAxis>& axes, bool tf32,
                                    const std::function<Term(const Index&)>& term) {
   const Value *x = op.operands[0], *w = op.operands[1];
   DType acc = accumulator_type(x->type.dtype);
@@ -38,7 +38,7 @@ static Result<int> sum_of_products(SpecBuilder& r, const Op& op, const Index& id
     ScalarProgram& p = r.program();
     TRY_ASSIGN(int value, r.guarded(t.inside, 0, x->type.dtype, [&] { return r.emit(x, t.at); }));
     TRY_ASSIGN(int factor, r.emit(w, t.weight));
-    return std::vector<int>{p.add(Prim::mul, p.cast(value, acc), p.cast(factor, acc))};
+    return std::vector<int>{p.add(Prim::mul, factor_value(p, value, acc, tf32), factor_value(p, factor, acc, tf32))};
   };
   TRY_ASSIGN(std::vector<int> sum, r.reduce(SpecBuilder::key_of(op, "conv", idx), extents, SpecBuilder::sum(acc), body));
   return finish_conv(r, op, r.at(sum[0]), idx);
@@ -49,7 +49,7 @@ Result<int> rule_conv(SpecBuilder& r, const Op& op, int, const Index& idx) {
   TRY_ASSIGN(std::vector<WindowAxis> axes, window_axes_of(op));
   Dim channels = w->type.shape[1];
   Dim group = r.simplify(floordiv(idx[1], floordiv(w->type.shape[0], Dim(op.attr<ConvAttrs>().group))));
-  return sum_of_products(r, op, idx, channels, axes, [&](const Index& row) {
+  return sum_of_products(r, op, idx, channels, axes, op.attr<ConvAttrs>().tf32, [&](const Index& row) {
     Term t{{idx[0], group * channels + row[0]}, {idx[1], row[0]}, {}};
     for (size_t k = 0; k < axes.size(); ++k) {
       const WindowAxis& a = axes[k];
@@ -68,7 +68,7 @@ Result<int> rule_conv_transpose(SpecBuilder& r, const Op& op, int, const Index& 
   TRY_ASSIGN(std::vector<WindowAxis> axes, window_axes_of(op));
   Dim group_out = w->type.shape[1], group_in = floordiv(x->type.shape[1], Dim(op.attr<ConvTransposeAttrs>().group));
   Dim group = r.simplify(floordiv(idx[1], group_out));
-  return sum_of_products(r, op, idx, group_in, axes, [&](const Index& row) {
+  return sum_of_products(r, op, idx, group_in, axes, false, [&](const Index& row) {
     Term t{{idx[0], group * group_in + row[0]}, {group * group_in + row[0], r.simplify(mod(idx[1], group_out))}, {}};
     for (size_t k = 0; k < axes.size(); ++k) {
       const WindowAxis& a = axes[k];

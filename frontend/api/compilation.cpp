@@ -139,10 +139,9 @@ Status Compilation::load_bytes(std::span<const std::byte> bytes) {
 
 void Compilation::adopt(std::unique_ptr<Module> module) { module_ = std::move(module); }
 
-static Result<DType> parse_precision(const std::string& text) {
-  for (DType t : {DType::f32, DType::f16, DType::bf16})
-    if (text == dtype_name(t)) return t;
-  return usage("unknown precision " + text).with_hint("f32, f16, bf16");
+static Result<Precision> parse_precision(const std::string& text) {
+  if (auto p = precision_from_name(text)) return *p;
+  return usage("unknown precision " + text).with_hint("f32, tf32, f16, bf16");
 }
 
 Status Compilation::apply_shapes() {

@@ -80,6 +80,8 @@ void store_row_u64(DType t, const uint64_t* src, void* dst, int64_t n);
 
 // Rounds x to the nearest value of float type t (ties to even).
 double round_to(DType t, double x, bool saturate = true);
+// tf32: an f32 of 10 bits of mantissa. Rounds to f32, then to the nearest of these, ties away from zero, as `cvt.rna.tf32.f32`.
+double round_to_tf32(double x);
 
 // Unpacks n sub-byte elements (low bits first) to one per byte, and back. Signed types are sign-extended.
 void unpack_subbyte(DType t, const void* packed, void* bytes, int64_t n);

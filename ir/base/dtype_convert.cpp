@@ -207,4 +207,15 @@ double round_to(DType t, double x, bool saturate) {
   return x;
 }
 
+double round_to_tf32(double x) {
+  const float f = static_cast<float>(x);
+  if (f != f) return x;
+  uint32_t bits;
+  std::memcpy(&bits, &f, sizeof bits);
+  bits = (bits + 0x1000) & ~uint32_t{0x1fff};
+  float r;
+  std::memcpy(&r, &bits, sizeof r);
+  return r;
+}
+
 }  // namespace weft

@@ -97,7 +97,8 @@ static const char* classes_of(Prim p) {
     case Prim::floor: case Prim::ceil: case Prim::round: case Prim::trunc: return "fiu";
     case Prim::min: case Prim::max: case Prim::lt: case Prim::le: return "fiub";
     case Prim::sqrt: case Prim::exp: case Prim::log: case Prim::sin: case Prim::cos: case Prim::tanh: return "fc";
-    case Prim::expm1: case Prim::log1p: case Prim::atan: case Prim::erf: case Prim::sigmoid: case Prim::is_nan: case Prim::is_inf: return "f";
+    case Prim::expm1: case Prim::log1p: case Prim::atan: case Prim::erf: case Prim::sigmoid: case Prim::is_nan: case Prim::is_inf:
+    case Prim::round_tf32: return "f";
     case Prim::bit_and: case Prim::bit_or: case Prim::bit_xor: case Prim::bit_not: return "iub";
     case Prim::shl: case Prim::shr: return "iu";
     default: return "fiubcs";
@@ -114,6 +115,7 @@ Status ScalarProgram::verify() const {
     };
     if (first && type(x.args[0]) != DType::b1) return bad(0);
     if (!std::strchr(classes_of(x.prim), dtype_class(type(x.args[first])))) return bad(first);
+    if (x.prim == Prim::round_tf32 && type(x.args[0]) != DType::f32) return bad(0);
     for (int a = first + 1; a < n; ++a)
       if (type(x.args[a]) != type(x.args[first])) return bad(a);
     if (x.prim == Prim::bitcast && bit_width(x.type) != bit_width(type(x.args[0])))

@@ -214,6 +214,7 @@ static double float_op(Prim p, double a, double b, double c) {
     case Prim::ceil: return std::ceil(a);
     case Prim::round: return std::nearbyint(a);  // the default mode: ties to even
     case Prim::trunc: return std::trunc(a);
+    case Prim::round_tf32: return round_to_tf32(a);
     case Prim::sqrt: return std::sqrt(a);
     case Prim::exp: return std::exp(a);
     case Prim::expm1: return std::expm1(a);

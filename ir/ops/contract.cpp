@@ -40,6 +40,11 @@ Result<DType> product_type(DType a, DType b, bool has_out_type, DType out_type) 
   if (!is_float(a) || !is_float(b)) return is_float(a) ? a : b;
   return bit_width(a) >= bit_width(b) ? a : b;
 }
+Status check_tf32(const Op& op, bool tf32) {
+  const DType a = type_of(op, 0).dtype, b = type_of(op, 1).dtype;
+  if (!tf32 || (a == DType::f32 && b == DType::f32)) return {};
+  return invalid(std::string(op_name(op.kind)) + " rounds " + dtype_name(a) + " and " + dtype_name(b) + " to tf32, which only f32 can be");
+}
 bool sums_in_double(DType a, DType b) { return is_float(a) || is_float(b) || (bit_width(a) <= 16 && bit_width(b) <= 16); }
 
 // --- infer ----------------------------------------------------------------------------------------------------------
@@ -105,6 +110,7 @@ static Status infer_contract(Op& op, InferContext& cx) {
   const Type &a = type_of(op, 0), &b = type_of(op, 1);
   TRY_ASSIGN(ContractSpec s, parse_contract(at.spec));
   TRY_ASSIGN(DType t, product_type(a.dtype, b.dtype, at.has_out_type, at.out_type));
+  TRY(check_tf32(op, at.tf32));
   TRY_ASSIGN(Shape shape, contracted_shape(s, a.shape, b.shape, cx));
   TRY(need_scale(op, 3, a.shape, s.a, s.sum, cx));
   TRY(need_scale(op, 4, b.shape, s.b, s.sum, cx));
@@ -237,6 +243,8 @@ static Result<std::vector<HostValue>> eval_contract(EvalCall& call) {
   }
   TRY_ASSIGN(std::vector<double> va, scaled_elements(a, sa, s.a, s.sum));
   TRY_ASSIGN(std::vector<double> vb, scaled_elements(b, sb, s.b, s.sum));
+  if (at.tf32)
+    for (std::vector<double>* x : {&va, &vb}) std::transform(x->begin(), x->end(), x->begin(), round_to_tf32);
   TRY_ASSIGN(std::vector<double> v, product<double>(s, a, b, y, va, vb));
   if (at.alpha != 1)
     for (double& e : v) e *= at.alpha;

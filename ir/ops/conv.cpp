@@ -36,6 +36,7 @@ static Status infer_result(Op& op, const Dim& channels, bool has_out_type, DType
 static Status infer_conv(Op& op, InferContext& cx) {
   const ConvAttrs& a = op.attr<ConvAttrs>();
   TRY_ASSIGN(std::vector<WindowAxis> axes, window_axes_of(op));
+  TRY(check_tf32(op, a.tf32));
   TRY(kernel_facts(a, type_of(op, 1).shape, cx));
   const Shape &x = type_of(op, 0).shape, &w = type_of(op, 1).shape;
   TRY(cx.divides(Dim(a.group), w[0], "conv's groups of output channels"));
@@ -192,8 +193,11 @@ static std::vector<T> conv_transpose_group(const ConvShape& s, const T* x, const
 }
 
 template <class T>
-static Status convolve(EvalCall& call, const ConvShape& s, bool transposed, Tensor& y) {
+static Status convolve(EvalCall& call, const ConvShape& s, bool transposed, bool tf32, Tensor& y) {
   std::vector<T> x = load_all<T>(call.tensor(0)), w = load_all<T>(call.tensor(1)), bias;
+  if constexpr (std::is_same_v<T, double>)
+    for (std::vector<T>* factor : {&x, &w})
+      if (tf32) std::transform(factor->begin(), factor->end(), factor->begin(), round_to_tf32);
   if (call.has(2)) bias = load_all<T>(call.tensor(2));
   std::vector<T> scale(static_cast<size_t>(s.group * s.out_channels), T{1});
   for (int i : {3, 4}) {
@@ -221,7 +225,8 @@ static Status convolve(EvalCall& call, const ConvShape& s, bool transposed, Tens
 }
 
 template <class A>
-static Result<std::vector<HostValue>> run_conv(EvalCall& call, const std::vector<WindowAxis>& axes, int64_t out_channels, bool transposed) {
+static Result<std::vector<HostValue>> run_conv(EvalCall& call, const std::vector<WindowAxis>& axes, int64_t out_channels, bool transposed,
+                                               bool tf32 = false) {
   const A& a = call.attr<A>();
   const Tensor &x = call.tensor(0), &w = call.tensor(1);
   TRY_ASSIGN(DType t, product_type(x.dtype, w.dtype, a.has_out_type, a.out_type));
@@ -231,8 +236,8 @@ static Result<std::vector<HostValue>> run_conv(EvalCall& call, const std::vector
   ConvShape s = conv_shape(axes, x.dims[0], a.group, x.dims[1] / a.group, out_channels / a.group);
   if (y.numel() == 0) return one(std::move(y));
   bool wrapping = !is_float(t) && !sums_in_double(x.dtype, w.dtype) && !call.has(3) && !call.has(4);
-  if (wrapping) TRY(convolve<uint64_t>(call, s, transposed, y));
-  else TRY(convolve<double>(call, s, transposed, y));
+  if (wrapping) TRY(convolve<uint64_t>(call, s, transposed, false, y));
+  else TRY(convolve<double>(call, s, transposed, tf32, y));
   return one(std::move(y));
 }
 
@@ -250,7 +255,7 @@ static Result<std::vector<HostValue>> eval_conv(EvalCall& call) {
   const ConvAttrs& a = call.attr<ConvAttrs>();
   TRY(check_conv_operands(call, a.group, false));
   TRY_ASSIGN(std::vector<WindowAxis> axes, window_axes(a, spatial_dims(call.tensor(0)), spatial_dims(call.tensor(1))));
-  return run_conv<ConvAttrs>(call, axes, call.tensor(1).dims[0], false);
+  return run_conv<ConvAttrs>(call, axes, call.tensor(1).dims[0], false, a.tf32);
 }
 static Result<std::vector<HostValue>> eval_conv_transpose(EvalCall& call) {
   const ConvTransposeAttrs& a = call.attr<ConvTransposeAttrs>();

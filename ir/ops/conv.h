@@ -7,7 +7,7 @@
 //
 // Any number of spatial dims >= 1 (deform_conv: 2). Accumulation and result type are those of `contract`: `out_type` when
 // set, else the input's type, i32 for 8-bit integers. Scales multiply the sum before the bias is added: x_scale per tensor
-// ([] or [1]), w_scale per tensor or per output channel [M].
+// ([] or [1]), w_scale per tensor or per output channel [M]. conv's tf32 is contract's.
 #pragma once
 
 #include "ir/core/attrs.h"
@@ -32,11 +32,13 @@ struct ConvAttrs : AttrsOf<ConvAttrs>, WindowAttrs {
   int64_t group = 1;
   bool has_out_type = false;
   DType out_type = DType::f32;
+  bool tf32 = false;
   void fields(FieldVisitor& v) {
     window_fields(v);
     v.field("group", group);
     v.field("has_out_type", has_out_type);
     v.field("out_type", out_type);
+    v.field("tf32", tf32);
   }
 };
 // output_shape (spatial dims only), where given, decides the pads.

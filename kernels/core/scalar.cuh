@@ -58,6 +58,16 @@ template <class I> WEFT_FN I floor_mod(I a, I b) {
 
 // --- floats -----------------------------------------------------------------------------------------------------------
 
+// 10 bits of mantissa: to nearest, ties away from zero.
+WEFT_FN f32 round_tf32(f32 a) {
+#if __CUDA_ARCH__ >= 800
+  u32 r;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(a));
+  return as_f32(r);
+#else
+  return a != a ? a : as_f32((as_u32(a) + 0x1000u) & ~0x1fffu);
+#endif
+}
 // min and max keep NaN.
 WEFT_FN f32 min(f32 a, f32 b) {
 #if __CUDA_ARCH__ >= 800

@@ -1,4 +1,5 @@
-// A tile of a product of matrices on tensor cores (mma.sync, sm_80 and later): f16 or bf16 factors, float sums.
+// A tile of a product of matrices on tensor cores (mma.sync, sm_80 and later): f16 or bf16 factors, or f32 ones that are rounded
+// to tf32 as they are read; float sums.
 //
 // A block computes kBM x kBN sums. Steps of kBK along K go through kStages slots of shared memory, filled by cp.async while
 // earlier ones are multiplied. kSlices > 1 gives each step's K to that many groups of warps, whose sums are joined at the
@@ -9,13 +10,15 @@
 
 #include "kernels/core/memory.cuh"
 #include "kernels/core/reduce.cuh"
+#include "kernels/core/scalar.cuh"
 #include "kernels/gemm/tiles.cuh"
 
 namespace weft {
 
 // --- instructions -----------------------------------------------------------------------------------------------------
 
-// Four 8x8 matrices of 16-bit elements, each row of which some lane points at.
+// Four 8x8 matrices of 16-bit elements, each row of which some lane points at: 16 bytes, or four f32. Lane l gets of each
+// matrix 4 bytes of row l / 4, from 4 (l % 4) on.
 template <bool kTransposed>
 WEFT_FN void load_matrices(u32 (&r)[4], const void* row) {
   if constexpr (kTransposed)
@@ -26,9 +29,13 @@ WEFT_FN void load_matrices(u32 (&r)[4], const void* row) {
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
 }
 
+// 32 bytes of K: 16 steps of 16-bit elements, 8 of tf32.
 template <class T>
-WEFT_FN void multiply_16x8x16(f32 (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
-  if constexpr (same<T, f16>)
+WEFT_FN void multiply_16x8(f32 (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  if constexpr (same<T, f32>)
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  else if constexpr (same<T, f16>)
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
   else
@@ -59,11 +66,12 @@ WEFT_FN MmaFactor<kAlongK, kWide, kLinear, Index, RowOf, At, Inside> mma_factor(
 // --- a factor's tile in shared memory ---------------------------------------------------------------------------------
 
 // kRows x kDepth elements, neighbours along K or along the rows as in memory. Lines are padded by 16 bytes, so that eight of
-// them lie in different banks.
+// them lie in different banks; by 32 where four are read, 32 bytes of each: f32 along the rows.
 template <class T, int kRows, int kDepth, bool kAlongK>
 struct FactorTile {
   static constexpr bool along_k = kAlongK;
-  static constexpr int length = kAlongK ? kDepth : kRows, line = length + 8, lines = kAlongK ? kRows : kDepth, elements = line * lines;
+  static constexpr int length = kAlongK ? kDepth : kRows, lines = kAlongK ? kRows : kDepth;
+  static constexpr int line = length + (kAlongK ? 16 / (int)sizeof(T) : 8), elements = line * lines;
   WEFT_FN static int place(int row, int k) { return kAlongK ? row * line + k : k * line + row; }
 };
 
@@ -112,7 +120,9 @@ struct TileFill {
         copy_async(tile + Tile::place(row, k), hook.at(at, k0, k), inside && hook.inside(at, k0, k));
       } else {
         const typename Hook::Row at = hook.row_of((Index)(row0 + row));
-        tile[Tile::place(row, k)] = inside && hook.inside(at, k0, k) ? *hook.at(at, k0, k) : T{0};
+        const bool valid = inside && hook.inside(at, k0, k);
+        if constexpr (sizeof(T) == 4) copy_async_element(tile + Tile::place(row, k), hook.at(at, k0, k), valid);
+        else tile[Tile::place(row, k)] = valid ? *hook.at(at, k0, k) : T{0};
       }
     }
   }
@@ -157,7 +167,7 @@ struct MmaShape {
   static constexpr bool kWarpgroups = false;
   static constexpr int kStageElements = TileA::elements + TileB::elements;
   static constexpr int kLineC = kBN + 8;  // of the sums in shared memory; pairs of a half warp lie in different banks
-  static constexpr int kBytesC = kBM * kLineC * kSlices * 4, kBytesStages = kStageElements * kStages * 2;
+  static constexpr int kBytesC = kBM * kLineC * kSlices * 4, kBytesStages = kStageElements * kStages * (int)sizeof(T);
   static constexpr int kSharedBytes = kBytesC > kBytesStages ? kBytesC : kBytesStages;
 
   // This thread's place.
@@ -167,30 +177,47 @@ struct MmaShape {
   WEFT_FN static int warp_n() { return warp() % kWarpsN * kWN; }
 };
 
+// 16 rows of A and 16 of B from `row` on, 32 bytes of K from k on, as mma wants them in registers: A's r[h + 2 * d], B's
+// r[2 * h + d], of half h of the rows and half d of K.
+template <class Tile, bool kOfA, class T>
+WEFT_FN void load_fragment(u32 (&r)[4], const T* tile, int row, int k) {
+  const int lane = (int)threadIdx.x % 32;
+  constexpr int half = 16 / (int)sizeof(T);  // of K's steps
+  if constexpr (Tile::along_k) {
+    const int h = kOfA ? lane / 8 % 2 : lane / 16, d = kOfA ? lane / 16 : lane / 8 % 2;
+    load_matrices<false>(r, tile + Tile::place(row + lane % 8 + h * 8, k + d * half));
+  } else if constexpr (same<T, f32>) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int h = kOfA ? i % 2 : i / 2, d = kOfA ? i / 2 : i % 2;
+      r[i] = as_u32(tile[Tile::place(row + lane / 4 + h * 8, k + lane % 4 + d * half)]);
+    }
+  } else {
+    const int h = kOfA ? lane / 8 % 2 : lane / 16, d = kOfA ? lane / 16 : lane / 8 % 2;
+    load_matrices<true>(r, tile + Tile::place(row + h * 8, k + lane % 8 + d * half));
+  }
+  if constexpr (same<T, f32>) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) r[i] = as_u32(round_tf32(as_f32(r[i])));
+  }
+}
+
 template <class S>
 WEFT_FN void multiply_stage(f32 (&sum)[S::kMI][S::kNI][4], const typename S::Element* a, const typename S::Element* b) {
   typedef typename S::Element T;
-  const int lane = (int)threadIdx.x % 32;
+  constexpr int kSteps = 32 / (int)sizeof(T);
 #pragma unroll
-  for (int step = 0; step < S::kBK / 16 / S::kSlices; ++step) {
-    const int k = (step * S::kSlices + S::slice()) * 16;
+  for (int step = 0; step < S::kBK / kSteps / S::kSlices; ++step) {
+    const int k = (step * S::kSlices + S::slice()) * kSteps;
     u32 fa[S::kMI][4], fb[S::kNI / 2][4];
 #pragma unroll
-    for (int i = 0; i < S::kMI; ++i) {
-      const int m = S::warp_m() + i * 16;
-      if constexpr (S::TileA::along_k) load_matrices<false>(fa[i], a + S::TileA::place(m + lane % 16, k + lane / 16 * 8));
-      else load_matrices<true>(fa[i], a + S::TileA::place(m + lane / 8 % 2 * 8, k + lane % 8 + lane / 16 * 8));
-    }
+    for (int i = 0; i < S::kMI; ++i) load_fragment<typename S::TileA, true>(fa[i], a, S::warp_m() + i * 16, k);
 #pragma unroll
-    for (int j = 0; j < S::kNI / 2; ++j) {
-      const int n = S::warp_n() + j * 16;
-      if constexpr (S::TileB::along_k) load_matrices<false>(fb[j], b + S::TileB::place(n + lane % 8 + lane / 16 * 8, k + lane / 8 % 2 * 8));
-      else load_matrices<true>(fb[j], b + S::TileB::place(n + lane / 16 * 8, k + lane % 16));
-    }
+    for (int j = 0; j < S::kNI / 2; ++j) load_fragment<typename S::TileB, false>(fb[j], b, S::warp_n() + j * 16, k);
 #pragma unroll
     for (int i = 0; i < S::kMI; ++i)
 #pragma unroll
-      for (int j = 0; j < S::kNI; ++j) multiply_16x8x16<T>(sum[i][j], fa[i], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
+      for (int j = 0; j < S::kNI; ++j) multiply_16x8<T>(sum[i][j], fa[i], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
   }
 }
 

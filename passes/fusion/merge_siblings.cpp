@@ -29,7 +29,7 @@ bool may_merge_product(const Op& op) {
 std::string merge_key(const Op& op) {
   const ContractAttrs& a = op.attr<ContractAttrs>();
   std::string key = std::to_string(reinterpret_cast<size_t>(op.operands[0])) + " " + a.spec + " " + dtype_name(op.operands[1]->type.dtype) + " " +
-                    dtype_name(op.result()->type.dtype) + " " + std::to_string(a.alpha) + (op.operand(2) ? " bias" : "");
+                    dtype_name(op.result()->type.dtype) + " " + std::to_string(a.alpha) + (op.operand(2) ? " bias" : "") + (a.tf32 ? " tf32" : "");
   for (const Dim& d : op.operands[0]->type.shape) key += "," + d.to_string();
   return key;
 }

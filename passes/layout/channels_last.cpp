@@ -13,13 +13,15 @@ namespace weft {
 
 namespace {
 
-constexpr int64_t kTogether = 8;  // elements of an access
+// Elements of an access.
+int64_t together(const Op& conv) { return 16 / byte_size(conv.operands[0]->type.dtype); }
 
 // A convolution in the tensor cores' types, over all channels.
 bool runs_on_tensor_cores(const Op& conv, const Target& target) {
   const Type &x = conv.operands[0]->type, &w = conv.operands[1]->type;
-  const Gpu::Tensor needs = x.dtype == DType::f16 ? Gpu::f16_mma : Gpu::bf16_mma;
-  if ((x.dtype != DType::f16 && x.dtype != DType::bf16) || !target.gpu.has(needs)) return false;
+  const bool tf32 = conv.attr<ConvAttrs>().tf32;
+  const Gpu::Tensor needs = tf32 ? Gpu::tf32_mma : x.dtype == DType::f16 ? Gpu::f16_mma : Gpu::bf16_mma;
+  if ((!tf32 && x.dtype != DType::f16 && x.dtype != DType::bf16) || !target.gpu.has(needs)) return false;
   return w.dtype == x.dtype && conv.attr<ConvAttrs>().group == 1 && w.is_ranked() && w.rank() >= 3 && w.shape[1].is_const();
 }
 
@@ -68,7 +70,7 @@ class ChannelsLast {
       if (inner->kind == OpKind::conv) return inner.get();
     return nullptr;
   }
-  bool suits(const Op& conv) const { return runs_on_tensor_cores(conv, target_) && conv.operands[1]->type.shape[1].value() % kTogether == 0; }
+  bool suits(const Op& conv) const { return runs_on_tensor_cores(conv, target_) && conv.operands[1]->type.shape[1].value() % together(conv) == 0; }
   // The operand of `op` that operand k of the convolution inside is; -1: it is computed inside.
   static int outer_operand(const Op& op, const Op& conv, int k) {
     if (&op == &conv) return k;
@@ -141,7 +143,7 @@ class ChannelsLast {
 bool pad_channels(Op& op, const Target& target) {
   if (op.kind != OpKind::conv || !runs_on_tensor_cores(op, target) || !depends_on_constants(op.operands[1])) return false;
   const Type& w = op.operands[1]->type;
-  const int64_t channels = w.shape[1].value(), missing = (kTogether - channels % kTogether) % kTogether;
+  const int64_t channels = w.shape[1].value(), missing = (together(op) - channels % together(op)) % together(op);
   if (missing == 0 || !op.operands[0]->type.is_ranked()) return false;
   Builder b = build_before(op);
   std::vector<int64_t> pads(2 * static_cast<size_t>(w.rank()), 0);

@@ -52,7 +52,7 @@ Outcome run(const std::string& text, const std::string& precision, std::vector<s
 TEST(Precision, ResultsAreNear) {
   const std::vector<float> want = run(model("0.37"), "").y;
   ASSERT_EQ(run(model("0.37"), "f32").y, want);
-  for (auto [precision, unit] : {std::pair("f16", 1.0 / 2048), std::pair("bf16", 1.0 / 256)}) {
+  for (auto [precision, unit] : {std::pair("f16", 1.0 / 2048), std::pair("tf32", 1.0 / 2048), std::pair("bf16", 1.0 / 256)}) {
     const std::vector<float> got = run(model("0.37"), precision).y;
     ASSERT_EQ(got.size(), want.size());
     bool other = false;

@@ -141,6 +141,19 @@ TEST_F(Verbs, VerifySaysWhatIsMissing) {
   EXPECT_NE(bad.out.find("--range"), std::string::npos) << bad.out;
 }
 
+TEST_F(Verbs, VerifySaysWhatAPrecisionTrades) {
+  std::ofstream(folder + "/product.wir") << "weft.module 1 \"p\"\ngraph @main(%a: f32[8,64], %b: f32[64,8]) -> (y = %y) {\n"
+                                            "  %y = contract(%a, %b) {spec=\"mk,kn->mn\"} : f32[8,8] loc(\"MatMul_0\")\n}\n";
+  for (const auto& [precision, share] : {std::pair("tf32", "0.0078"), std::pair("f16", "0.0078"), std::pair("bf16", "0.0625")}) {
+    const std::string line = std::string("verify product.wir --target cpu --precision ") + precision;
+    Outcome wide = weft(line), narrow = weft(line + " --range-tolerance 1e-6");
+    EXPECT_EQ(wide.code, 0) << wide.out;
+    EXPECT_NE(wide.err.find(std::string("computed in ") + precision + ": differences up to " + share), std::string::npos) << wide.err;
+    EXPECT_EQ(narrow.code, 1) << precision << " is not computed in";
+  }
+  EXPECT_EQ(weft("verify product.wir --target cpu --precision tf32 --keep-f32 MatMul_0 --range-tolerance 1e-6").code, 0);
+}
+
 TEST_F(Verbs, VerifyOfAFolderGoesOnAfterFailures) {
   fs::create_directories(folder + "/cases");
   for (const char* name : {"test_add", "test_sub", "test_mul"}) fs::copy(node_case(name), folder + "/cases/" + name, fs::copy_options::recursive);

@@ -29,6 +29,9 @@ const Case kCases[] = {
     {"transpose", "(%x: T[n,768]) -> (y = %y) {\n  %y = transpose(%x) : T[768,n]\n}\n", kWidths},
     {"gemm", "(%x: T[n,256], %w: T[256,128]) -> (y = %y) {\n  %y = contract(%x, %w) {spec=\"mk,kn->mn\"} : T[n,128]\n}\n", kFloats},
     {"gemm", "(%x: T[n,64,14,14], %w: T[64,64,3,3]) -> (y = %y) {\n  %y = conv(%x, %w) {pads=[1,1,1,1]} : T[n,64,14,14]\n}\n", kFloats},
+    {"gemm", "(%x: T[n,256], %w: T[256,128]) -> (y = %y) {\n  %y = contract(%x, %w) {spec=\"mk,kn->mn\", tf32=true} : T[n,128]\n}\n", {DType::f32}},
+    {"gemm", "(%x: T[n,64,14,14], %w: T[64,64,3,3]) -> (y = %y) {\n  %y = conv(%x, %w) {pads=[1,1,1,1], tf32=true} : T[n,64,14,14]\n}\n",
+     {DType::f32}},
     {"attention", "(%q: T[n,8,m,64], %k: T[n,8,k,64], %v: T[n,8,k,64]) -> (y = %y) {\n  %y = attention(%q, %k, %v) : T[n,8,m,64]\n}\n",
      {DType::f16, DType::bf16, DType::f32}},
 };

@@ -80,7 +80,7 @@ TEST_P(Golden, Case) {
   const std::vector<std::string> target = header_words(input, "target");
   cx.target = *parse_target(target.empty() ? "cpu:x86-64-v3" : target[0]);
   cx.states = header_words(input, "states");
-  for (const std::string& t : header_words(input, "precision")) cx.precision = dtype_from_name(t);
+  for (const std::string& t : header_words(input, "precision")) cx.precision = precision_from_name(t);
   cx.keep_f32 = header_words(input, "keep");
   Status s = run_pipeline(**m, cx, options_of(input));
   ASSERT_TRUE(s.ok()) << s.error().to_string();

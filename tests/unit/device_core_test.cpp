@@ -286,6 +286,14 @@ TEST(DeviceCore, FloatPrimitives) {
     }
 }
 
+TEST(DeviceCore, RoundsToTf32) {
+  for (uint32_t bits = 0; bits < 0xfff00000u; bits += 0x7ff) {
+    float x;
+    std::memcpy(&x, &bits, sizeof x);
+    ASSERT_TRUE(equal(dev::round_tf32(x), round_to_tf32(x))) << x;
+  }
+}
+
 TEST(DeviceCore, SigmoidOfFloats) {
   EXPECT_EQ(dev::sigmoid(0.0f), 0.5f);
   EXPECT_EQ(dev::sigmoid(INFINITY), 1.0f);

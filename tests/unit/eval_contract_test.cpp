@@ -36,6 +36,18 @@ TEST(EvalContract, GemmEveryEdge) {
       }
 }
 
+TEST(EvalContract, RoundsFactorsToTf32) {
+  const double third = 0x1.555556p-2, rounded = 0x1.554p-2;  // of f32 and tf32
+  ContractAttrs a = spec("mk,kn->mn");
+  a.tf32 = true;
+  EXPECT_EQ(doubles(run_op(OpKind::contract, {f32({1, 1}, {third}), f32({1, 1}, {third})}, a)), Doubles{rounded * rounded});
+  EXPECT_EQ(doubles(run_op(OpKind::contract, {f32({1, 1}, {third}), f32({1, 1}, {1})}, spec("mk,kn->mn"))), Doubles{third});
+  Net n;
+  auto wrong = n.try_op(OpKind::contract, {n.input("f16[2,3]"), n.input("f16[3,2]", "y")}, a);
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_EQ(wrong.error().message, "contract rounds f16 and f16 to tf32, which only f32 can be");
+}
+
 TEST(EvalContract, MatrixProductsWithBatchesBiasAndAlpha) {
   Tensor a = f32({2, 3}, counting(6)), b = f32({3, 2}, counting(6));
   EXPECT_EQ(doubles(run_op(OpKind::contract, {a, b}, spec("mk,kn->mn"))), (Doubles{22, 28, 49, 64}));

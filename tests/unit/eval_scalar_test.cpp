@@ -73,6 +73,18 @@ TEST(EvalScalar, MinMaxPropagateNaN) {
   EXPECT_EQ(load_all<int64_t>(binary(Prim::ne, a, a)), (Ints{1, 0, 0}));
 }
 
+TEST(EvalScalar, RoundsToTf32WithTiesAwayFromZero) {
+  const double unit = 0x1p-10, almost = 0x1.ffp-12;  // beside 1: the last place of tf32; less than half of it
+  Tensor x = f32({9}, {1 + unit / 2, -1 - unit / 2, 1 + almost, 1.5, 3.4e38f, -0.0, -kInf, NAN, 0x1p-126});
+  Tensor y = unary(Prim::round_tf32, x);
+  expect_near(load_all<double>(y), {1 + unit, -1 - unit, 1, 1.5, 0x1.ff8p127, -0.0, -kInf, NAN, 0x1p-126}, 0);
+  EXPECT_TRUE(std::signbit(load_all<double>(y)[5]));
+  EXPECT_EQ(load_all<double>(unary(Prim::round_tf32, f32({1}, {std::numeric_limits<float>::max()})))[0], kInf);
+  ScalarProgram p;
+  p.outputs = {p.add(Prim::round_tf32, p.input(0, DType::f64))};
+  EXPECT_EQ(p.verify().error().message, "round_tf32 does not take f64");
+}
+
 TEST(EvalScalar, RoundsTiesToEven) {
   expect_near(load_all<double>(unary(Prim::round, f32({5}, {0.5, 1.5, 2.5, -0.5, -1.5}))), {0, 2, 2, 0, -2});
   expect_near(load_all<double>(unary(Prim::trunc, f32({2}, {1.9, -1.9}))), {1, -1});

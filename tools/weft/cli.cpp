@@ -58,8 +58,9 @@ void add_compile_options(Verb& v, Cli& cli) {
   api::CompileOptions& o = cli.common.compile;
   add_model_options(v, cli);
   v.list("--state", o.states, "IN=OUT: the context keeps this input, and puts the output in its place; auto: all such pairs that are found");
-  v.choice("--precision", o.precision, {"f32", "f16", "bf16"},
-           "products, convolutions and attention of f32 compute in it, with sums of f32; left out, as the model says");
+  v.choice("--precision", o.precision, {"f32", "tf32", "f16", "bf16"},
+           "products, convolutions and attention of f32 compute in it, with sums of f32; tf32: products and convolutions round what "
+           "they multiply to 10 bits of mantissa; left out, as the model says");
   v.list("--keep-f32", o.keep_f32, "an ONNX node that --precision leaves as it is");
   v.number("-O", o.opt_level, 0, 3, "optimisation level");
   v.list("--disable-pass", o.disabled_passes, "a pass to leave out; see `weft opt --list-passes`");

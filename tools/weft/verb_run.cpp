@@ -112,7 +112,7 @@ Status find_fallbacks(Cli& cli, const RunArgs& a) {
 
 Status run_model(Cli& cli, const RunArgs& a) {
   if (!a.fallback.empty() && (cli.common.compile.precision.empty() || cli.common.compile.precision == "f32"))
-    return usage("--fallback f32 is about --precision f16 or bf16");
+    return usage("--fallback f32 is about --precision f16, bf16 or tf32");
   if (!a.fallback.empty()) TRY(find_fallbacks(cli, a));
   TRY_ASSIGN(Runner r, make_runner(cli, a.model));
   TRY_ASSIGN(Inputs in, make_inputs(r.inputs, a.inputs, r.hints));

@@ -219,7 +219,7 @@ Json summary_json(const std::vector<VerifyCase>& cases, const std::vector<CaseRe
 void widen_tolerance(Cli& cli, VerifyArgs& a) {
   const std::string& precision = cli.common.compile.precision;
   if (precision.empty() || precision == "f32" || a.options.range_tolerance > 0) return;
-  a.options.range_tolerance = precision == "f16" ? 16.0 / (1 << 11) : 16.0 / (1 << 8);
+  a.options.range_tolerance = precision == "bf16" ? 16.0 / (1 << 8) : 16.0 / (1 << 11);
   char text[160];
   std::snprintf(text, sizeof text, "computed in %s: differences up to %.4f of an output's range pass; see --range-tolerance", precision.c_str(),
                 a.options.range_tolerance);

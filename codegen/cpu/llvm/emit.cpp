@@ -406,6 +406,12 @@ Val Emitter::prim(const ScalarProgram& p, const ScalarInst& x, const std::vector
     case Prim::ceil: return fl ? intrinsic(llvm::Intrinsic::ceil) : a;
     case Prim::round: return fl ? intrinsic(llvm::Intrinsic::roundeven) : a;
     case Prim::trunc: return fl ? intrinsic(llvm::Intrinsic::trunc) : a;
+    case Prim::round_tf32: {
+      llvm::Type* words = vec(b.getInt32Ty(), n);
+      Val up = b.CreateAdd(b.CreateBitCast(a, words), llvm::ConstantInt::get(words, 0x1000));
+      Val rounded = b.CreateBitCast(b.CreateAnd(up, llvm::ConstantInt::get(words, ~uint32_t{0x1fff})), ty);
+      return b.CreateSelect(b.CreateFCmpUNO(a, a), a, rounded);
+    }
     case Prim::sqrt: return intrinsic(llvm::Intrinsic::sqrt);
     case Prim::exp: case Prim::expm1: case Prim::log: case Prim::log1p: case Prim::sin: case Prim::cos: case Prim::atan:
     case Prim::tanh: case Prim::erf: case Prim::sigmoid: return math(x.prim, a);

@@ -41,8 +41,9 @@ struct CompileOptions {
   // Executable::states. "auto": all pairs of which the output is the input with something behind it, or with some rows
   // replaced. States start empty, or as zeros where their dims are fixed.
   std::vector<std::string> states;
-  // "f16", "bf16": products of matrices, convolutions and attention of f32 compute in it, with sums of f32. "f32", or empty: as
-  // the model says. keep_f32: ONNX nodes that are left as they are.
+  // "f16", "bf16": products of matrices, convolutions and attention of f32 compute in it, with sums of f32. "tf32": products and
+  // convolutions round their factors to 10 bits of mantissa, to nearest, ties away from zero; all else stays f32. "f32", or
+  // empty: as the model says. keep_f32: ONNX nodes that are left as they are.
   std::string precision;
   std::vector<std::string> keep_f32;
   // 0: only what lowering needs; 1, 2, 3: more and more passes.
