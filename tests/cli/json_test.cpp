@@ -55,6 +55,7 @@ TEST_F(JsonOf, BenchOfSeveralWorkersAndTheEvaluator) {
   EXPECT_EQ(j["iterations"], 60);
   EXPECT_EQ(j["concurrency"], 3);
   json n = run_json("weft bench " + model + " --json --iterations 5 --threads 1 --no-transfers");
+  expect_numbers(n, {"queued_ms", "calling_ms"});
   EXPECT_GT(n["queued_ms"].get<double>(), 0);
   EXPECT_FALSE(j.contains("queued_ms"));
   EXPECT_EQ(shell("weft bench " + model + " --no-transfers --target eval").code, 2);

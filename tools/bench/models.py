@@ -150,6 +150,16 @@ def bandwidth_cases(mib):
     }
 
 
+def chain_of_products(count, size):
+    """As many kernels as products: none can be fused with the next."""
+    w = GraphWriter("f32")
+    x = w.input("x", "f32", [size, size])
+    for _ in range(count):
+        x = w.add("MatMul", x, w.weight(size, size, std=size**-0.5))
+    w.output(x, "f32", None)
+    return w
+
+
 def bandwidth_model(case):
     dtype, inputs, build = case
     w = GraphWriter(dtype)

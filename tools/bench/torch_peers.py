@@ -44,6 +44,22 @@ def timed(call, seconds):
     return {"latency_ms": median, "queued_ms": sorted(means)[2]}
 
 
+def replay_ms(call, runs=100):
+    """What replaying `call` as a recorded CUDA graph takes of the calling thread, and of the device."""
+    call()
+    wait()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    calling = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        graph.replay()
+        calling.append((time.perf_counter() - begin) * 1e3)
+        wait()
+    return {"calling_ms": float(np.median(calling)), "queued_ms": device_ms(graph.replay)}
+
+
 def device_ms(call, runs=20):
     """The middle of five batches, by the device's own clock."""
     if not torch.cuda.is_available():

@@ -32,6 +32,7 @@ struct Timing {
   double wall_s = 0;
   double mean = 0, deviation = 0;
   std::optional<double> queued_ms;  // of a run when none waits for the one before
+  double calling_ms = 0;            // what such a run takes of the calling thread, when no other is queued
   // The least value that a share of all does not exceed.
   double percentile(double share) const {
     auto n = static_cast<double>(ms.size());
@@ -123,6 +124,21 @@ class Bench {
     }
     std::sort(means.begin(), means.end());
     return means[2];
+  }
+  // The median of single calls that do not wait, after each of which all is waited for.
+  Result<double> calling() {
+    constexpr int kCalls = 101;
+    api::RunOptions o = options_;
+    o.wait = false;
+    std::vector<double> ms;
+    for (int i = 0; i < kCalls; ++i) {
+      auto begin = Clock::now();
+      TRY(workers_[0].run(o));
+      ms.push_back(seconds_since(begin) * 1e3);
+      TRY(workers_[0].context().finish());
+    }
+    std::nth_element(ms.begin(), ms.begin() + kCalls / 2, ms.end());
+    return ms[kCalls / 2];
   }
 
   // Separate runs: taking times costs time.
@@ -291,7 +307,8 @@ std::string report_text(const Runner& r, const BenchArgs& a, const Timing& t) {
   text += "throughput   " + ms_text(static_cast<double>(t.ms.size()) / t.wall_s) + " runs/s\n";
   text += "latency, ms  min " + ms_text(t.ms.front()) + "  mean " + ms_text(t.mean) + "  median " + ms_text(t.median()) + "  p90 " +
           ms_text(t.percentile(0.9)) + "  p99 " + ms_text(t.percentile(0.99)) + "  max " + ms_text(t.ms.back()) + "\n";
-  if (t.queued_ms) text += "queued       " + ms_text(*t.queued_ms) + " ms a run, when none waits for the one before\n";
+  if (t.queued_ms) text += "queued       " + ms_text(*t.queued_ms) + " ms a run, when none waits for the one before; " + ms_text(t.calling_ms) +
+                      " ms of the calling thread\n";
   if (t.deviation > 0.1 * t.mean)
     text += "             times vary (standard deviation " + percent(t.deviation / t.mean) +
             " of the mean): trust the median, and close what else runs\n";
@@ -321,6 +338,7 @@ Status bench_model(Cli& cli, const BenchArgs& a) {
   TRY_ASSIGN(Timing t, bench.measure());
   if (a.no_transfers) {
     TRY_ASSIGN(t.queued_ms, bench.queued(t.median()));
+    TRY_ASSIGN(t.calling_ms, bench.calling());
   }
   std::optional<Profile> profile;
   if (a.profile || !a.trace.empty()) {
@@ -338,7 +356,10 @@ Status bench_model(Cli& cli, const BenchArgs& a) {
   j["iterations"] = static_cast<int64_t>(t.ms.size());
   j["duration_s"] = t.wall_s;
   j["latency_ms"] = latency_json(t);
-  if (t.queued_ms) j["queued_ms"] = *t.queued_ms;
+  if (t.queued_ms) {
+    j["queued_ms"] = *t.queued_ms;
+    j["calling_ms"] = t.calling_ms;
+  }
   j["throughput_per_s"] = static_cast<double>(t.ms.size()) / t.wall_s;
   j["notes"] = in.notes;
   if (r.exe) j["compile"] = to_json(r.stats);
