@@ -99,6 +99,12 @@ struct SpecConfig {
   bool operator==(const SpecConfig&) const = default;
 };
 
+// What was chosen between, and what: for those who measure. Not part of the key.
+struct SpecChoice {
+  std::string key, name;  // of the spec before (with tuning alone); of the configuration
+  size_t candidates = 0;
+};
+
 struct KernelSpec {
   std::string title;               // for people; not part of the key
   std::vector<std::string> params; // symbols, in the order of the kernel's dims array
@@ -109,6 +115,7 @@ struct KernelSpec {
   int num_ptrs = 0;
   SpecConfig config;
   Dim tasks = 1;                   // extent of the task index, over params; set with config. CUDA: blocks that have work
+  SpecChoice choice;
   std::vector<std::string> runners_up;  // other configurations and their predicted cost, for the dump
 
   int axis(const std::string& name) const;  // -1: none

@@ -99,9 +99,9 @@ Dim loop_tasks(const KernelSpec& s) {
 
 }  // namespace
 
-void choose_cpu(KernelSpec& spec, const Target& target, const SpecConfig* like) {
+void choose_cpu(KernelSpec& spec, const Target& target, const SpecConfig* like, const Tuning* tuning) {
   if (choose_attention(spec, target)) return;
-  if ((!like || like->name == "contraction") && choose_contraction(spec, target, like)) return;
+  if ((!like || like->name == "contraction") && choose_contraction(spec, target, like, tuning)) return;
   choose_vector_axis(spec, target);
   bool rows = std::any_of(spec.axes.begin(), spec.axes.end(), [](const SpecAxis& a) { return a.row; });
   spec.config.unroll = rows ? 4 : 1;

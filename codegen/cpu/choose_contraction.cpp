@@ -72,15 +72,18 @@ double predict(const Work& w, int lanes, int64_t mr, int64_t nv) {
   return cost * w.batch;
 }
 
-Tile best_tile(const KernelSpec& sp, const Target& target, int lanes, const SpecConfig* like) {
-  Tile best;
+// The best of each number of vectors and of each form, and the one of these to take.
+Tile best_tile(KernelSpec& sp, const Target& target, int lanes, const SpecConfig* like, const Tuning* tuning) {
+  Candidates candidates(sp, target, tuning);
+  std::vector<Tile> tiles;
   for (bool swap : {false, true})
     for (bool lines : {false, true}) {
       auto h = contraction_shape(sp, swap, lines);
       if (!h || (like && (swap != like->swap || lines != like->lines))) continue;
       bool same_mr = like && s_prepared(sp, *h), same_nr = like && v_prepared(sp, *h);
       Work w = work_of(sp, *h, lanes);
-      for (int64_t nv = 1; nv <= 4; ++nv)
+      for (int64_t nv = 1; nv <= 4; ++nv) {
+        Tile best;
         for (int64_t mr = 1; mr <= 16; ++mr) {
           if (mr * nv + nv + 1 > target.vector_registers) continue;
           if (same_mr ? mr != like->mr : mr > sp.estimate(h->extent_m(sp)) && mr > 1) continue;
@@ -88,8 +91,13 @@ Tile best_tile(const KernelSpec& sp, const Target& target, int lanes, const Spec
           double c = predict(w, lanes, mr, nv);
           if (c < best.cost) best = {c, mr, nv, swap, lines};
         }
+        if (best.mr == 0) continue;
+        const std::string form = std::string(swap ? " swap" : "") + (lines ? " lines" : "");
+        candidates.add("tile " + std::to_string(best.mr) + "x" + std::to_string(nv * lanes) + form, best.cost, std::to_string(best.cost) + " cycles");
+        tiles.push_back(best);
+      }
     }
-  return best;
+  return candidates.empty() ? Tile() : tiles[candidates.pick()];
 }
 
 // Extra cycles of splitting a kernel into blocks of rows and of the line: what each block packs or reads again.
@@ -137,11 +145,11 @@ void choose_blocks(KernelSpec& sp, const ContractionShape& h, const Target& targ
 
 }  // namespace
 
-bool choose_contraction(KernelSpec& sp, const Target& target, const SpecConfig* like) {
+bool choose_contraction(KernelSpec& sp, const Target& target, const SpecConfig* like, const Tuning* tuning) {
   if (sp.stages.empty() || sp.stages[0].body.outputs.empty()) return false;
   int64_t bytes = std::max(1, byte_size(sp.stages[0].body.type(sp.stages[0].body.outputs[0])));
   int lanes = static_cast<int>(target.vector_bytes / bytes);
-  Tile best = best_tile(sp, target, lanes, like);
+  Tile best = best_tile(sp, target, lanes, like, tuning);
   if (best.mr == 0) return false;
   ContractionShape h = *contraction_shape(sp, best.swap, best.lines);
   double k = size_of(sp, h.extent_k(sp)), m = size_of(sp, h.extent_m(sp)), q = size_of(sp, h.line(sp, sp.axes[h.v_axes[0]].extent));

@@ -9,7 +9,7 @@
 
 #include <optional>
 
-#include "codegen/kernel_spec.h"
+#include "codegen/tuning.h"
 
 namespace weft {
 
@@ -41,7 +41,7 @@ struct ContractionShape {
 std::optional<ContractionShape> contraction_shape(const KernelSpec& spec, bool swap, bool lines);
 
 // Fills config and tasks when the template suits the spec. `like`: see choose_cpu.
-bool choose_contraction(KernelSpec& spec, const Target& target, const SpecConfig* like);
+bool choose_contraction(KernelSpec& spec, const Target& target, const SpecConfig* like, const Tuning* tuning);
 
 // A factor whose elements never change is laid out once, as the template walks it: a spec that copies operand `factor` of
 // a spec whose config is chosen to its prepared form (SpecOperand::tile), or nullopt when the factor is not constant or its

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "codegen/attention.h"
+#include "codegen/tuning.h"
 #include "ir/base/target.h"
 
 namespace weft {
@@ -24,6 +25,6 @@ struct AttentionTiling {
 AttentionTiling attention_tiling(const KernelSpec& s, const AttentionAxes& a, const Target& target);
 
 // False when the spec is something else.
-bool choose_cuda_attention(KernelSpec& s, const Target& target);
+bool choose_cuda_attention(KernelSpec& s, const Target& target, const Tuning* tuning);
 
 }  // namespace weft

@@ -284,9 +284,9 @@ void choose_loops(KernelSpec& s, const Target& target, int axis) {
 
 }  // namespace
 
-void choose_cuda(KernelSpec& spec, const Target& target) {
-  if (choose_cuda_attention(spec, target)) return;
-  if (choose_gemm(spec, target) || choose_transpose(spec)) return set_blocks(spec, target);
+void choose_cuda(KernelSpec& spec, const Target& target, const Tuning* tuning) {
+  if (choose_cuda_attention(spec, target, tuning)) return;
+  if (choose_gemm(spec, target, tuning) || choose_transpose(spec)) return set_blocks(spec, target);
   constexpr int64_t kShortRow = 16;  // a thread walks it alone
   int best = -1;
   double least = 1e300;

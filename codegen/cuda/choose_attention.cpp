@@ -64,7 +64,7 @@ AttentionTiling attention_tiling(const KernelSpec& s, const AttentionAxes& a, co
   return t;
 }
 
-bool choose_cuda_attention(KernelSpec& s, const Target& target) {
+bool choose_cuda_attention(KernelSpec& s, const Target& target, const Tuning* tuning) {
   auto a = attention_axes(s);
   if (!a) return false;
   AttentionTiling t;
@@ -80,13 +80,17 @@ bool choose_cuda_attention(KernelSpec& s, const Target& target) {
   };
   // The most rows of a block by which multiprocessors have enough to do.
   constexpr int64_t kWaves = 3;  // of the largest tiles, whose last ones leave most of the device idle
-  const AttentionTile* best = nullptr;
+  Candidates candidates(s, target, tuning);
+  const bool fewest = size(rows) <= t.rows_of(few);
   for (const AttentionTile& x : all) {
     const int64_t blocks = size(tiles(x));
-    s.runners_up.push_back("rows " + std::to_string(t.rows_of(x)) + ": " + std::to_string(blocks) + " blocks");
-    if (!best && blocks >= (&x == &all.front() ? kWaves : 1) * sms) best = &x;
+    const bool enough = blocks >= (&x == &all.front() ? kWaves : 1) * sms;
+    // The first of enough blocks; of the others those of fewer rows.
+    const auto place = static_cast<double>(&x - all.data());
+    const double cost = fewest ? -place : enough ? place - 100 : -place;
+    candidates.add("rows " + std::to_string(t.rows_of(x)), cost, std::to_string(blocks) + " blocks");
   }
-  if (!best || size(rows) <= t.rows_of(few)) best = &few;
+  const AttentionTile* best = &all[candidates.pick()];
   SpecConfig& c = s.config;
   c = {};
   c.name = "attention";

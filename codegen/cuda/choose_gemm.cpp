@@ -214,7 +214,7 @@ std::vector<GemmTile> gemm_tiles(const KernelSpec& s, const GemmShape& g) {
   return set;
 }
 
-bool choose_gemm(KernelSpec& s, const Target& target) {
+bool choose_gemm(KernelSpec& s, const Target& target, const Tuning* tuning) {
   auto g = gemm_shape(s, target);
   if (!g) return false;
   const Sizes z{size_of(s, g->a.axes), size_of(s, g->b.axes), size_of(s, g->k), size_of(s, g->batch)};
@@ -222,17 +222,15 @@ bool choose_gemm(KernelSpec& s, const Target& target) {
   if (std::min(z.m, z.n) < least || most < 16 || z.k < 8 || work < 32768) return false;
   const int64_t value_bytes = value_bytes_of(s);
   if (!g->mma && value_bytes < 4) return false;
-  std::optional<Tile> best;
-  double least_cost = 1e300;
+  Candidates candidates(s, target, tuning);
+  std::vector<Tile> tiles;
   auto consider_one = [&](const Tile& t) {
     const int64_t shared = shared_bytes(t, *g, value_bytes);
     if (shared > target.gpu.shared_per_block || (value_bytes == 8 && t.bm * t.bn > 64 * 64)) return;
     const double cost = cost_of(t, z, target, g->mma, byte_size(g->a.dtype));
-    const std::string ranks = t.ranks > 1 ? " by " + std::to_string(t.ranks) : "";
-    s.runners_up.push_back("tile " + std::to_string(t.bm) + "x" + std::to_string(t.bn) + ranks + ": " + std::to_string(cost * 1e6) + " us");
-    if (cost >= least_cost) return;
-    least_cost = cost;
-    best = t;
+    const std::string ranks = t.ranks > 1 ? " by " + std::to_string(t.ranks) : "", kind = t.warpgroups ? "warpgroups " : "tile ";
+    candidates.add(kind + std::to_string(t.bm) + "x" + std::to_string(t.bn) + ranks, cost, std::to_string(cost * 1e6) + " us");
+    tiles.push_back(t);
   };
   auto consider = [&](const Tile& t) {
     Tile shared = of_elements(t, *g);
@@ -244,7 +242,8 @@ bool choose_gemm(KernelSpec& s, const Target& target) {
   if (g->mma && g->wgmma) std::for_each(std::begin(kWarpgroupTiles), std::end(kWarpgroupTiles), consider);
   if (g->mma) std::for_each(std::begin(kMmaTiles), std::end(kMmaTiles), consider);
   else std::for_each(std::begin(kSimtTiles), std::end(kSimtTiles), consider);
-  if (!best) return false;
+  if (candidates.empty()) return false;
+  Tile best = tiles[candidates.pick()];
   order_axes(s, *g);
   g = gemm_shape(s, target);
   SpecConfig& c = s.config;
@@ -255,7 +254,7 @@ bool choose_gemm(KernelSpec& s, const Target& target) {
   const bool quick = g->mma || (g->a.direct && g->b.direct);  // to compile
   c.tiles = known || !quick ? 1 : 2;
   const std::vector<Tile> set = gemm_tiles(s, *g);
-  int64_t shared = shared_bytes(*best, *g, value_bytes);
+  int64_t shared = shared_bytes(best, *g, value_bytes);
   if (c.tiles > 1) {
     int64_t most = 0;
     for (const Tile& t : set) most = std::max(most, shared_bytes(t, *g, value_bytes));
@@ -267,16 +266,16 @@ bool choose_gemm(KernelSpec& s, const Target& target) {
     }
   }
   c.name = "gemm";
-  c.mc = best->bm;
-  c.nc = best->bn;
-  c.kc = best->bk;
-  c.mr = best->m;
-  c.nr = best->n;
-  c.group = best->slices;
-  c.steps = best->stages;
-  c.cluster = best->ranks > 1 ? best->ranks : 0;
-  c.warpgroups = best->warpgroups;
-  c.threads = threads_of(*best, g->mma);
+  c.mc = best.bm;
+  c.nc = best.bn;
+  c.kc = best.bk;
+  c.mr = best.m;
+  c.nr = best.n;
+  c.group = best.slices;
+  c.steps = best.stages;
+  c.cluster = best.ranks > 1 ? best.ranks : 0;
+  c.warpgroups = best.warpgroups;
+  c.threads = threads_of(best, g->mma);
   c.shared_bytes = shared;
   c.vec_axis = s.axes[static_cast<size_t>(g->b.axes.back())].name;
   int64_t largest = 1;
@@ -285,7 +284,7 @@ bool choose_gemm(KernelSpec& s, const Target& target) {
   c.width = std::max<int64_t>(1, 16 / largest);
   const Dim& n = s.axes[static_cast<size_t>(g->b.axes.back())].extent;
   while (c.width > 1 && n.is_const() && n.value() % c.width != 0) c.width /= 2;
-  s.tasks = ceildiv(s.extent_of(g->a.axes), Dim(c.mc)) * ceildiv(s.extent_of(g->b.axes), Dim(c.nc)) * s.extent_of(g->batch) * Dim(best->ranks);
+  s.tasks = ceildiv(s.extent_of(g->a.axes), Dim(c.mc)) * ceildiv(s.extent_of(g->b.axes), Dim(c.nc)) * s.extent_of(g->batch) * Dim(best.ranks);
   return true;
 }
 

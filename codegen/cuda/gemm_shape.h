@@ -4,6 +4,7 @@
 #pragma once
 
 #include "codegen/product.h"
+#include "codegen/tuning.h"
 #include "ir/base/target.h"
 
 namespace weft {
@@ -38,6 +39,6 @@ struct GemmTile {
 std::vector<GemmTile> gemm_tiles(const KernelSpec& s, const GemmShape& g);
 
 // Template, tile and order of axes for a spec of this form; false when another template suits better.
-bool choose_gemm(KernelSpec& s, const Target& target);
+bool choose_gemm(KernelSpec& s, const Target& target, const Tuning* tuning);
 
 }  // namespace weft

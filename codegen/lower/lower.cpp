@@ -386,8 +386,9 @@ static Status lower_prepare(Lowering& l) {
   return {};
 }
 
-Result<Lowered> lower_module(Module& m, const Target& target) {
+Result<Lowered> lower_module(Module& m, const Target& target, const Tuning* tuning) {
   Lowering l(m, target);
+  l.tuning = tuning;
   Plan& p = l.plan();
   p.name = m.name;
   p.target = target.to_string();

@@ -2,7 +2,7 @@
 // a host call or a region of commands.
 #pragma once
 
-#include "codegen/kernel_spec.h"
+#include "codegen/tuning.h"
 #include "ir/core/module.h"
 #include "ir/plan/plan.h"
 
@@ -15,6 +15,7 @@ struct Lowered {
 };
 
 // Error kUnsupported with every op that the target cannot run, before any kernel is built.
-Result<Lowered> lower_module(Module& m, const Target& target);
+// tuning: what was measured, for choosing; else null.
+Result<Lowered> lower_module(Module& m, const Target& target, const Tuning* tuning = nullptr);
 
 }  // namespace weft

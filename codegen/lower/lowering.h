@@ -42,6 +42,8 @@ struct Lowering {
   bool preparing = false;                      // commands go to the prepare region
   std::map<const std::vector<Command>*, std::set<std::string>> checked;  // conditions that a list of commands checks
 
+  const Tuning* tuning = nullptr;
+
   Lowering(Module& module, const Target& t) : m(module), target(t) {}
   Plan& plan() { return out.plan; }
 

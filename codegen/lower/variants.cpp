@@ -58,7 +58,7 @@ std::vector<Point> points_of(const Lowering& l, const KernelSpec& spec, const st
 
 KernelSpec chosen(const Lowering& l, KernelSpec spec, const Point& p, const SpecConfig* like) {
   spec.typical = p.typical;
-  choose_cpu(spec, l.target, like);
+  choose_cpu(spec, l.target, like, l.tuning);
   return spec;
 }
 
@@ -148,13 +148,13 @@ Status Lowering::launch(KernelSpec spec, std::vector<int> ids, std::vector<Dim> 
   if (target.backend == Backend::cuda) {
     constexpr int64_t kPartsEach = 8;  // of a multiprocessor
     auto split = split_reduction(spec, kPartsEach * target.gpu.multiprocessors);
-    choose_cuda(spec, target);
+    choose_cuda(spec, target, tuning);
     if (split && spec.config.cluster == 0) return launch_split(*split, ids, dims);
     return launch_chosen(std::move(spec), std::move(ids), dims);
   }
   std::vector<std::string> symbols = ranged_symbols(*this, dims);
   if (symbols.empty()) {
-    choose_cpu(spec, target);
+    choose_cpu(spec, target, nullptr, tuning);
     return launch_chosen(std::move(spec), std::move(ids), dims);
   }
   std::vector<Variant> variants = variants_of(*this, spec, points_of(*this, spec, dims, symbols));

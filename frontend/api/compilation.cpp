@@ -9,6 +9,7 @@
 #include "frontend/api/kernels.h"
 #include "frontend/api/runtime/executable_state.h"
 #include "frontend/api/target_choice.h"
+#include "ir/base/mapped_file.h"
 #include "ir/core/shapes.h"
 #include "frontend/onnx/import.h"
 #include "ir/base/text.h"
@@ -184,12 +185,20 @@ Status Compilation::optimise(const PipelineOptions& pipeline, std::vector<PassRu
   });
 }
 
+Result<Tuning> read_tuning(const std::string& path) {
+  TRY_ASSIGN(std::shared_ptr<const MappedFile> file, MappedFile::open(path));
+  return parse_tuning(std::string_view(reinterpret_cast<const char*>(file->data()), file->size()), path);
+}
+
 Status Compilation::lower() {
   TRY(check_cancelled());
   return timed("lower", [&]() -> Status {
     TRY_ASSIGN(Target t, target());
     if (t.backend == Backend::eval) return unsupported("eval is the reference evaluator, for `run` and `verify`; it compiles nothing");
-    TRY_ASSIGN(lowered_, lower_module(*module_, t));
+    if (!tuning_ && !options_.tuning.empty()) {
+      TRY_ASSIGN(tuning_, read_tuning(options_.tuning));
+    }
+    TRY_ASSIGN(lowered_, lower_module(*module_, t, tuning_ ? &*tuning_ : nullptr));
     return check_cancelled();
   });
 }

@@ -37,6 +37,8 @@ class Compilation {
   Status optimise(const PipelineOptions& pipeline, std::vector<PassRun>* runs = nullptr);
   // What options say of passes.
   PipelineOptions pipeline_options() const;
+  // What was measured, in place of what options.tuning names.
+  void set_tuning(Tuning tuning) { tuning_ = std::move(tuning); }
   Status lower();
   // Kernels, constants, the prepare region. Consumes module and plan.
   Result<api::Executable> build();
@@ -73,9 +75,13 @@ class Compilation {
   bool from_onnx_ = false;
   std::string folder_;  // of the model's file
   std::optional<Target> target_;
+  std::optional<Tuning> tuning_;
   Lowered lowered_;
   bool cache_warned_ = false;
   api::CompileStats stats_;
 };
+
+// A tuning table's file.
+Result<Tuning> read_tuning(const std::string& path);
 
 }  // namespace weft

@@ -62,6 +62,7 @@ void add_compile_options(Verb& v, Cli& cli) {
            "products, convolutions and attention of f32 compute in it, with sums of f32; tf32: products and convolutions round what "
            "they multiply to 10 bits of mantissa; left out, as the model says");
   v.list("--keep-f32", o.keep_f32, "an ONNX node that --precision leaves as it is");
+  v.text("--tuning", o.tuning, "file of a tuning table: configurations of kernels that --tune measured are taken in place of predicted ones");
   v.number("-O", o.opt_level, 0, 3, "optimisation level");
   v.list("--disable-pass", o.disabled_passes, "a pass to leave out; see `weft opt --list-passes`");
   v.text("--dump-ir", o.dump_ir, "write the module after each pass that changed it into this folder");

@@ -10,6 +10,7 @@
 #include "tools/weft/npy.h"
 #include "tools/weft/roof.h"
 #include "tools/weft/runner.h"
+#include "tools/weft/tuning.h"
 
 namespace weft::cli {
 
@@ -328,6 +329,7 @@ Result<Profile> take_profile(Bench& bench, const Runner& r, const Timing& t) {
 }
 
 Status bench_model(Cli& cli, const BenchArgs& a) {
+  TRY(tune_if_asked(cli, a.model, a.inputs));
   TRY_ASSIGN(Runner r, make_runner(cli, a.model));
   if (!r.exe && (a.profile || !a.trace.empty())) return usage("--profile and --trace need a compiled model; --target eval compiles none");
   if (!r.exe && a.no_transfers) return usage("--no-transfers needs a compiled model; the evaluator has no device");
@@ -385,6 +387,7 @@ void add_bench(Cli& cli) {
   add_target_options(v, cli);
   add_signature_options(v, cli);
   add_compile_options(v, cli);
+  add_tune_option(v, cli);
   v.epilog(
       "\nLatencies are in ms, throughput in runs a second.\n"
       "Examples:\n"

@@ -8,6 +8,7 @@
 #include "runtime/artefact/artefact.h"
 #include "tools/weft/cli.h"
 #include "tools/weft/npy.h"
+#include "tools/weft/tuning.h"
 
 namespace weft::cli {
 
@@ -121,8 +122,10 @@ Status compile_artefact(Cli& cli, const CompileArgs& a) {
 
 Status compile_model(Cli& cli, const CompileArgs& a) {
   TRY(check_args(a));
-  if (a.output.ends_with(".weft")) return compile_artefact(cli, a);
+  if (!cli.common.tune.empty() && a.targets.size() > 1) return usage("--tune is about one target: the one that is here");
   if (!a.targets.empty()) cli.common.compile.target = a.targets[0];
+  TRY(tune_if_asked(cli, a.model, {}));
+  if (a.output.ends_with(".weft")) return compile_artefact(cli, a);
   Compilation c(compile_options(cli));
   TRY(c.load_file(a.model));
   TRY(c.apply_shapes());
@@ -177,6 +180,7 @@ void add_compile(Cli& cli) {
   v.text("--sign", a->sign, "sign the .weft with the Ed25519 private key in this PEM file (openssl genpkey -algorithm ed25519 -out key.pem)");
   add_thread_options(v, cli);
   add_compile_options(v, cli);
+  add_tune_option(v, cli);
   v.epilog(
       "\nExamples:\n"
       "  weft compile model.onnx -o model.weft\n"

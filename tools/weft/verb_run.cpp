@@ -8,6 +8,7 @@
 #include "tools/weft/npy.h"
 #include "tools/weft/runner.h"
 #include "tools/weft/tensors.h"
+#include "tools/weft/tuning.h"
 
 namespace weft::cli {
 
@@ -114,6 +115,7 @@ Status run_model(Cli& cli, const RunArgs& a) {
   if (!a.fallback.empty() && (cli.common.compile.precision.empty() || cli.common.compile.precision == "f32"))
     return usage("--fallback f32 is about --precision f16, bf16 or tf32");
   if (!a.fallback.empty()) TRY(find_fallbacks(cli, a));
+  TRY(tune_if_asked(cli, a.model, a.inputs));
   TRY_ASSIGN(Runner r, make_runner(cli, a.model));
   TRY_ASSIGN(Inputs in, make_inputs(r.inputs, a.inputs, r.hints));
   for (const std::string& note : in.notes) cli.log.info(note);
@@ -158,6 +160,7 @@ void add_run(Cli& cli) {
   add_target_options(v, cli);
   add_signature_options(v, cli);
   add_compile_options(v, cli);
+  add_tune_option(v, cli);
   v.epilog(
       "\nExamples:\n"
       "  weft run model.onnx --input x=@image.npy --output y=@y.npy\n"

@@ -46,6 +46,8 @@ struct CompileOptions {
   // empty: as the model says. keep_f32: ONNX nodes that are left as they are.
   std::string precision;
   std::vector<std::string> keep_f32;
+  // File of a tuning table, see tune(): configurations of kernels that were measured are taken in place of predicted ones.
+  std::string tuning;
   // 0: only what lowering needs; 1, 2, 3: more and more passes.
   int opt_level = 2;
   std::vector<std::string> disabled_passes;
@@ -75,6 +77,22 @@ Result<Executable> compile(const std::string& path, const CompileOptions& option
 Result<Executable> compile(std::span<const std::byte> bytes, const CompileOptions& options = {});
 // For those who build modules themselves, against weft's own headers.
 Result<Executable> compile(std::unique_ptr<Module> module, const CompileOptions& options = {});
+
+struct TuneOptions {
+  double seconds = 30;  // after which nothing new is begun
+  // Values for the inputs to run on; called once.
+  std::function<Result<NamedTensors>(const std::vector<PortInfo>&)> inputs;
+};
+struct TuneReport {
+  std::string table;       // lines for CompileOptions::tuning: those of the options' own table, and what was found
+  int kernels = 0;         // between whose configurations there was a choice
+  int changed = 0;         // for which another one than predicted is faster
+  double before_ms = 0, after_ms = 0;  // of a run, the median
+};
+// Compiles the model several times, each time with the next best of the configurations that were predicted for each kernel,
+// runs it on the device, and finds the fastest ones by the time that each kernel took. What is found is left out where the whole
+// is not faster with it. Errors as of compile() and Context::run.
+Result<TuneReport> tune(const std::string& model, const CompileOptions& options, const TuneOptions& how);
 
 struct ArtefactOptions {
   // Where weights go: into the file; into one beside it, with ".weights" behind its name; nowhere, so that the file has to be
