@@ -170,6 +170,14 @@ int64_t repeated_loads(const KernelSpec& s) {
   return std::count_if(uses.begin(), uses.end(), [](int n) { return n > 1; });
 }
 
+// Whether blocks of a cluster can read each other's accumulators, which they do word by word.
+bool has_word_accumulators(const KernelSpec& s) {
+  for (const SpecStage& st : s.stages)
+    for (size_t k = 0; st.kind == SpecStage::Kind::reduce && k < st.results(); ++k)
+      if (byte_size(st.result_type(k)) < 4) return false;
+  return true;
+}
+
 void choose_rows(KernelSpec& s, const Target& target, size_t axis) {
   constexpr int64_t kBlock = 256, kMostThreads = 1024, kRegisters = 64;  // kRegisters: of a thread for what stays of its row
   SpecConfig& c = s.config;
@@ -196,9 +204,16 @@ void choose_rows(KernelSpec& s, const Target& target, size_t axis) {
   if (few) group = std::max<int64_t>(group, std::min<int64_t>(32, power_of_two_from(accesses)));
   c.group = group;
   c.threads = group > 32 ? group : few ? 32 : kBlock;  // barriers are of a row alone
-  const int64_t steps = (accesses + group - 1) / group;
-  c.steps = steps <= most_steps ? steps : 0;
-  s.tasks = ceildiv(extent_of(s, false), Dim(c.threads / c.group));
+  auto steps_of = [&](int64_t ranks) { return (accesses + group * ranks - 1) / (group * ranks); };
+  // Rows of more than a block's registers: read once all the same, by the blocks of a cluster.
+  constexpr int64_t kMostRanks = 8, kLargeBlockSteps = 8;  // a thread of so large a block has half of the registers
+  int64_t ranks = 1;
+  if (repeated && group == kMostThreads && target.gpu.sm >= 90 && has_word_accumulators(s))
+    while (ranks < kMostRanks && steps_of(ranks) > std::min(most_steps, kLargeBlockSteps)) ranks *= 2;
+  if (steps_of(ranks) > most_steps) ranks = 1;
+  c.cluster = ranks > 1 ? ranks : 0;
+  c.steps = steps_of(ranks) <= most_steps ? steps_of(ranks) : 0;
+  s.tasks = ceildiv(extent_of(s, false), Dim(c.threads / c.group)) * Dim(ranks);
 }
 
 int64_t accumulator_bytes(const KernelSpec& s) {
@@ -208,14 +223,12 @@ int64_t accumulator_bytes(const KernelSpec& s) {
   return bytes;
 }
 
-// Whether all that the kernel does along its rows are reductions that do not depend on each other, of accumulators of whole
-// words: blocks of a cluster may share the rows.
+// Whether all that the kernel does along its rows are reductions that do not depend on each other: blocks of a cluster may share
+// the rows.
 bool shares_rows(const KernelSpec& s, const Target& target) {
-  if (target.gpu.sm < 90) return false;
+  if (target.gpu.sm < 90 || !has_word_accumulators(s)) return false;
   return std::all_of(s.stages.begin(), s.stages.end(), [&](const SpecStage& st) {
     if (st.kind == SpecStage::Kind::map_row) return true;
-    for (size_t k = 0; k < st.results(); ++k)
-      if (byte_size(st.result_type(k)) < 4) return false;
     const bool depends = std::any_of(st.inputs.begin(), st.inputs.end(), [](const StageInput& in) { return in.kind == StageInput::Kind::acc; });
     return st.kind == SpecStage::Kind::reduce && !depends;
   });

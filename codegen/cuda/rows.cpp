@@ -2,6 +2,9 @@
 // Partial results are joined by shuffles and, between warps, in shared memory. Where several stages read the same of a row,
 // it stays in registers: config.steps accesses of each thread; longer rows are read again.
 //
+// Rows that are too long for one block's registers are shared by the blocks of a cluster (config.cluster), which join their
+// partial results in each other's shared memory.
+//
 // A row of known length has one instance. Otherwise the length decides at run time between a warp for each row, a block for
 // each row, and rows that do not fit.
 #include <algorithm>
@@ -18,6 +21,7 @@ struct CudaRows {
   const KernelSpec& s;
   bool lanes;
   bool known;       // the row's length
+  int64_t ranks;    // blocks that share a row
   std::vector<int> kept;  // operands that stay in registers
 
   CudaRows(const KernelSpec& spec, const Target& target, const std::string& symbol) : e(spec, target, symbol), s(spec) {
@@ -28,6 +32,8 @@ struct CudaRows {
     }
     CHECK(!e.row.empty() && (e.vec.empty() || s.axes[static_cast<size_t>(e.row.back())].name == e.vec));
     known = s.extent_of(e.row).is_const();
+    ranks = std::max<int64_t>(1, s.config.cluster);
+    if (ranks > 1) e.extra_header = "core/cluster";
     if (s.config.steps > 0) find_kept();
   }
 
@@ -61,11 +67,15 @@ struct CudaRows {
     return at;
   }
 
+  std::string stride() const { return ranks > 1 ? "(G * kRanks)" : "G"; }  // between a thread's accesses
+  // Blocks that share a row count as one.
+  std::string of_ranks(const std::string& blocks) const { return ranks > 1 ? "(" + blocks + " / kRanks)" : blocks; }
+
   // f for every step of this thread along the row.
   void along(const SymbolText& env, const std::function<void(const SymbolText&)>& f) {
     SymbolText at = env;
     e.line("#pragma unroll (S > 0 ? S : 4)");
-    e.open("for (Index step = 0, q = lane; S > 0 ? step < S : q < steps; ++step, q += G)");
+    e.open("for (Index step = 0, q = lane; S > 0 ? step < S : q < steps; ++step, q += " + stride() + ")");
     e.open("if (S == 0 || q < steps)");
     e.decompose(e.row, "q", lanes, &at);
     f(at);
@@ -95,7 +105,7 @@ struct CudaRows {
     e.open("for (int step = 0; step < S; ++step)");
     // Loads behind the end are of the last step, so that none waits for a condition.
     SymbolText at = env;
-    e.line("const Index q = min<Index>(lane + step * G, steps - 1);");
+    e.line("const Index q = min<Index>(lane + step * " + stride() + ", steps - 1);");
     e.decompose(e.row, "q", lanes, &at);
     for (int o : kept) e.line("all_" + kept_name(o) + "[step] = " + e.load(s.operands[static_cast<size_t>(o)], at, true) + ";");
     e.close();
@@ -124,19 +134,24 @@ struct CudaRows {
       if (st.kind != SpecStage::Kind::reduce) continue;
       e.line("__shared__ Acc" + n + " shared" + n + "[kThreads / 32];");
       e.line("acc" + n + " = reduce_group<G>(acc" + n + ", shared" + n + ", " + e.joiner(static_cast<int>(k)) + ");");
+      if (ranks == 1) continue;
+      e.line("__shared__ Acc" + n + " mine" + n + ";");
+      e.line("acc" + n + " = reduce_ranks<kRanks>(acc" + n + ", &mine" + n + ", " + e.joiner(static_cast<int>(k)) + ");");
     }
   }
 
   std::string run() {
     e.prologue();
+    if (ranks > 1) e.line("constexpr int kRanks = " + std::to_string(ranks) + ";  // blocks that share a row");
     e.accumulators();
     e.line("");
     e.line("// S: accesses of a thread along a row, all of them; 0: as many as it takes. G: threads of a row.");
     e.line("template <int " + std::string(lanes ? "V, int " : "") + "S, int G, class Index>");
     e.open("WEFT_FN void run(" + e.parameters() + ")");
     e.line("const Index points = " + e.count_of(e.parallel, false) + ", steps = " + e.count_of(e.row, lanes) + ";");
-    e.line("const Index lane = threadIdx.x % G;");
-    e.open("for (Index from = (Index)blockIdx.x * (kThreads / G); from < points; from += (Index)gridDim.x * (kThreads / G))");
+    e.line("const Index lane = threadIdx.x % G" + std::string(ranks > 1 ? " + cluster_rank() * G;" : ";"));
+    const std::string first = of_ranks("(Index)blockIdx.x"), step = of_ranks("(Index)gridDim.x");
+    e.open("for (Index from = " + first + " * (kThreads / G); from < points; from += " + step + " * (kThreads / G))");
     e.line("const bool live = from + (Index)threadIdx.x / G < points;");
     SymbolText env;
     if (e.parallel.empty()) e.line("(void)live;");

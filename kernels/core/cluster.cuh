@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/core/memory.cuh"
+#include "kernels/core/reduce.cuh"
 
 namespace weft {
 
@@ -56,6 +57,17 @@ WEFT_FN void reduce_cluster(T (&v)[V], const T* shared, bool want, Join join) {
       for (int l = 0; l < V; ++l) v[l] = join(v[l], load_cluster(shared + l, r));
   }
   cluster_sync();  // before others' memory goes or changes
+}
+
+// The blocks' values, one of each block, joined in the order of ranks, for all threads. `shared` holds nothing else. All threads
+// of the cluster must come.
+template <int kRanks, class T, class Join>
+WEFT_FN T reduce_ranks(T v, T* shared, Join join) {
+  if (threadIdx.x == 0) *shared = v;
+  cluster_sync();
+  v = reduce_lanes<kRanks>(load_cluster(shared, (int)threadIdx.x % kRanks), join);
+  cluster_sync();  // before others' memory goes or changes
+  return v;
 }
 
 }  // namespace weft

@@ -79,6 +79,17 @@ TEST(BackendReduce, LongRowsToFewResults) {
 }
 
 // Rows that nothing is left of: one point has several sums.
+// Rows that blocks of a cluster share on GPUs that have clusters.
+TEST(BackendReduce, RowsOfMoreThanABlock) {
+  for (auto [type, length] : {std::pair{DType::f32, 70004}, std::pair{DType::f32, 131072}, std::pair{DType::f16, 140008}}) {
+    TestGraph g;
+    g.bind("n", 3);
+    Value* x = g.input(type, {Dim::symbol("n"), length});
+    Value* scale = g.input(type, {length});
+    g.check({g.op(OpKind::softmax, {x}, SoftmaxAttrs{}), g.op(OpKind::layer_normalization, {x, scale}, LayerNormAttrs{})}, Bound::range(64));
+  }
+}
+
 TEST(BackendReduce, RowsOfOneElement) {
   TestGraph g;
   g.bind("n", 3);
