@@ -202,15 +202,19 @@ void choose_rows(KernelSpec& s, const Target& target, size_t axis) {
   const bool few = extent_of(s, false).is_const() && points < sms * 16;
   while (group < kMostThreads && (accesses > group * (few ? 1 : most_steps)) && (few || group >= 32)) group *= 2;
   if (few) group = std::max<int64_t>(group, std::min<int64_t>(32, power_of_two_from(accesses)));
+  auto steps_of = [&](int64_t ranks) { return (accesses + group * ranks - 1) / (group * ranks); };
+  // Rows of more than a block's registers: read once all the same, by the blocks of a cluster, two of which share a
+  // multiprocessor, so that one computes while another reads.
+  constexpr int64_t kMostRanks = 8, kSharedBlock = kMostThreads / 2, kSharedSteps = 8;
+  int64_t ranks = 1;
+  if (repeated && group == kMostThreads && steps_of(1) > kSharedSteps && target.gpu.sm >= 90 && has_word_accumulators(s)) {
+    group = kSharedBlock;
+    while (ranks < kMostRanks && steps_of(ranks) > std::min(most_steps, kSharedSteps)) ranks *= 2;
+    if (steps_of(ranks) > most_steps) ranks = 1;
+    if (ranks == 1) group = kMostThreads;
+  }
   c.group = group;
   c.threads = group > 32 ? group : few ? 32 : kBlock;  // barriers are of a row alone
-  auto steps_of = [&](int64_t ranks) { return (accesses + group * ranks - 1) / (group * ranks); };
-  // Rows of more than a block's registers: read once all the same, by the blocks of a cluster.
-  constexpr int64_t kMostRanks = 8, kLargeBlockSteps = 8;  // a thread of so large a block has half of the registers
-  int64_t ranks = 1;
-  if (repeated && group == kMostThreads && target.gpu.sm >= 90 && has_word_accumulators(s))
-    while (ranks < kMostRanks && steps_of(ranks) > std::min(most_steps, kLargeBlockSteps)) ranks *= 2;
-  if (steps_of(ranks) > most_steps) ranks = 1;
   c.cluster = ranks > 1 ? ranks : 0;
   c.steps = steps_of(ranks) <= most_steps ? steps_of(ranks) : 0;
   s.tasks = ceildiv(extent_of(s, false), Dim(c.threads / c.group)) * Dim(ranks);

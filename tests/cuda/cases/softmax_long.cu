@@ -8,8 +8,8 @@
 
 namespace weft {
 
-constexpr int kThreads = 1024;
-constexpr int kRanks = 4;  // blocks that share a row
+constexpr int kThreads = 512;
+constexpr int kRanks = 8;  // blocks that share a row
 
 struct Acc0 { f32 a0; };
 WEFT_FN Acc0 join0(const Acc0& a, const Acc0& b) {
@@ -113,9 +113,9 @@ extern "C" __global__ void __launch_bounds__(kThreads) kernel(const f32* p0, f32
   const i64 n0 = dims[0];
   const bool small = n0 >= 0 && max<i64>(1ll, n0) < 1073741824ll && n0 * 128256ll + 128256ll < 1073741824ll;
   if (small && aligned(p0, 16) && aligned(p1, 16)) {
-    run<4, 8, 1024, int>(p0, p1, n0);
+    run<4, 8, 512, int>(p0, p1, n0);
   } else {
-    run<1, 0, 1024, i64>(p0, p1, n0);
+    run<1, 0, 512, i64>(p0, p1, n0);
   }
 }
 
