@@ -179,7 +179,7 @@ bool has_word_accumulators(const KernelSpec& s) {
 }
 
 void choose_rows(KernelSpec& s, const Target& target, size_t axis) {
-  constexpr int64_t kBlock = 256, kMostThreads = 1024, kRegisters = 64;  // kRegisters: of a thread for what stays of its row
+  constexpr int64_t kBlock = 256, kMostThreads = 1024, kRegisters = 32;  // kRegisters: of a thread for what stays of its row
   SpecConfig& c = s.config;
   c.name = "rows";
   c.vec_axis = s.axes[axis].name;
