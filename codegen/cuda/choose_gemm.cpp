@@ -112,8 +112,8 @@ constexpr Tile kMmaTiles[] = {
     {32, 64, 64, 1, 2, 2, 3, 4, 0.4},   {16, 64, 256, 1, 1, 8, 3, 1, 0.2},    {16, 32, 256, 1, 1, 8, 4, 1, 0.12},
 };
 constexpr Tile kSimtTiles[] = {
-    {128, 128, 8, 8, 8, 1, 2, 2, 1.0}, {64, 64, 8, 8, 4, 1, 2, 4, 0.8}, {64, 64, 8, 4, 4, 1, 2, 4, 0.7},
-    {32, 64, 8, 4, 4, 1, 2, 6, 0.6},   {32, 32, 8, 4, 4, 1, 2, 8, 0.45}, {16, 64, 16, 4, 4, 2, 2, 6, 0.3},
+    {128, 128, 8, 8, 8, 1, 2, 2, 1.0}, {64, 64, 8, 8, 4, 1, 2, 4, 0.8},   {64, 64, 16, 8, 4, 1, 2, 4, 0.8},  {64, 64, 16, 4, 4, 1, 2, 4, 0.7},
+    {32, 64, 16, 4, 4, 1, 2, 6, 0.6},  {32, 32, 16, 4, 4, 1, 2, 8, 0.45}, {16, 64, 16, 4, 4, 2, 2, 6, 0.3},
 };
 constexpr Tile kWarpgroupTiles[] = {
     {128, 256, 64, 8, 1, 1, 4, 1, 1.5, 1, true}, {128, 192, 64, 8, 1, 1, 4, 1, 1.4, 1, true},
@@ -122,7 +122,7 @@ constexpr Tile kWarpgroupTiles[] = {
 // For few rows, few tiles, many tiles: of equally many threads.
 constexpr Tile kMmaSet[] = {kMmaTiles[5], {64, 64, 64, 2, 2, 2, 3, 2, 0.6}, kMmaTiles[0]};
 constexpr Tile kWarpgroupSet[] = {kMmaSet[0], kMmaSet[1], {128, 128, 64, 8, 1, 1, 4, 1, 1.25, 1, true}};
-constexpr Tile kSimtSet[] = {kSimtTiles[5], kSimtTiles[1]};
+constexpr Tile kSimtSet[] = {kSimtTiles[6], kSimtTiles[1]};
 
 // Tiles on tensor cores are stated for elements of 2 bytes; wider ones have fewer in a step.
 Tile of_elements(Tile t, const GemmShape& g) {
@@ -152,11 +152,11 @@ double cost_of(const Tile& t, const Sizes& z, const Target& target, bool mma, do
   auto blocks = [](double n, int64_t tile) { return std::ceil(n / static_cast<double>(tile)); };
   const double ranks = static_cast<double>(t.ranks), tiles = blocks(z.m, t.bm) * blocks(z.n, t.bn) * z.batch * ranks;
   const double steps = std::ceil(blocks(z.k, t.bk) / ranks), k = steps * static_cast<double>(t.bk);
-  constexpr double kStep = 2.5e-7, kTile = 2.5e-6, kWarpgroupTile = 1.5e-6, kWarpgroupSum = 1e-10, kJoin = 4e-7;  // measured on one H200
+  constexpr double kStep = 2.5e-7, kSimtStep = 4e-7, kTile = 2.5e-6, kWarpgroupTile = 1.5e-6, kWarpgroupSum = 1e-10, kJoin = 4e-7;  // measured on one H200
   const double at_once = std::clamp(std::ceil(tiles / sms), 1.0, static_cast<double>(t.at_once));
   const double start = t.warpgroups ? kWarpgroupTile + kWarpgroupSum * static_cast<double>(t.bm * t.bn) : kTile;
-  const bool waits = mma && !t.warpgroups;  // at every step
-  const double waiting = start + (waits ? steps * kStep : 0) + (t.ranks > 1 ? kJoin * ranks : 0);  // which blocks beside each other fill
+  const double step = t.warpgroups ? 0 : mma ? kStep : kSimtStep;
+  const double waiting = start + steps * step + (t.ranks > 1 ? kJoin * ranks : 0);  // which blocks beside each other fill
   const double tile_seconds = static_cast<double>(2 * t.bm * t.bn) * k / (flops * clock * t.efficiency) + waiting / at_once;
   const double rounds = std::ceil(tiles / (sms * static_cast<double>(t.at_once))) * static_cast<double>(t.at_once);
   const double busy = tiles < sms * static_cast<double>(t.at_once) ? std::ceil(tiles / sms) : rounds;
@@ -232,11 +232,15 @@ bool choose_gemm(KernelSpec& s, const Target& target, const Tuning* tuning) {
     candidates.add(kind + std::to_string(t.bm) + "x" + std::to_string(t.bn) + ranks, cost, std::to_string(cost * 1e6) + " us");
     tiles.push_back(t);
   };
+  // Others' sums are read as floats.
+  const DType computed = s.stages[0].body.type(s.stages[0].body.outputs[0]);
+  const bool shares_steps = target.gpu.sm >= 90 && is_float(computed) && computed != DType::f64;
   auto consider = [&](const Tile& t) {
     Tile shared = of_elements(t, *g);
     consider_one(shared);
-    constexpr int64_t kMostRanks = 8, kLeastSteps = 2;
-    while (g->mma && target.gpu.sm >= 90 && (shared.ranks *= 2) <= kMostRanks && z.k >= static_cast<double>(shared.ranks * kLeastSteps * shared.bk))
+    constexpr int64_t kMostRanks = 8;
+    const int64_t least_steps = g->mma ? 2 : 8;
+    while (shares_steps && (shared.ranks *= 2) <= kMostRanks && z.k >= static_cast<double>(shared.ranks * least_steps * shared.bk))
       consider_one(shared);
   };
   if (g->mma && g->wgmma) std::for_each(std::begin(kWarpgroupTiles), std::end(kWarpgroupTiles), consider);

@@ -51,8 +51,10 @@ struct CudaGemm {
       const GemmTile& t = tiles[k];
       std::string shape = n(t.bm) + ", " + n(t.bn);
       if (!t.warpgroups) shape += ", " + n(t.bk) + ", " + n(t.m) + ", " + n(t.n) + ", " + n(t.slices);
-      const std::string stages = ", " + n(t.stages) + ", " + n(t.ranks) + ", " + flag(g.a.along_k) + ", " + flag(g.b.along_k);
-      shape = g.mma ? CudaEmitter::memory_type(g.a.dtype) + ", " + shape + stages : value_type() + ", " + shape;
+      if (g.mma) shape += ", " + n(t.stages);
+      shape += ", " + n(t.ranks);
+      if (g.mma) shape += ", " + flag(g.a.along_k) + ", " + flag(g.b.along_k);
+      shape = (g.mma ? CudaEmitter::memory_type(g.a.dtype) : value_type()) + ", " + shape;
       const std::string name = tile_name(k), kind = t.warpgroups ? "WarpgroupShape<" : g.mma ? "MmaShape<" : "SimtShape<";
       e.line("typedef " + kind + shape + "> " + name + ";");
       const std::string shared = name + "::kSharedBytes <= " + n(s.config.shared_bytes);

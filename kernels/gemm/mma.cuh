@@ -130,26 +130,19 @@ struct TileFill {
 
 // Both factors' tiles of a shape S from rows m0 and n0 on: the steps that are this block's, of its cluster's.
 template <class S, class A, class B, class Index>
-struct StageFill {
+struct StageFill : StepShare<S::kRanks, Index> {
   typedef typename S::Element T;
   const A& a;
   const B& b;
   const Index m0, n0;
-  Index steps, first = 0;
   const TileFill<T, S::kThreads, typename S::TileA, A, Index> fill_a;
   const TileFill<T, S::kThreads, typename S::TileB, B, Index> fill_b;
   WEFT_FN StageFill(const A& x, const B& y, Index m, Index n)
-      : a(x), b(y), m0(m), n0(n), steps((x.depth + S::kBK - 1) / S::kBK), fill_a(x, m), fill_b(y, n) {
-    if constexpr (S::kRanks > 1) {
-      const Index share = (steps + S::kRanks - 1) / S::kRanks;
-      first = share * (Index)cluster_rank();
-      steps = min<Index>(share, steps > first ? steps - first : 0);
-    }
-  }
+      : StepShare<S::kRanks, Index>((x.depth + S::kBK - 1) / S::kBK), a(x), b(y), m0(m), n0(n), fill_a(x, m), fill_b(y, n) {}
   WEFT_FN void operator()(T* stages, Index step, int slot) const {
     T* at = stages + slot * S::kStageElements;
-    fill_a.fill(at, a, m0, (Index)((first + step) * S::kBK));
-    fill_b.fill(at + S::TileA::elements, b, n0, (Index)((first + step) * S::kBK));
+    fill_a.fill(at, a, m0, (Index)((this->first + step) * S::kBK));
+    fill_b.fill(at + S::TileA::elements, b, n0, (Index)((this->first + step) * S::kBK));
   }
 };
 

@@ -2,7 +2,8 @@
 //
 // A block of kThreadsM x kThreadsN threads computes kBM x kBN sums, each thread kTM x kTN of them. While one step along K is
 // multiplied, the next one comes: by cp.async where the values (of 4 or 8 bytes) lie in memory as they are, else through
-// registers. kSlices > 1 gives each step's K to that many groups of threads, whose sums are joined at the end. A factor is
+// registers. kSlices > 1 gives each step's K to that many groups of threads, whose sums are joined at the end, and
+// kRanks > 1 a share of all steps to each block of a cluster (f32 alone: others' sums are read as floats). A factor is
 // given by simt_elements or by simt_values; elements outside its extents count as zero.
 #pragma once
 
@@ -32,10 +33,10 @@ struct SimtValues {
 template <bool kAlongK, class Index, class Value>
 WEFT_FN SimtValues<kAlongK, Index, Value> simt_values(Index rows, Index depth, Value value) { return {rows, depth, value}; }
 
-template <class C, int kM, int kN, int kK, int kSumsM, int kSumsN, int kSliceCount>
+template <class C, int kM, int kN, int kK, int kSumsM, int kSumsN, int kSliceCount, int kRankCount>
 struct SimtShape {
   typedef C Value;
-  static constexpr int kBM = kM, kBN = kN, kBK = kK, kTM = kSumsM, kTN = kSumsN, kSlices = kSliceCount, kRanks = 1;
+  static constexpr int kBM = kM, kBN = kN, kBK = kK, kTM = kSumsM, kTN = kSumsN, kSlices = kSliceCount, kRanks = kRankCount;
   static constexpr int kThreadsM = kBM / kTM, kThreadsN = kBN / kTN, kThreads = kThreadsM * kThreadsN * kSlices;
   static constexpr int kLineA = kBM + 4, kLineB = kBN + 4, kLineC = kBN + 4;
   static constexpr int kSlot = kBK * (kLineA + kLineB);  // values of one step of both factors
@@ -108,18 +109,20 @@ WEFT_FN void multiply_tile(void* shared, const A& a, const B& b, Index m0, Index
     __syncthreads();
   };
   __syncthreads();  // what was in shared memory before has been read
-  start(0, slots);
+  const StepShare<S::kRanks, Index> share((a.depth + S::kBK - 1) / S::kBK);
+  const Index begin = share.first * S::kBK, end = min<Index>(a.depth, begin + share.steps * S::kBK);
+  start(begin, slots);
   finish(slots);
   int slot = 0;
 #pragma unroll 1
-  for (Index k0 = 0; k0 < a.depth; k0 += S::kBK) {
-    const bool more = k0 + S::kBK < a.depth;
+  for (Index k0 = begin; k0 < end; k0 += S::kBK) {
+    const bool more = k0 + S::kBK < end;
     if (more) start(k0 + S::kBK, slots + (slot ^ 1) * S::kSlot);
-    constexpr int share = S::kBK / S::kSlices;
-    const C* at_a = slots + slot * S::kSlot + slice * share * S::kLineA + tm;
-    const C* at_b = slots + slot * S::kSlot + S::kBK * S::kLineA + slice * share * S::kLineB + tn;
+    constexpr int each = S::kBK / S::kSlices;
+    const C* at_a = slots + slot * S::kSlot + slice * each * S::kLineA + tm;
+    const C* at_b = slots + slot * S::kSlot + S::kBK * S::kLineA + slice * each * S::kLineB + tn;
 #pragma unroll
-    for (int k = 0; k < share; ++k) {
+    for (int k = 0; k < each; ++k) {
       C va[S::kTM], vb[S::kTN];
 #pragma unroll
       for (int i = 0; i < S::kTM; i += 4) *(Pack<C, 4>*)(va + i) = *(const Pack<C, 4>*)(at_a + k * S::kLineA + i / 4 * far_m);
@@ -141,6 +144,7 @@ WEFT_FN void multiply_tile(void* shared, const A& a, const B& b, Index m0, Index
     for (int j = 0; j < S::kTN; ++j)
       out[(tm + i / 4 * far_m + i % 4) * S::kLineC + tn + j / 4 * far_n + j % 4] = sum[i][j];
   __syncthreads();
+  if constexpr (S::kRanks > 1) cluster_sync();
 }
 
 }  // namespace weft

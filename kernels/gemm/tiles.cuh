@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/core/cluster.cuh"
+#include "kernels/core/scalar.cuh"
 
 namespace weft {
 
@@ -16,6 +17,19 @@ WEFT_FN TilePlace place_tile(i32 i, i32 tiles_m, i32 tiles_n) {
   const i32 height = tiles_m - first < kBand ? tiles_m - first : kBand;
   return {first + rest % height, rest / height};
 }
+
+// Which of a tile's steps along K are this block's, of its cluster of kRanks.
+template <int kRanks, class Index>
+struct StepShare {
+  Index first = 0, steps;
+  WEFT_FN explicit StepShare(Index all) : steps(all) {
+    if constexpr (kRanks > 1) {
+      const Index share = (all + kRanks - 1) / kRanks;
+      first = share * (Index)cluster_rank();
+      steps = min<Index>(share, all > first ? all - first : 0);
+    }
+  }
+};
 
 // V neighbouring sums of a tile of shape S, over all slices and ranks; n is a multiple of V.
 template <class S, int V>

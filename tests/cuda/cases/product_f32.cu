@@ -9,8 +9,8 @@
 namespace weft {
 
 constexpr int kThreads = 128;
-typedef SimtShape<f32, 32, 64, 8, 4, 4, 1> Tile;
-static_assert(Tile::kThreads == kThreads && Tile::kSharedBytes <= 8704, "not of the launch");
+typedef SimtShape<f32, 64, 64, 16, 8, 4, 1, 2> Tile;
+static_assert(Tile::kThreads == kThreads && Tile::kSharedBytes <= 17408, "not of the launch");
 
 struct Acc0 { f32 a0; };
 WEFT_FN Acc0 join0(const Acc0& a, const Acc0& b) {
@@ -27,7 +27,7 @@ WEFT_FN void run(const f32* p0, const f32* p1, f32* p2) {
   const Index depth = 256;
   const Index tiles_m = (rows_a + Tile::kBM - 1) / Tile::kBM, tiles_n = (rows_b + Tile::kBN - 1) / Tile::kBN;
   const Index tiles = tiles_m * tiles_n;
-  for (Index i = blockIdx.x; i < tiles; i += gridDim.x) {
+  for (Index i = blockIdx.x / Tile::kRanks; i < tiles; i += gridDim.x / Tile::kRanks) {
     const TilePlace place = place_tile((i32)remainder<Index>(i, tiles), (i32)tiles_m, (i32)tiles_n);
     const Index first_m = (Index)place.m * Tile::kBM, first_n = (Index)place.n * Tile::kBN;
     const auto a = simt_elements<true>(rows_a, depth,
@@ -45,7 +45,8 @@ WEFT_FN void run(const f32* p0, const f32* p1, f32* p2) {
         },
         [](Index, Index) { return true; });
     multiply_tile<Tile>(shared, a, b, first_m, first_n);
-    for (int q = threadIdx.x; q < Tile::kBM * (Tile::kBN / V); q += kThreads) {
+    const int rank = cluster_rank();
+    for (int q = rank * kThreads + threadIdx.x; q < Tile::kBM * (Tile::kBN / V); q += kThreads * Tile::kRanks) {
       const int row = q / (Tile::kBN / V), column = q % (Tile::kBN / V) * V;
       const Index m = first_m + row, n = first_n + column;
       if (m >= rows_a || n >= rows_b) continue;
@@ -63,6 +64,7 @@ WEFT_FN void run(const f32* p0, const f32* p1, f32* p2) {
         store<V>(p2 + (i64(i0) * 384ll + i64(i1)), y2);
       }
     }
+    cluster_sync();  // others have read this block's sums
   }
 }
 
