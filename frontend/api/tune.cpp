@@ -81,16 +81,22 @@ class Tuner {
     }
     r.context = r.exe->context();
     constexpr int kWarm = 3;  // recorded as a graph from the second on
-    for (int i = 0; i < kWarm; ++i) TRY(once(*r.context, nullptr));
+    for (int i = 0; i < kWarm; ++i) TRY(once(r, nullptr));
     return r;
   }
 
-  Status once(api::Context& context, std::vector<api::ProfileEvent>* profile) {
+  Status once(Ready& r, std::vector<api::ProfileEvent>* profile) {
     api::RunOptions o;
     o.cancel = options_.cancel;
     o.profile = profile;
     o.device_outputs = true;
-    TRY(context.run(*inputs_, {}, o));
+    auto out = r.context->run(*inputs_, {}, o);
+    // States that are full begin again.
+    if (!out.ok() && out.error().code == Code::kResources && !r.exe->states().empty()) {
+      TRY(r.context->reset_states());
+      out = r.context->run(*inputs_, {}, o);
+    }
+    if (!out.ok()) return std::move(out.error());
     return {};
   }
 
@@ -102,7 +108,7 @@ class Tuner {
     std::map<std::string, double> least;  // by kernel: of the rounds' means
     for (int round = 0; round < kRounds; ++round) {
       std::vector<api::ProfileEvent> events;
-      for (int i = 0; i < kRuns; ++i) TRY(once(*r.context, &events));
+      for (int i = 0; i < kRuns; ++i) TRY(once(r, &events));
       for (const api::ProfileRow& row : r.exe->profile_rows(events, *r.context)) {
         if (!r.choices.count(row.name) || !row.calls) continue;
         const double ns = static_cast<double>(row.total_ns) / static_cast<double>(row.calls);
@@ -129,7 +135,7 @@ class Tuner {
     std::vector<double> ms;
     for (int i = 0; i < kRuns; ++i) {
       const auto begin = Clock::now();
-      TRY(once(*r.context, nullptr));
+      TRY(once(r, nullptr));
       ms.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
     }
     std::nth_element(ms.begin(), ms.begin() + kRuns / 2, ms.end());
