@@ -16,6 +16,8 @@ set(test_definitions
 set(test_environment
   "WEFT_CACHE_DIR=${CMAKE_BINARY_DIR}/test-cache" # kernels compiled by tests stay out of the user's cache
   "ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1"
+  # The leak checker dies of the table of thread-local storage of libraries that were opened on demand (LLVM, NVRTC).
+  "LSAN_OPTIONS=use_tls=0"
   "UBSAN_OPTIONS=print_stacktrace=1"
   "TSAN_OPTIONS=halt_on_error=1")
 
