@@ -201,7 +201,8 @@ static int64_t value_bytes_of(const KernelSpec& s) {
 std::vector<GemmTile> gemm_tiles(const KernelSpec& s, const GemmShape& g) {
   const SpecConfig& c = s.config;
   if (c.tiles == 1) {
-    const int64_t at_once = c.warpgroups && c.nc <= 128 ? 2 : 1;
+    const Tile* known = std::find_if(std::begin(kWarpgroupTiles), std::end(kWarpgroupTiles), [&](const Tile& t) { return t.bn == c.nc; });
+    const int64_t at_once = c.warpgroups && known != std::end(kWarpgroupTiles) ? known->at_once : 1;
     return {{c.mc, c.nc, c.kc, c.mr, c.nr, c.group, c.steps, at_once, 1, std::max<int64_t>(1, c.cluster), c.warpgroups}};
   }
   const std::span<const Tile> all = !g.mma ? std::span<const Tile>(kSimtSet) : g.wgmma ? kWarpgroupSet : kMmaSet;

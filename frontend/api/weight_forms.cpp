@@ -275,14 +275,9 @@ void put_forms(FileWeights& w) {
   if (!any) return;
   drop_dead_commands(l.plan);
   const PlanNumbers numbers = prune_plan(l.plan);
-  auto keep = [](auto& items, const std::vector<int>& numbers) {
-    for (size_t i = 0; i < numbers.size(); ++i)
-      if (numbers[i] >= 0 && static_cast<size_t>(numbers[i]) != i) items[static_cast<size_t>(numbers[i])] = std::move(items[i]);
-    items.resize(static_cast<size_t>(std::count_if(numbers.begin(), numbers.end(), [](int n) { return n >= 0; })));
-  };
-  keep(l.specs, numbers.kernels);
-  keep(l.constants, numbers.constants);
-  keep(w.constants, numbers.constants);
+  renumber(l.specs, numbers.kernels);
+  renumber(l.constants, numbers.constants);
+  renumber(w.constants, numbers.constants);
 }
 
 }  // namespace weft

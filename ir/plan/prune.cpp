@@ -10,6 +10,17 @@ bool is_straight(const Region& r) {
   });
 }
 
+// Per old item its new number; the items that are not used go.
+template <class T>
+static std::vector<int> compact(std::vector<T>& items, const std::vector<char>& used) {
+  std::vector<int> numbers(items.size(), -1);
+  int next = 0;
+  for (size_t i = 0; i < items.size(); ++i)
+    if (used[i]) numbers[i] = next++;
+  renumber(items, numbers);
+  return numbers;
+}
+
 // Numbers of the commands that write what is needed, last one first; what they read is needed then, too.
 template <class Keep>
 static std::vector<size_t> needed_commands(const Plan& p, std::vector<char> needed, Keep&& keep_anyway) {
@@ -38,10 +49,7 @@ void drop_dead_commands(Plan& p) {
   for (size_t i = 0; i < p.buffers.size(); ++i) needed[i] = p.buffers[i].storage == Storage::prepared;
   std::vector<char> keep(p.prepare.commands.size(), 0);
   for (size_t i : needed_commands(p, std::move(needed), [](const Command& c) { return c.kind == CommandKind::check; })) keep[i] = 1;
-  std::vector<Command> kept;
-  for (size_t i = 0; i < keep.size(); ++i)
-    if (keep[i]) kept.push_back(std::move(p.prepare.commands[i]));
-  p.prepare.commands = std::move(kept);
+  compact(p.prepare.commands, keep);
   assign_lifetimes(p);
 }
 
@@ -53,20 +61,6 @@ void make_constant(Plan& p, int buffer, std::string name, const Hash& hash) {
 }
 
 namespace {
-
-// Per old item its new number; the items that are not used go.
-template <class T>
-std::vector<int> compact(std::vector<T>& items, const std::vector<char>& used) {
-  std::vector<int> numbers(items.size(), -1);
-  std::vector<T> kept;
-  for (size_t i = 0; i < items.size(); ++i) {
-    if (!used[i]) continue;
-    numbers[i] = static_cast<int>(kept.size());
-    kept.push_back(std::move(items[i]));
-  }
-  items = std::move(kept);
-  return numbers;
-}
 
 template <class F>
 void for_each_reference(Plan& p, F&& tensor_or_kernel) {

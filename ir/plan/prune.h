@@ -25,5 +25,13 @@ struct PlanNumbers {
   std::vector<int> buffers, kernels, constants;
 };
 PlanNumbers prune_plan(Plan& p);
+// The same for what lies parallel to one of these lists.
+template <class T>
+void renumber(std::vector<T>& items, const std::vector<int>& numbers) {
+  std::vector<T> kept;
+  for (size_t i = 0; i < items.size(); ++i)
+    if (numbers[i] >= 0) kept.push_back(std::move(items[i]));
+  items = std::move(kept);
+}
 
 }  // namespace weft
