@@ -230,7 +230,9 @@ bool choose_gemm(KernelSpec& s, const Target& target, const Tuning* tuning) {
     if (shared > target.gpu.shared_per_block || (value_bytes == 8 && t.bm * t.bn > 64 * 64)) return;
     const double cost = cost_of(t, z, target, g->mma, byte_size(g->a.dtype));
     const std::string ranks = t.ranks > 1 ? " by " + std::to_string(t.ranks) : "", kind = t.warpgroups ? "warpgroups " : "tile ";
-    candidates.add(kind + std::to_string(t.bm) + "x" + std::to_string(t.bn) + ranks, cost, std::to_string(cost * 1e6) + " us");
+    const std::string size = std::to_string(t.bm) + "x" + std::to_string(t.bn) + "x" + std::to_string(t.bk);
+    const std::string threads = " of " + std::to_string(threads_of(t, g->mma)) + " threads";
+    candidates.add(kind + size + threads + ranks, cost, std::to_string(cost * 1e6) + " us");
     tiles.push_back(t);
   };
   // Others' sums are read as floats.
@@ -244,7 +246,7 @@ bool choose_gemm(KernelSpec& s, const Target& target, const Tuning* tuning) {
     while (shares_steps && (shared.ranks *= 2) <= kMostRanks && z.k >= static_cast<double>(shared.ranks * least_steps * shared.bk))
       consider_one(shared);
   };
-  if (g->mma && g->wgmma) std::for_each(std::begin(kWarpgroupTiles), std::end(kWarpgroupTiles), consider);
+  if (g->wgmma) std::for_each(std::begin(kWarpgroupTiles), std::end(kWarpgroupTiles), consider);
   if (g->mma) std::for_each(std::begin(kMmaTiles), std::end(kMmaTiles), consider);
   else std::for_each(std::begin(kSimtTiles), std::end(kSimtTiles), consider);
   if (candidates.empty()) return false;

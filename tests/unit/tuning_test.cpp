@@ -1,14 +1,16 @@
 // Tuning tables, and what choosing makes of them.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "codegen/backend.h"
 #include "ir/base/mapped_file.h"
 
 namespace weft {
 namespace {
 
-KernelSpec linear() {
-  auto file = MappedFile::open(std::string(WEFT_SOURCE_DIR) + "/tests/cuda/cases/linear_bf16.wkernel");
+KernelSpec product(const std::string& name) {
+  auto file = MappedFile::open(std::string(WEFT_SOURCE_DIR) + "/tests/cuda/cases/" + name + ".wkernel");
   EXPECT_TRUE(file.ok());
   auto spec = parse_spec({reinterpret_cast<const char*>((*file)->data()), (*file)->size()});
   EXPECT_TRUE(spec.ok());
@@ -16,8 +18,8 @@ KernelSpec linear() {
   return std::move(*spec);
 }
 
-KernelSpec chosen(const Target& target, const Tuning* tuning) {
-  KernelSpec s = linear();
+KernelSpec chosen(const Target& target, const Tuning* tuning, const std::string& name = "linear_bf16") {
+  KernelSpec s = product(name);
   target.backend == Backend::cuda ? choose_cuda(s, target, tuning) : choose_cpu(s, target, nullptr, tuning);
   return s;
 }
@@ -43,6 +45,19 @@ TEST(Tuning, RanksFollowThePredictionAndEntriesOverrideIt) {
     t.chosen[best.choice.key] = "of another version";
     EXPECT_TRUE(chosen(target, &t).config == best.config);
   }
+}
+
+TEST(Tuning, EveryConfigurationHasANameOfItsOwn) {
+  for (const char* target : {"cuda:sm_90a", "cuda:sm_80", "cpu:x86-64-v3"})
+    for (const char* name : {"linear_bf16", "product_f32", "product_tf32"}) {
+      const Target t = parse_target(target).value();
+      Tuning tuning;
+      std::set<std::string> names;
+      const size_t all = chosen(t, &tuning, name).choice.candidates;
+      ASSERT_GT(all, 2u) << target << " " << name;
+      for (tuning.rank = 0; tuning.rank < all; ++tuning.rank) names.insert(chosen(t, &tuning, name).choice.name);
+      EXPECT_EQ(names.size(), all) << target << " " << name;
+    }
 }
 
 TEST(Tuning, TablesAreLines) {
