@@ -1,0 +1,40 @@
+// What every transport is held against: collectives computed plainly, element by element, from the operands of all ranks,
+// which every rank can make for itself.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "ir/base/result.h"
+#include "runtime/comm/communicator.h"
+
+namespace weft::multi_test {
+
+using Bytes = std::vector<uint8_t>;
+
+// A collective in terms of tensors: the dims of each rank's operand and the axes.
+struct Case {
+  CollectiveKind kind = CollectiveKind::all_reduce;
+  DType dtype = DType::f32;
+  Reduction reduction = Reduction::sum;
+  std::vector<int64_t> dims;
+  int64_t dim = 0, join = 0, root = 0;
+  std::vector<int64_t> pairs;
+  std::string to_string() const;
+};
+
+// Small values of every kind that the type has, a function of the rank and the seed.
+Bytes operand(const Case& c, int rank, int seed);
+Bytes expected(const Case& c, int rank, int n, int seed);
+
+// Runs it and compares. Error kCheckFailed for a difference.
+Status check_case(Communicator& comm, const Case& c, int seed, bool in_place);
+// Every collective, reductions over every dtype, every axis; large ones that take several pieces; groups; send and recv.
+Status check_all(Communicator& comm);
+
+// f(communicator) on a thread for each rank; what each returned.
+std::vector<Status> on_threads(std::vector<std::unique_ptr<Communicator>>& ranks, const std::function<Status(Communicator&)>& f);
+
+}  // namespace weft::multi_test
