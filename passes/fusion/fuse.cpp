@@ -3,75 +3,22 @@
 // A region is a chain or tree of elementwise ops around at most one anchor: a contraction, convolution, pool or reduction
 // with elementwise ops on its result; softmax or a normalisation with ones on both sides; a reduction or a padding with
 // ones on its operand. Only the region's last op is read from outside, so nothing is computed twice and no cycle arises.
-// Elementwise regions of the same operands become one of several results.
+// A cast of it to a narrower float type that others beside it read, too, is a second result of the same kernel. Elementwise
+// regions of the same operands become one of several results.
 // An op is never moved where its elements would be computed more often than before, but for cheap ones before a
-// convolution, which run as it packs its operand (once per block of channels), when no kernel before takes them.
+// convolution, which run as it packs its operand (once per block of channels), when no kernel before takes them. Tensor cores
+// are worth more: their convolutions read their operand as it lies in memory.
 #include <algorithm>
 
 #include "ir/base/check.h"
 #include "ir/core/builder.h"
-#include "ir/ops/conv.h"
-#include "ir/ops/norm.h"
 #include "ir/ops/structure.h"
+#include "passes/fusion/roles.h"
 #include "passes/pass_manager.h"
 
 namespace weft {
 
 namespace {
-
-// What a region may do with an op.
-enum class Role : uint8_t {
-  none,         // stays alone
-  pointwise,    // anywhere
-  source,       // anchor: ops on its result only (contractions, convolutions, pools, gathers)
-  row,          // anchor: ops on both sides
-  sink,         // anchor: ops on its operand only
-};
-
-Role role_of(const Op& op) {
-  const OpDef& def = op_def(op);
-  for (const Value* v : op.operands)
-    if (v && !v->type.is_ranked()) return Role::none;
-  for (const auto& r : op.results)
-    if (!r->type.is_ranked() || r->known || r->type.dtype == DType::str) return Role::none;
-  if (has_trait(op, kNondeterministic) || has_trait(op, kHostOnly)) return Role::none;
-  if (op.num_results() != 1) return Role::none;
-  if (def.scalar) return Role::pointwise;
-  switch (op.kind) {
-    case OpKind::batch_normalization: return op.attr<BatchNormAttrs>().training_mode ? Role::none : Role::pointwise;
-    case OpKind::contract: case OpKind::conv: case OpKind::attention: case OpKind::gather: return Role::source;
-    case OpKind::max_pool: case OpKind::average_pool: return Role::source;
-    case OpKind::softmax: case OpKind::log_softmax: case OpKind::layer_normalization: case OpKind::rms_normalization: return Role::row;
-    case OpKind::reduce_sum: case OpKind::reduce_mean: case OpKind::reduce_max: case OpKind::reduce_min: case OpKind::reduce_l2: return Role::row;
-    case OpKind::pad: return Role::sink;
-    default: return Role::none;
-  }
-}
-
-// A few operations per element, no function.
-bool is_cheap(const Op& op) {
-  switch (op.kind) {
-    case OpKind::add: case OpKind::sub: case OpKind::mul: case OpKind::relu: case OpKind::max: case OpKind::min: case OpKind::clip:
-    case OpKind::neg: case OpKind::cast: case OpKind::leaky_relu: case OpKind::batch_normalization: return true;
-    default: return false;
-  }
-}
-// A convolution that reads each element of its operand for many results, and none beside it.
-bool packs_operand(const Op& op) {
-  if (op.kind != OpKind::conv) return false;
-  const auto& a = op.attr<ConvAttrs>();
-  bool padded = a.auto_pad != "NOTSET" || std::any_of(a.pads.begin(), a.pads.end(), [](int64_t p) { return p != 0; });
-  return a.group == 1 && !padded;
-}
-// Whether the chain of elementwise ops that ends with this one begins behind an anchor, whose kernel takes it.
-bool follows_anchor(const Op& op) {
-  for (const Value* v : op.operands) {
-    if (!v || !v->def || v->uses.size() != 1 || v->is_output()) continue;
-    Role role = role_of(*v->def);
-    if (role == Role::source || role == Role::row || (role == Role::pointwise && follows_anchor(*v->def))) return true;
-  }
-  return false;
-}
 
 struct Region {
   std::vector<Op*> ops;    // in reverse order; the first one is the last
@@ -84,7 +31,7 @@ constexpr size_t kMostOps = 48;  // a kernel beyond that is slow to compile and 
 
 class Fuser {
  public:
-  explicit Fuser(Graph& g) : graph_(g) {}
+  Fuser(Graph& g, const Target& target) : graph_(g), target_(target) {}
 
   bool run() {
     for (auto it = graph_.ops.rbegin(); it != graph_.ops.rend(); ++it) place(**it);
@@ -114,7 +61,20 @@ class Fuser {
     r.before = r.after;
     if (role != Role::pointwise) set_anchor(r, op, role);
     region_of_[&op] = static_cast<int>(regions_.size());
+    if (Op* cast = role == Role::sink ? nullptr : lone_cast(op)) {
+      regions_[static_cast<size_t>(region_of_[cast])].ops.clear();
+      region_of_[cast] = region_of_[&op];
+      r.ops = {cast, &op};
+      r.lasts = {&op, cast};
+    }
     regions_.push_back(std::move(r));
+  }
+
+  // Of the op's readers a cast that no reader's kernel takes; null: there is none.
+  Op* lone_cast(const Op& op) const {
+    for (const Use& u : op.result()->uses)
+      if (auto it = region_of_.find(u.op); it != region_of_.end() && narrows(*u.op) && regions_[static_cast<size_t>(it->second)].ops.size() == 1) return u.op;
+    return nullptr;
   }
 
   // The one region that holds every reader of the op's result; -1: there is none.
@@ -132,7 +92,7 @@ class Fuser {
 
   void set_anchor(Region& r, Op& op, Role role) {
     r.anchor = &op;
-    bool takes_operand = role == Role::row || role == Role::sink || packs_operand(op);
+    bool takes_operand = role == Role::row || role == Role::sink || packs_operand(op, target_);
     r.before = takes_operand ? op.operands[0]->type.shape : Shape{};
   }
 
@@ -150,7 +110,7 @@ class Fuser {
       bool takes = anchor == Role::row;
       // What the kernel before can take lets it write into the padded tensor itself.
       if (anchor == Role::sink) takes = !follows_anchor(op);
-      if (anchor == Role::source) takes = packs_operand(*r.anchor) && is_cheap(op) && !follows_anchor(op);
+      if (anchor == Role::source) takes = packs_operand(*r.anchor, target_) && is_cheap(op) && !follows_anchor(op);
       if (!takes || before != v->uses.size() || role != Role::pointwise || v->type.shape != r.before) return false;
       r.feeders.insert(&op);
       return true;
@@ -261,23 +221,24 @@ class Fuser {
   }
 
   Graph& graph_;
+  const Target& target_;
   std::vector<Region> regions_;
   std::map<const Op*, int> region_of_;
 };
 
-bool fuse_graph(Graph& g) {
+bool fuse_graph(Graph& g, const Target& target) {
   bool changed = false;
   for (auto& op : g.ops)
     if (op->kind != OpKind::fused)
-      for (auto& sub : op->graphs) changed = fuse_graph(*sub) || changed;
-  return Fuser(g).run() || changed;
+      for (auto& sub : op->graphs) changed = fuse_graph(*sub, target) || changed;
+  return Fuser(g, target).run() || changed;
 }
 
 }  // namespace
 
-Result<bool> pass_fuse(Module& m, PassContext&) {
+Result<bool> pass_fuse(Module& m, PassContext& cx) {
   bool changed = false;
-  for (auto& g : m.graphs) changed = fuse_graph(*g) || changed;
+  for (auto& g : m.graphs) changed = fuse_graph(*g, cx.target) || changed;
   return changed;
 }
 

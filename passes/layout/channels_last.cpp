@@ -7,6 +7,7 @@
 #include "ir/base/check.h"
 #include "ir/ops/conv.h"
 #include "ir/ops/structure.h"
+#include "passes/layout/tensor_cores.h"
 #include "passes/rewrite/rewrite.h"
 
 namespace weft {
@@ -15,15 +16,6 @@ namespace {
 
 // Elements of an access.
 int64_t together(const Op& conv) { return 16 / byte_size(conv.operands[0]->type.dtype); }
-
-// A convolution in the tensor cores' types, over all channels.
-bool runs_on_tensor_cores(const Op& conv, const Target& target) {
-  const Type &x = conv.operands[0]->type, &w = conv.operands[1]->type;
-  const bool tf32 = conv.attr<ConvAttrs>().tf32;
-  const Gpu::Tensor needs = tf32 ? Gpu::tf32_mma : x.dtype == DType::f16 ? Gpu::f16_mma : Gpu::bf16_mma;
-  if ((!tf32 && x.dtype != DType::f16 && x.dtype != DType::bf16) || !target.gpu.has(needs)) return false;
-  return w.dtype == x.dtype && conv.attr<ConvAttrs>().group == 1 && w.is_ranked() && w.rank() >= 3 && w.shape[1].is_const();
-}
 
 // [N, C, …] in the order N, …, C.
 std::vector<int> channels_last_order(int rank) {
@@ -50,9 +42,15 @@ class ChannelsLast {
     });
     if (!changed) return false;
     // What makes an operand of a convolution out of tensors of its rank wants these alike.
-    for (auto op = g_.ops.rbegin(); op != g_.ops.rend(); ++op)
-      if ((*op)->num_results() == 1 && is_written_by_kernel(**op) && wanted_.count((*op)->result()) && !conv_of(**op)) want_operands(**op, -1);
-    walk(g_, [&](Op* op) { lay_out_result(*op); });
+    for (auto op = g_.ops.rbegin(); op != g_.ops.rend(); ++op) {
+      const auto& made = (*op)->results;
+      const bool wanted = std::any_of(made.begin(), made.end(), [&](const auto& r) { return wanted_.count(r.get()) != 0; });
+      if (wanted && is_written_by_kernel(**op) && !conv_of(**op)) want_operands(**op, -1);
+    }
+    walk(g_, [&](Op* op) {
+      if (!is_written_by_kernel(*op)) return;
+      for (auto& r : op->results) lay_out_result(*op, r.get());
+    });
     return true;
   }
 
@@ -118,9 +116,7 @@ class ChannelsLast {
       default: return op_def(op).scalar != nullptr;
     }
   }
-  void lay_out_result(Op& op) {
-    if (op.num_results() != 1 || !is_written_by_kernel(op)) return;
-    Value* r = op.result();
+  void lay_out_result(const Op& op, Value* r) {
     if (r->is_output() || !r->type.is_ranked() || r->type.rank() < 3 || byte_size(r->type.dtype) < 2) return;
     const Shape& dims = r->type.shape;
     if (std::all_of(dims.begin() + 2, dims.end(), [](const Dim& d) { return d.is(1); })) return;

@@ -1,0 +1,30 @@
+// What `fuse` asks about an op before it takes it into a region.
+#pragma once
+
+#include <cstdint>
+
+#include "ir/base/target.h"
+#include "ir/core/module.h"
+
+namespace weft {
+
+// What a region may do with an op.
+enum class Role : uint8_t {
+  none,         // stays alone
+  pointwise,    // anywhere
+  source,       // anchor: ops on its result only (contractions, convolutions, pools, gathers)
+  row,          // anchor: ops on both sides
+  sink,         // anchor: ops on its operand only
+};
+Role role_of(const Op& op);
+
+// A few operations per element, no function.
+bool is_cheap(const Op& op);
+// A cast to a narrower float type.
+bool narrows(const Op& op);
+// A convolution that reads each element of its operand for many results, and none beside it.
+bool packs_operand(const Op& op, const Target& target);
+// Whether the chain of elementwise ops that ends with this one begins behind an anchor, whose kernel takes it.
+bool follows_anchor(const Op& op);
+
+}  // namespace weft
