@@ -25,21 +25,17 @@ Result<std::shared_ptr<SharedMemory>> SharedMemory::anonymous(size_t bytes) {
 }
 
 Result<std::shared_ptr<SharedMemory>> SharedMemory::create(size_t bytes) {
-  const int fd = memfd_create("weft-ranks", MFD_CLOEXEC);
-  if (fd < 0) return no_memory("cannot create shared memory");
-  if (ftruncate(fd, static_cast<off_t>(bytes)) != 0) {
-    Error e = no_memory("cannot size shared memory to " + std::to_string(bytes) + " bytes");
-    close(fd);
-    return e;
-  }
-  return map(fd, bytes);
+  Descriptor fd(memfd_create("weft-ranks", MFD_CLOEXEC));
+  if (!fd) return no_memory("cannot create shared memory");
+  if (ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) return no_memory("cannot size shared memory to " + std::to_string(bytes) + " bytes");
+  return map(std::move(fd), bytes);
 }
 
-Result<std::shared_ptr<SharedMemory>> SharedMemory::map(int fd, size_t bytes) {
+Result<std::shared_ptr<SharedMemory>> SharedMemory::map(Descriptor fd, size_t bytes) {
   std::shared_ptr<SharedMemory> m(new SharedMemory);
-  m->fd_ = fd;
-  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd.get(), 0);
   if (p == MAP_FAILED) return no_memory("cannot map " + std::to_string(bytes) + " bytes of shared memory");
+  m->fd_ = std::move(fd);
   m->data_ = static_cast<char*>(p);
   m->size_ = bytes;
   return m;
@@ -47,7 +43,6 @@ Result<std::shared_ptr<SharedMemory>> SharedMemory::map(int fd, size_t bytes) {
 
 SharedMemory::~SharedMemory() {
   if (data_) munmap(data_, size_);
-  if (fd_ >= 0) close(fd_);
 }
 
 // --- the board --------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <memory>
 
+#include "runtime/comm/descriptor.h"
 #include "runtime/comm/flight.h"
 
 namespace weft {
@@ -24,20 +25,20 @@ class SharedMemory {
   static Result<std::shared_ptr<SharedMemory>> anonymous(size_t bytes);
   // A memfd, which ends with the last process that has it; and one that another process opened, by its descriptor.
   static Result<std::shared_ptr<SharedMemory>> create(size_t bytes);
-  static Result<std::shared_ptr<SharedMemory>> map(int fd, size_t bytes);
+  static Result<std::shared_ptr<SharedMemory>> map(Descriptor fd, size_t bytes);
   ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;
   SharedMemory& operator=(const SharedMemory&) = delete;
 
   char* data() const { return data_; }
   size_t size() const { return size_; }
-  int fd() const { return fd_; }  // -1: anonymous
+  int fd() const { return fd_.get(); }  // -1: anonymous
 
  private:
   SharedMemory() = default;
   char* data_ = nullptr;
   size_t size_ = 0;
-  int fd_ = -1;
+  Descriptor fd_;
 };
 
 struct alignas(64) RankState {

@@ -121,18 +121,12 @@ void deliver_piece(const Exchange& x, const Piece& p, std::span<const void* cons
   // Where a compact result has this piece: without a gap.
   void* place = static_cast<char*>(out) + start(p, x.out, 0) * x.unit;
   switch (x.kind) {
-    case CollectiveKind::all_reduce: return reduce_rows(x.dtype, x.reduction, areas, place, x.elements(p.units()));
-    case CollectiveKind::reduce_scatter: {
-      std::vector<const void*> mine(areas.begin(), areas.end());
-      for (const void*& a : mine) a = static_cast<const char*>(a) + x.rank * part_bytes;
-      return reduce_rows(x.dtype, x.reduction, mine, place, x.elements(p.units()));
-    }
+    case CollectiveKind::all_reduce:
+    case CollectiveKind::reduce_scatter: return reduce_rows(x.dtype, x.reduction, areas, place, x.elements(p.units()));
     case CollectiveKind::all_gather:
-    case CollectiveKind::all_to_all: {
-      const int64_t offset = x.kind == CollectiveKind::all_to_all ? x.rank * part_bytes : 0;
-      for (int s = 0; s < x.size; ++s) place_part(x, p, static_cast<const char*>(areas[static_cast<size_t>(s)]) + offset, s, out);
+    case CollectiveKind::all_to_all:
+      for (int s = 0; s < x.size; ++s) place_part(x, p, areas[static_cast<size_t>(s)], s, out);
       return;
-    }
     default:
       if (x.source < 0) std::memset(place, 0, static_cast<size_t>(part_bytes));
       else std::memcpy(place, areas[static_cast<size_t>(x.source)], static_cast<size_t>(part_bytes));

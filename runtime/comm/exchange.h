@@ -43,7 +43,7 @@ bool next_piece(const Exchange& x, int64_t bytes, Piece& p);
 
 // Operand → area.
 void pack_piece(const Exchange& x, const Piece& p, const void* in, void* area);
-// Areas of all ranks → result.
+// Areas of all ranks → result. An area begins with the part that is for this rank.
 void deliver_piece(const Exchange& x, const Piece& p, std::span<const void* const> areas, void* out);
 
 }  // namespace weft

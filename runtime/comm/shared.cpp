@@ -191,8 +191,8 @@ class BoardCommunicator final : public Communicator {
   Status deliver(const Collective& c, const Exchange& x, const Piece& p, void* out) {
     const void* areas[kMaxBoardRanks];
     const std::span<const void* const> all(areas, static_cast<size_t>(size()));
-    for (int r = 0; r < size(); ++r) areas[r] = board_.area(r, turn_);
-    const int64_t units = p.units(), n = size();
+    const int64_t units = p.units(), n = size(), part = x.parts > 1 ? rank_ * units * x.unit : 0;
+    for (int r = 0; r < size(); ++r) areas[r] = board_.area(r, turn_) + part;
     if (x.kind != CollectiveKind::all_reduce || units * x.unit < kSlicedBytes || n == 1) {
       deliver_piece(x, p, all, out);
       return {};
