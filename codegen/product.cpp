@@ -4,11 +4,18 @@
 
 namespace weft {
 
+// Whether the type holds every value of a narrower one.
+static bool widens(DType from, DType to) {
+  if (byte_size(to) <= byte_size(from)) return false;
+  if (is_float(to)) return from != DType::f8e8m0 || to == DType::f32 || to == DType::f64;
+  return is_int(to) && !is_float(from) && (is_signed_int(to) || !is_signed_int(from));
+}
+
 static bool collect(const SpecStage& st, int inst, ProductFactor* f) {
   const ScalarInst& x = st.body.insts[inst];
   if (x.prim == Prim::constant) return true;
   if (x.prim != Prim::input) {
-    f->plain = f->plain && x.prim == Prim::cast;
+    f->plain = f->plain && x.prim == Prim::cast && widens(st.body.type(x.args[0]), x.type);
     return std::all_of(std::begin(x.args), std::end(x.args), [&](int arg) { return arg < 0 || collect(st, arg, f); });
   }
   if (st.inputs[x.index].kind != StageInput::Kind::load) return false;

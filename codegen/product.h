@@ -12,7 +12,7 @@ struct ProductFactor {
   int arg = -1;             // the value of the body that is multiplied
   std::vector<int> loads;   // operands it is computed from
   int operand = -1;         // the one that walks all axes that any of its loads walks; -1: there is none
-  bool plain = true;        // that operand's elements, perhaps cast
+  bool plain = true;        // that operand's elements, perhaps cast to a type that holds them all
   bool tf32 = false;        // that operand's elements, rounded to tf32
 };
 
