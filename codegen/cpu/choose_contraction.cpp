@@ -23,8 +23,8 @@ double batch_count(const KernelSpec& sp, const ContractionShape& h) {
   return n;
 }
 bool prepared(const SpecOperand& o, const std::vector<int>& line) { return o.tile || (o.constant && line.size() == 1); }
-bool s_prepared(const KernelSpec& sp, const ContractionShape& h) { return h.s_whole && prepared(sp.operands[h.s], h.m_axes); }
-bool v_prepared(const KernelSpec& sp, const ContractionShape& h) { return h.v_whole && prepared(sp.operands[h.v], h.v_axes); }
+bool s_prepared(const KernelSpec& sp, const ContractionShape& h) { return h.s_form && prepared(sp.operands[h.s], h.m_axes); }
+bool v_prepared(const KernelSpec& sp, const ContractionShape& h) { return h.v_form && prepared(sp.operands[h.v], h.v_axes); }
 
 // Cycles for one vector of V elements to be packed.
 double pack_cost(const KernelSpec& sp, const ContractionShape& h, int lanes) {
@@ -135,8 +135,11 @@ void choose_blocks(KernelSpec& sp, const ContractionShape& h, const Target& targ
     c.nc = nc;
     c.mc = (m_tiles + blocks - 1) / blocks * c.mr;
   }
+  // A panel that the kernel packs stays in the L1 cache for all its tiles of rows. A prepared one is read in long stretches, which
+  // the processor fetches ahead, by the first tile out of memory and by the others out of the L2 cache.
   int64_t inner = std::max<int64_t>(1, sp.estimate(h.inner_k(sp))), k_steps = sp.estimate(sp.axes[h.k_axes[0]].extent);
-  int64_t block = std::max<int64_t>(1, target.l1_bytes / 2 / (c.nr * bytes) / inner);
+  const int64_t room = w.v_packed ? target.l1_bytes / 2 / bytes : target.l2_bytes / 4 / byte_size(*h.v_form);
+  int64_t block = std::max<int64_t>(1, room / c.nr / inner);
   if (k_steps > 2 * block) {
     int64_t blocks = (k_steps + block - 1) / block;
     c.kc = (k_steps + blocks - 1) / blocks;

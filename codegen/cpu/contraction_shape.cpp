@@ -91,8 +91,9 @@ std::optional<ContractionShape> contraction_shape(const KernelSpec& sp, bool swa
   r.s_plain = fs.plain;
   r.v_plain = fv.plain;
   const DType sum = sp.stages[0].body.type(sp.stages[0].body.outputs[0]);
-  r.s_whole = fs.plain && sp.operands[r.s].dtype == sum;
-  r.v_whole = fv.plain && sp.operands[r.v].dtype == sum;
+  auto has_form = [&](const ProductFactor& f, DType t) { return f.plain && (t == sum || (sum == DType::f32 && (t == DType::f16 || t == DType::bf16))); };
+  if (has_form(fs, sp.operands[r.s].dtype)) r.s_form = sum;
+  if (has_form(fv, sp.operands[r.v].dtype)) r.v_form = sp.operands[r.v].dtype;
   for (size_t k = 1; k < sp.stages.size(); ++k)
     if (sp.stages[k].kind != SpecStage::Kind::map_row) return std::nullopt;
   for (const ProductFactor* x : {&fs, &fv})
@@ -106,7 +107,7 @@ std::optional<ContractionShape> contraction_shape(const KernelSpec& sp, bool swa
   if (!beside_line(sp, fv, r.v_axes)) return std::nullopt;
   // S in place: one K line and one M line, with constant strides that fit an instruction's displacement.
   bool line = one_line(sp, ls, r.m_axes, &r.s_m_stride) && one_line(sp, ls, r.k_axes, &r.s_k_stride);
-  r.s_direct = line && r.s_whole && r.s_m_stride.is_const() && r.s_k_stride.is_const() && is_float(s.dtype) && !s.tile;
+  r.s_direct = line && r.s_form == s.dtype && r.s_m_stride.is_const() && r.s_k_stride.is_const() && is_float(s.dtype) && !s.tile;
   return r;
 }
 
@@ -142,7 +143,8 @@ std::optional<KernelSpec> prepare_factor(const KernelSpec& sp, int factor, Shape
   if (!h || !from.constant || from.tile) return std::nullopt;
   bool is_s = h->s == factor;
   const std::vector<int>& line_axes = is_s ? h->m_axes : h->v_axes;
-  if (line_axes.size() != 1 || !(is_s ? h->s_whole : h->v_whole)) return std::nullopt;
+  const std::optional<DType> form = is_s ? h->s_form : h->v_form;
+  if (line_axes.size() != 1 || !form) return std::nullopt;
   const SpecAxis& line = sp.axes[line_axes[0]];
   int64_t tile = factor_tile(sp, factor);
   KernelSpec out;
@@ -152,7 +154,7 @@ std::optional<KernelSpec> prepare_factor(const KernelSpec& sp, int factor, Shape
   load.ptr = 0;
   store.name = from.name + ".prepared";
   store.ptr = 1;
-  store.dtype = from.dtype;
+  store.dtype = *form;
   store.write = true;
   auto add_axis = [&](const std::string& name, const Dim& extent) {
     SpecAxis a;
@@ -182,7 +184,7 @@ std::optional<KernelSpec> prepare_factor(const KernelSpec& sp, int factor, Shape
   StageInput in;
   in.operand = 0;
   st.inputs.push_back(in);
-  st.body.outputs = {st.body.input(0, from.dtype)};
+  st.body.outputs = {st.body.cast(st.body.input(0, from.dtype), *form)};
   st.stores = {1};
   out.stages.push_back(std::move(st));
   return out;

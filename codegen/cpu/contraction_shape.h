@@ -18,7 +18,9 @@ struct ContractionShape {
   int s_arg = -1, v_arg = -1;   // the values of the body that are multiplied
   // A factor is its operand's elements, perhaps cast; else ops come between, which run as the factor is packed.
   bool s_plain = true, v_plain = true;
-  bool s_whole = true, v_whole = true;  // plain, and of the sum's own type: may be read where it lies
+  // A factor of the sum's type, or of 16-bit floats, has a prepared form if it is constant: S in the sum's type, V in its own,
+  // which is widened as it is read, so that products of few rows read half the bytes.
+  std::optional<DType> s_form, v_form;
   std::vector<int> batch;       // axis numbers
   std::vector<int> m_axes;      // outer first; none: S has no axis of its own
   std::vector<int> v_axes;      // one or two, outer first
@@ -45,7 +47,8 @@ bool choose_contraction(KernelSpec& spec, const Target& target, const SpecConfig
 
 // A factor whose elements never change is laid out once, as the template walks it: a spec that copies operand `factor` of
 // a spec whose config is chosen to its prepared form (SpecOperand::tile), or nullopt when the factor is not constant or its
-// form depends on run-time dims. *dims receives the dims of the prepared tensor. The copying spec has two pointers.
+// form depends on run-time dims. *dims receives the dims of the prepared tensor. The copying spec has two pointers; the second
+// operand's type is the form's.
 std::optional<KernelSpec> prepare_factor(const KernelSpec& spec, int factor, Shape* dims);
 // Both factors, S first; none: the spec is no chosen contraction.
 std::vector<int> contraction_factors(const KernelSpec& spec);

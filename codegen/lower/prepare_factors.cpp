@@ -45,6 +45,14 @@ static void place_behind_writer(const Plan& p, std::vector<Command>& commands, i
   std::rotate(commands.begin() + static_cast<long>(at), commands.end() - 1, commands.end());
 }
 
+// What the stages' bodies read of an operand has its type.
+static void retype_loads(KernelSpec& spec, int operand) {
+  for (SpecStage& st : spec.stages)
+    for (ScalarInst& x : st.body.insts)
+      if (x.prim == Prim::input && st.inputs[x.index].kind == StageInput::Kind::load && st.inputs[x.index].operand == operand)
+        x.type = spec.operands[operand].dtype;
+}
+
 Status Lowering::prepare_factors(KernelSpec& spec, std::vector<int>& ids) {
   for (int factor : contraction_factors(spec)) {
     Shape dims;
@@ -56,7 +64,7 @@ Status Lowering::prepare_factors(KernelSpec& spec, std::vector<int>& ids) {
     std::string key = std::to_string(source) + " " + print_spec(*copy);
     auto [it, fresh] = prepared_factors.emplace(key, -1);
     if (fresh) {
-      int t = temp(plan().tensors[source].name + ".prepared", o.dtype, dims);
+      int t = temp(plan().tensors[source].name + ".prepared", copy->operands[1].dtype, dims);
       plan().buffers[plan().tensors[t].buffer].storage = Storage::prepared;
       it->second = t;
       auto* saved = std::exchange(commands, &plan().prepare.commands);
@@ -75,6 +83,8 @@ Status Lowering::prepare_factors(KernelSpec& spec, std::vector<int>& ids) {
       ids[o.ptr] = it->second;
     }
     o.tile = factor_tile(spec, factor);
+    o.dtype = plan().tensors[it->second].dtype;
+    retype_loads(spec, factor);
   }
   for (SpecOperand& o : spec.operands) o.constant = false;
   return {};

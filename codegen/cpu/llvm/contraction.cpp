@@ -19,7 +19,7 @@ struct Contraction {
   const KernelSpec& s;
   const ContractionShape h;
   const ContractionScratch areas;
-  DType acc;
+  DType acc, panel_type;  // panel_type: of V's packed elements
   llvm::Type *type, *vtype;
   int lanes, nv;
   int64_t bytes;
@@ -30,6 +30,7 @@ struct Contraction {
 
   Contraction(Emitter& em, ContractionShape shape)
       : e(em), s(em.spec), h(std::move(shape)), areas(contraction_scratch(s, h)), acc(s.stages[0].body.type(s.stages[0].body.outputs[0])) {
+    panel_type = s.operands[h.v].tile ? s.operands[h.v].dtype : acc;
     type = e.compute_type(acc);
     bytes = byte_size(acc);
     lanes = static_cast<int>(e.target.vector_bytes / bytes);
@@ -100,7 +101,7 @@ struct Contraction {
     Val number = e.b.CreateUDiv(i, e.i64(tile));
     if (index) number = add(mul(index, e.dim(ceildiv(line_axis.extent, Dim(tile)), {})), number);
     Val k = add(mul(number, e.dim(h.extent_k(s), {})), mul(k0, e.dim(h.inner_k(s), {})));
-    return at(e.ptrs[s.operands[operand].ptr], mul(k, e.i64(tile)));
+    return e.b.CreateGEP(e.element_type(s.operands[operand].dtype), e.ptrs[s.operands[operand].ptr], mul(k, e.i64(tile)));
   }
 
   // panel[k][0..nr) = V at q0 .. q0 + nr, zero beyond the line.
@@ -137,6 +138,14 @@ struct Contraction {
     body(true);
     e.b.CreateBr(done);
     e.b.SetInsertPoint(done);
+  }
+
+  // Vector j of the panel's elements at k, in the sum's type.
+  Val panel_vector(Val k, int j) {
+    llvm::Type* element = e.element_type(panel_type);
+    Val from = e.b.CreateGEP(element, panel, add(mul(k, e.i64(s.config.nr)), static_cast<int64_t>(j) * lanes));
+    const llvm::Align whole(static_cast<uint64_t>(lanes * byte_size(panel_type)));
+    return e.load_convert(panel_type, e.b.CreateAlignedLoad(e.vec(element, lanes), from, whole));
   }
 
   // Sets the V axes at line positions q (vector).
@@ -235,9 +244,7 @@ struct Contraction {
       sum.back()->addIncoming(zero, from);
     }
     std::vector<Val> v(nv), next;
-    Val row = at(panel, mul(k, e.i64(s.config.nr)));
-    llvm::Align whole(static_cast<uint64_t>(e.target.vector_bytes));
-    for (int j = 0; j < nv; ++j) v[j] = e.b.CreateAlignedLoad(vtype, at(row, e.i64(static_cast<int64_t>(j) * lanes)), whole);
+    for (int j = 0; j < nv; ++j) v[j] = panel_vector(k, j);
     Val sk = at(s_base, mul(k, e.i64(k_step)));
     for (int r = 0; r < rows; ++r) {
       Val x = e.b.CreateAlignedLoad(type, at(sk, e.i64(r * row_step)), align());
@@ -358,8 +365,7 @@ struct Contraction {
     e.loop(begin, end, e.i64(1), "k", [&](Val k) {
       Val x = e.splat(e.b.CreateAlignedLoad(type, at(s_block, add(s_row, mul(k, e.i64(s.config.mr)))), align()), lanes);
       for (int j = 0; j < nv; ++j) {
-        Val v = e.b.CreateAlignedLoad(vtype, at(panel, add(mul(k, e.i64(s.config.nr)), static_cast<int64_t>(j) * lanes)), align());
-        e.b.CreateStore(multiply_add(x, v, e.b.CreateLoad(vtype, slots[j])), slots[j]);
+        e.b.CreateStore(multiply_add(x, panel_vector(k, j), e.b.CreateLoad(vtype, slots[j])), slots[j]);
       }
     });
   }
