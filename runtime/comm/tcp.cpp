@@ -140,7 +140,7 @@ class TcpRendezvous final : public Rendezvous, public KeyValues, public std::ena
 
   Status meet_there(const RendezvousUrl& url) {
     const Clock::time_point deadline = Clock::now() + options_.timeout;
-    for (;;) {
+    for (std::optional<Error> said;;) {  // what rank 0 said last says more than that nobody answers now
       Result<Descriptor> fd = connect_to(place_, url);
       Error why;
       if (fd.ok()) {
@@ -152,13 +152,14 @@ class TcpRendezvous final : public Rendezvous, public KeyValues, public std::ena
         }
         if (!again) return {};
         why = *again;
+        if (refused_) said = *again;
       } else {
         why = std::move(fd.error());
         if (why.code == Code::kUsage) return why;
       }
       if (Clock::now() >= deadline) {
         Error e = error(Code::kDevice, "rank " + std::to_string(place_.rank) + " did not find rank 0 at " + place_.rendezvous + " within " +
-                                           std::to_string(options_.timeout.count()) + " ms: " + why.message);
+                                           std::to_string(options_.timeout.count()) + " ms: " + (said ? *said : why).message);
         return e.with_hint("see whether rank 0 runs, and with the same rendezvous and nonce");
       }
       poll(nullptr, 0, 50);
@@ -167,6 +168,7 @@ class TcpRendezvous final : public Rendezvous, public KeyValues, public std::ena
 
   // What rank 0 says to our hello. An Error inside: try again.
   Result<std::optional<Error>> admission(Clock::time_point deadline) {
+    refused_ = false;
     for (;;) {
       TRY_ASSIGN(std::optional<Frame> f, take_frame(received_, kMaxFrame));
       if (f) {
@@ -178,6 +180,7 @@ class TcpRendezvous final : public Rendezvous, public KeyValues, public std::ena
         if (f->kind != Kind::refused) return std::optional<Error>(error(Code::kDevice, "what answers there is no rank 0"));
         Error e = error(checked_code(r.number()), "");
         e.message = r.text(), e.hint = r.text();
+        refused_ = true;
         if (r.number()) return std::optional<Error>(std::move(e));
         return e;
       }
@@ -241,6 +244,7 @@ class TcpRendezvous final : public Rendezvous, public KeyValues, public std::ena
   Descriptor socket_, wake_;
   std::mutex send_mutex_;
   std::string received_;
+  bool refused_ = false;               // rank 0 answered the last hello, with a no
   std::vector<std::string> hosts_;     // of each rank
   std::thread reader_;
   std::atomic<uint64_t> broadcasts_{0};

@@ -26,7 +26,6 @@ using std::chrono::milliseconds;
 Place place_of(int rank, int size, const std::string& url, const std::string& nonce = "n") {
   return {.rank = rank, .size = size, .local_rank = rank, .local_size = size, .rendezvous = url, .nonce = nonce};
 }
-std::string text(const Status& s) { return s.ok() ? "ok" : s.error().to_string(); }
 
 // f in each rank's process, with the meeting and all ranks.
 using RankWork = std::function<Status(Rendezvous&, Communicator&)>;
@@ -36,10 +35,6 @@ std::string work(const Place& place, const RankWork& f, milliseconds timeout = m
     TRY_ASSIGN(std::unique_ptr<Communicator> world, meeting->host_ranks({timeout}));
     return f(*meeting, *world);
   }());
-}
-Status reduce_some(Communicator& c, const std::string& label = "") {
-  std::vector<float> x(100, 1);
-  return c.run({.inner = 100, .label = label}, x.data(), x.data());
 }
 
 class Processes : public testing::TestWithParam<int> {};
@@ -96,7 +91,7 @@ TEST(Rendezvous, AnotherNonceIsAnotherJob) {
   });
   std::vector<std::string> out = ranks.finish();
   EXPECT_THAT(out[0], HasSubstr("rank 1 of 2 did not come"));
-  EXPECT_THAT(out[1], AnyOf(HasSubstr("another job has its rendezvous there"), HasSubstr("nobody answers")));
+  EXPECT_THAT(out[1], HasSubstr("another job has its rendezvous there"));
 }
 
 TEST(Rendezvous, ASecondRankOfOneNumberIsRefused) {

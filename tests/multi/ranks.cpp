@@ -283,6 +283,13 @@ Status check_all(Communicator& comm) {
   return check_groups(comm, seed);
 }
 
+Status reduce_some(Communicator& c, const std::string& label, int64_t elements) {
+  std::vector<float> x(static_cast<size_t>(elements), 1);
+  return c.run({.inner = elements, .label = label}, x.data(), x.data());
+}
+
+std::string text(const Status& s) { return s.ok() ? "ok" : s.error().to_string(); }
+
 std::vector<Status> on_threads(std::vector<std::unique_ptr<Communicator>>& ranks, const std::function<Status(Communicator&)>& f) {
   std::vector<Status> out(ranks.size());
   std::vector<std::thread> threads;

@@ -34,6 +34,10 @@ Status check_case(Communicator& comm, const Case& c, int seed, bool in_place);
 // Every collective, reductions over every dtype, every axis; large ones that take several pieces; groups; send and recv.
 Status check_all(Communicator& comm);
 
+// One all_reduce of `elements` f32.
+Status reduce_some(Communicator& c, const std::string& label = "", int64_t elements = 100);
+std::string text(const Status& s);  // "ok", or the Error
+
 // f(communicator) on a thread for each rank; what each returned.
 std::vector<Status> on_threads(std::vector<std::unique_ptr<Communicator>>& ranks, const std::function<Status(Communicator&)>& f);
 

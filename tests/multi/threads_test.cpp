@@ -22,12 +22,6 @@ std::vector<std::unique_ptr<Communicator>> ranks_of(int n, int timeout_ms = 30'0
   EXPECT_TRUE(r.ok()) << r.error().to_string();
   return std::move(*r);
 }
-Collective reduce_of(int64_t n, const std::string& label = "") { return {.inner = n, .label = label}; }
-Status reduce_some(Communicator& c, int64_t n = 100, const std::string& label = "") {
-  std::vector<float> x(static_cast<size_t>(n), 1);
-  return c.run(reduce_of(n, label), x.data(), x.data());
-}
-std::string text(Status& s) { return s.ok() ? "ok" : s.error().to_string(); }
 
 class Threads : public testing::TestWithParam<int> {};
 
@@ -80,12 +74,12 @@ TEST(Threads, SubByteRowsMustBeWholeBytes) {
 TEST(Threads, AMissingRankIsNamed) {
   auto ranks = ranks_of(4, 200);
   std::vector<Status> all = on_threads(ranks, [](Communicator& c) -> Status {
-    TRY(reduce_some(c, 10, "first"));
+    TRY(reduce_some(c, "first", 10));
     if (c.rank() == 1 || c.rank() == 2) {
       std::this_thread::sleep_for(std::chrono::milliseconds(600));
-      return reduce_some(c, 10, "late");
+      return reduce_some(c, "late", 10);
     }
-    return reduce_some(c, 10, "MatMul_3");
+    return reduce_some(c, "MatMul_3", 10);
   });
   for (Status& s : all) {  // the late ones hear of it as well
     ASSERT_FALSE(s.ok());
@@ -121,7 +115,7 @@ TEST(Threads, RanksOutOfStepSeeBothHistories) {
   for (const Difference& d : cases) {
     auto ranks = ranks_of(3);
     std::vector<Status> all = on_threads(ranks, [&](Communicator& c) -> Status {
-      for (int i = 0; i < 12; ++i) TRY(reduce_some(c, 4, "step" + std::to_string(i)));
+      for (int i = 0; i < 12; ++i) TRY(reduce_some(c, "step" + std::to_string(i), 4));
       std::vector<float> x(16);
       return c.run(c.rank() == 2 ? d.other : Collective{.inner = 8, .label = "x"}, x.data(), x.data());
     });
@@ -212,7 +206,7 @@ TEST(Threads, ExtentsAreChecked) {
 
 TEST(Threads, HistoryIsTheLastTen) {
   auto ranks = ranks_of(1);
-  for (int i = 0; i < 11; ++i) ASSERT_TRUE(reduce_some(*ranks[0], 1, "n" + std::to_string(i)).ok());
+  for (int i = 0; i < 11; ++i) ASSERT_TRUE(reduce_some(*ranks[0], "n" + std::to_string(i), 1).ok());
   EXPECT_THAT(ranks[0]->history(), Not(HasSubstr("\"n0\"")));
   EXPECT_THAT(ranks[0]->history(), HasSubstr("#11 all_reduce sum f32 4 bytes \"n10\"\n"));
 }

@@ -34,6 +34,7 @@ struct Cli {
   std::atomic<bool> cancel{false};
   std::string verb;
   std::function<Status()> work;  // set by the verb that was chosen
+  int exit_code = 0;             // when work succeeds
 
   Cli();
   bool json() const { return !common.json.empty(); }
@@ -70,6 +71,7 @@ void add_extract(Cli&);
 void add_opt(Cli&);
 void add_cache(Cli&);
 void add_doctor(Cli&);
+void add_launch(Cli&);
 
 // --- text on stdout ---------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ void on_interrupt(int) {
 }
 
 int finish(weft::cli::Cli& cli, weft::Status status) {
-  if (status.ok()) return 0;
+  if (status.ok()) return cli.exit_code;
   const weft::Error& e = status.error();
   cli.log.end_progress();
   cli.log.error(e.to_string());
@@ -46,6 +46,7 @@ int run(weft::cli::Cli& cli, int argc, char** argv) {
   add_opt(cli);
   add_cache(cli);
   add_doctor(cli);
+  add_launch(cli);
   if (int code = cli.args.parse(argc, argv); code >= 0) return code;
   cli.log.set_level(cli.common.quiet ? "error" : cli.common.log_level);
   cli.log.set_progress(!cli.common.quiet && cli.common.progress != "none");
