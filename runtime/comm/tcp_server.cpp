@@ -95,6 +95,7 @@ class Server final : public TcpServer {
     for (Peer& p : peers_)
       if (!member(p) && !p.closing && now - p.since > kHelloTime) p.fd.reset();
     if (ready_ || failure_ || now < deadline_) return;
+    if (mismatch_) return fail(*mismatch_);
     std::vector<std::string> missing;
     for (int r = 0; r < options_.size; ++r)
       if (!find(r)) missing.push_back(std::to_string(r));
@@ -232,11 +233,11 @@ class Server final : public TcpServer {
     if (find(static_cast<int>(rank))) return refuse(p, usage("there is a rank " + std::to_string(rank) + " already"), false);
     p.rank = static_cast<int>(rank);
     p.name = "rank " + std::to_string(rank) + " (process " + std::to_string(p.process) + " on " + host_name + ")";
-    if (std::optional<Error> e = difference(p)) return fail(*e);
+    if (!mismatch_) mismatch_ = difference(p);
     begin_if_complete();
   }
 
-  // Compared with rank 0, or as long as that one is not there with any other.
+  // From rank 0, or as long as that one is not there from any other.
   std::optional<Error> difference(const Peer& p) {
     for (const Peer& q : peers_) {
       if (!member(q) || &q == &p || (q.rank != 0 && p.rank != 0 && find(0))) continue;
@@ -257,6 +258,7 @@ class Server final : public TcpServer {
       if (!p) return;
       w.text(p->host).number(p->process);
     }
+    if (mismatch_) return fail(*mismatch_);  // when all are there to hear it
     ready_ = true;
     for (int r = 0; r < options_.size; ++r) answer(*find(r), w);
   }
@@ -267,7 +269,7 @@ class Server final : public TcpServer {
   std::list<Peer> peers_;  // handlers hold references while others come
   std::map<std::string, std::string> values_;
   bool ready_ = false;
-  std::optional<Error> failure_;
+  std::optional<Error> mismatch_, failure_;
   std::thread thread_;
 };
 
