@@ -94,6 +94,18 @@ Status Collective::set_extents(std::span<const int64_t> dims, int64_t dim, int64
   return times(inner, dim + 1, rank);
 }
 
+Result<int> place_in_group(std::span<const int> ranks, int rank, int size) {
+  std::vector<char> seen(static_cast<size_t>(size));
+  int place = -1;
+  for (size_t i = 0; i < ranks.size(); ++i) {
+    if (ranks[i] < 0 || ranks[i] >= size) return invalid("a group with rank " + std::to_string(ranks[i]) + " of " + std::to_string(size));
+    if (seen[static_cast<size_t>(ranks[i])]++) return invalid("a group that names rank " + std::to_string(ranks[i]) + " twice");
+    if (ranks[i] == rank) place = static_cast<int>(i);
+  }
+  if (place < 0) return invalid("rank " + std::to_string(rank) + " asks for a group without itself");
+  return place;
+}
+
 Result<CollectiveBytes> collective_bytes(const Collective& c, int n) {
   using K = CollectiveKind;
   const std::string name = collective_name(c.kind);

@@ -60,6 +60,10 @@ struct CollectiveBytes {
 };
 Result<CollectiveBytes> collective_bytes(const Collective& c, int n);
 
+// Where `rank` stands in a group of some of `size` ranks. Error kInvalidModel for a list without it, or with a rank twice or
+// out of range.
+Result<int> place_in_group(std::span<const int> ranks, int rank, int size);
+
 struct CommOptions {
   std::chrono::milliseconds timeout{300'000};  // for one collective, between this rank's arrival and that of the last
 };

@@ -1,5 +1,6 @@
 #include "runtime/comm/rendezvous.h"
 
+#include "runtime/comm/mpi.h"
 #include "runtime/comm/tcp.h"
 #include "runtime/comm/threads.h"
 
@@ -28,7 +29,7 @@ class Alone final : public Rendezvous {
 Result<std::shared_ptr<Rendezvous>> join(const Place& place, const JoinOptions& options) {
   if (place.size == 1) return std::shared_ptr<Rendezvous>(std::make_shared<Alone>(place));
   TRY_ASSIGN(RendezvousUrl url, parse_rendezvous(place.rendezvous));
-  if (url.kind == RendezvousUrl::Kind::mpi) return unsupported("a rendezvous at mpi://");
+  if (url.kind == RendezvousUrl::Kind::mpi) return join_by_mpi(place, options);
   return join_by_tcp(place, url, options);
 }
 

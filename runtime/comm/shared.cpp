@@ -56,24 +56,20 @@ class BoardCommunicator final : public Communicator {
 
   Result<std::unique_ptr<Communicator>> split(std::span<const int> ranks) override {
     if (std::optional<Error> e = job_stopped(world_.head(), world_rank())) return *e;
+    Result<int> mine = place_in_group(ranks, rank_, size());
+    if (!mine.ok()) return fail(std::move(mine.error()));
     std::vector<int> members;
-    int mine = -1;
     std::string key = key_ + "/";
     for (int r : ranks) {
-      if (r < 0 || r >= size()) return fail(invalid("a group with rank " + std::to_string(r) + " of " + std::to_string(size())));
-      const int global = world_ranks_[static_cast<size_t>(r)];
-      if (std::find(members.begin(), members.end(), global) != members.end()) return fail(invalid("a group that names rank " + std::to_string(r) + " twice"));
-      if (r == rank_) mine = static_cast<int>(members.size());
-      members.push_back(global);
-      key += std::to_string(global) + ".";
+      members.push_back(world_ranks_[static_cast<size_t>(r)]);
+      key += std::to_string(members.back()) + ".";
     }
-    if (mine < 0) return fail(invalid("rank " + std::to_string(rank_) + " asks for a group without itself"));
     key += std::to_string(splits_[key]++);
     const int n = static_cast<int>(members.size());
-    auto memory = job_->memory(key, n, mine == 0);
+    auto memory = job_->memory(key, n, *mine == 0);
     if (!memory.ok()) return fail(std::move(memory.error()));
     return std::unique_ptr<Communicator>(std::make_unique<BoardCommunicator>(job_, std::move(key), world_, Board(*memory, n), std::move(members),
-                                                                             mine, world_size_, options_));
+                                                                             *mine, world_size_, options_));
   }
 
  private:

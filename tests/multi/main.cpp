@@ -1,9 +1,13 @@
 // The tests; or, as `multi --as-rank WORK`, one rank of a job that something else has started:
 //   check     every collective
-//   fail:R    rank R ends in the middle of it, the others go on
 //   step:R    rank R runs something else than the others
+//   fail:R, kill:R, late:R, abort:R   rank R ends, is killed, comes late, gives up, while the others wait for it
+//   mesh:R    rank R has another mesh
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,20 +18,29 @@
 namespace weft::multi_test {
 
 static Status be_rank(const std::string& work) {
+  const std::string what = work.substr(0, work.find(':'));
+  const int special = what == work ? -1 : std::atoi(work.c_str() + what.size() + 1);
   TRY_ASSIGN(Place place, find_place());
-  TRY_ASSIGN(std::shared_ptr<Rendezvous> meeting, join(place, {std::chrono::seconds(20), {}}));
-  TRY_ASSIGN(std::unique_ptr<Communicator> world, meeting->host_ranks({std::chrono::seconds(20)}));
+  const std::string mesh = what == "mesh" && place.rank == special ? "tp:1" : "tp:" + std::to_string(place.size);
+  TRY_ASSIGN(std::shared_ptr<Rendezvous> meeting, join(place, {std::chrono::seconds(20), {{"mesh", mesh}}}));
+  TRY_ASSIGN(std::unique_ptr<Communicator> world, meeting->host_ranks({std::chrono::milliseconds(what == "late" ? 300 : 20'000)}));
   TRY_ASSIGN(std::string word, meeting->broadcast(world->rank() == 1 ? "secret" : "", 1));
   if (word != "secret") return error(Code::kCheckFailed, "the broadcast brought \"" + word + "\"");
-  const int special = work.find(':') == std::string::npos ? -1 : std::atoi(work.c_str() + work.find(':') + 1);
-  if (work.starts_with("fail") && world->rank() == special) _exit(9);
-  if (!work.starts_with("check")) {
-    float x[4] = {};
-    return world->run({.inner = world->rank() == special ? 3 : 4, .label = "sum"}, x, x);
+  if (what == "check") {
+    TRY(check_all(*world));
+    std::printf("%s of %d by %s: all is well\n", place.source.c_str(), world->size(), world->transport());
+    return {};
   }
-  TRY(check_all(*world));
-  std::printf("%s of %d by %s: all is well\n", place.source.c_str(), world->size(), world->transport());
-  return {};
+  const bool mine = world->rank() == special;
+  if (mine && what == "fail") _exit(9);
+  if (mine && what == "kill") raise(SIGKILL);
+  if (mine && what == "late") usleep(1'000'000);
+  if (mine && what == "abort") {
+    const Error e = resources("no memory");
+    world->abort(e);
+    return e;
+  }
+  return reduce_some(*world, "sum", mine && what == "step" ? 3 : 4);
 }
 
 }  // namespace weft::multi_test

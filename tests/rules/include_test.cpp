@@ -47,6 +47,7 @@ const std::map<std::string, Names> kVendor = {
     {"benchmark/", {"tools/bench/"}},
     {"cuda", {"tests/unit/cuda_declarations_test.cpp"}},
     {"nvrtc", {"tests/unit/cuda_declarations_test.cpp"}},
+    {"mpi.h", {"runtime/comm/mpi/"}},
     {"nccl", {"tests/unit/cuda_declarations_test.cpp"}},
 };
 
@@ -119,6 +120,7 @@ TEST(IncludeRules, SeeWhatIsForbidden) {
   EXPECT_NE(fault("kernels/core/types.cuh", "\"ir/base/dtype.h"), "");
   EXPECT_NE(fault("codegen/cuda/emit.cpp", "\"kernels/core/types.cuh"), "");
   EXPECT_NE(fault("runtime/cuda/driver.h", "<cuda.h"), "");
+  EXPECT_NE(fault("runtime/comm/mpi.cpp", "<mpi.h"), "");
   EXPECT_NE(fault("passes/cse.cpp", "\"frontend/onnx/import.h"), "");
   EXPECT_NE(fault("passes/cse.cpp", "\"codegen/kernel_spec.h"), "");
   EXPECT_NE(fault("codegen/lower/lower.cpp", "\"runtime/executable.h"), "");

@@ -90,7 +90,7 @@ foreach(folder IN LISTS test_folders)
     target_link_libraries(test_${folder} PRIVATE PNG::PNG)
   endif()
   # What tests start or open.
-  foreach(needed weft_llvm weft_program examples_ocr)
+  foreach(needed weft_llvm weft_mpi weft_program examples_ocr)
     if(TARGET ${needed})
       add_dependencies(test_${folder} ${needed})
     endif()

@@ -1,0 +1,89 @@
+#include "runtime/comm/mpi_job.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "runtime/comm/tcp.h"
+#include "runtime/comm/wire.h"
+
+namespace weft {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::microseconds;
+
+// What MPI sends at once, without the receiver's help.
+constexpr size_t kLastWord = 3800, kLastHint = 200;
+constexpr std::chrono::milliseconds kLinger{100};
+
+std::string cut(const std::string& s, size_t n) { return s.size() <= n ? s : s.substr(0, n) + " …"; }
+
+}  // namespace
+
+Status MpiJob::call(const std::function<int(const weft_mpi&)>& f, const std::string& doing) {
+  std::lock_guard lock(mutex_);
+  const int code = f(*api_);
+  if (code == 0) return {};
+  char text[512] = "";
+  api_->error_text(code, text, sizeof text);
+  return error(Code::kDevice, "MPI, " + doing + ": " + text);
+}
+
+std::optional<Error> MpiJob::failure() {
+  std::lock_guard lock(mutex_);
+  if (failure_) return failure_;
+  std::string text(kMaxHello, 0);
+  int bytes = 0, from = -1;
+  if (api_->hear(world_, text.data(), static_cast<int>(text.size()), &bytes, &from) != 0 || from < 0) return {};
+  text.resize(static_cast<size_t>(bytes));
+  Result<std::optional<Frame>> f = take_frame(text, kMaxHello);
+  if (!f.ok() || !*f) return {};
+  FrameReader r(**f);
+  const bool told = r.number() != 0;
+  Error e = error(checked_code(r.number()), told ? "rank " + std::to_string(from) + " failed: " : "");
+  e.message += r.text(), e.hint = r.text();
+  failure_ = std::move(e);
+  return failure_;
+}
+
+void MpiJob::stop(int rank, const Error& why) {
+  {
+    std::lock_guard lock(mutex_);
+    if (failure_) return;
+    failure_ = why;
+    std::string text = why.message;
+    if (!why.node.empty()) text += "\n  node: " + why.node;
+    const std::string word = FrameWriter(Kind::failed).number(rank >= 0).number(static_cast<uint64_t>(why.code))
+                                 .text(cut(text, kLastWord)).text(cut(why.hint, kLastHint)).frame();
+    api_->tell(world_, word.data(), static_cast<int>(word.size()));
+  }
+  // MPI's launcher ends all ranks when one ends: the others shall hear why before that.
+  for (const Clock::time_point end = Clock::now() + kLinger; Clock::now() < end; std::this_thread::sleep_for(std::chrono::milliseconds(5))) {
+    std::lock_guard lock(mutex_);
+    int done;
+    api_->test(world_, &done, nullptr);
+  }
+}
+
+Status MpiJob::finish(void* comm, std::chrono::milliseconds timeout, std::vector<uint8_t>* come, const std::function<Error()>& late) {
+  const Clock::time_point begin = Clock::now();
+  // MPI moves only while it is asked: often at first, seldom later.
+  for (microseconds pause{0};;) {
+    int done = 0;
+    TRY(call([&](const weft_mpi& m) { return m.test(comm, &done, come ? come->data() : nullptr); }, "waiting"));
+    if (done) return {};
+    if (pause >= microseconds(500))
+      if (std::optional<Error> e = failure()) return *e;
+    if (Clock::now() - begin >= timeout) {
+      const Error e = late();
+      stop(-1, e);
+      return e;
+    }
+    if (Clock::now() - begin < microseconds(5)) continue;
+    pause = std::min(microseconds(1000), pause * 2 + microseconds(5));
+    std::this_thread::sleep_for(pause);
+  }
+}
+
+}  // namespace weft
