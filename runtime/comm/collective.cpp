@@ -55,8 +55,8 @@ Status check_pairs(const Collective& c, int n) {
 
 const char* collective_name(CollectiveKind kind) { return kKinds[static_cast<size_t>(kind)]; }
 std::optional<CollectiveKind> collective_from_name(std::string_view name) { return find_name<CollectiveKind>(kKinds, name); }
-const char* reduction_name(Reduction r) { return kReductions[static_cast<size_t>(r)]; }
-std::optional<Reduction> reduction_from_name(std::string_view name) { return find_name<Reduction>(kReductions, name); }
+const char* reduction_name(CommReduction r) { return kReductions[static_cast<size_t>(r)]; }
+std::optional<CommReduction> reduction_from_name(std::string_view name) { return find_name<CommReduction>(kReductions, name); }
 
 Status Collective::set_extents(std::span<const int64_t> dims, int64_t dim, int64_t join, int n) {
   const int64_t rank = static_cast<int64_t>(dims.size());
@@ -111,7 +111,7 @@ Result<CollectiveBytes> collective_bytes(const Collective& c, int n) {
   const std::string name = collective_name(c.kind);
   if (c.dtype == DType::str) return unsupported(name + " of strings");
   const bool reduces = c.kind == K::all_reduce || c.kind == K::reduce_scatter;
-  if (reduces && is_complex(c.dtype) && (c.reduction == Reduction::max || c.reduction == Reduction::min))
+  if (reduces && is_complex(c.dtype) && (c.reduction == CommReduction::max || c.reduction == CommReduction::min))
     return invalid(name + " " + reduction_name(c.reduction) + " of complex numbers");
   if (c.kind == K::broadcast || c.kind == K::send || c.kind == K::recv)
     if (c.root < 0 || c.root >= n) return invalid(name + " names rank " + std::to_string(c.root) + " of a group of " + std::to_string(n));

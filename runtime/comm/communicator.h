@@ -23,13 +23,13 @@
 namespace weft {
 
 enum class CollectiveKind : uint8_t { all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, permute, send, recv };
-enum class Reduction : uint8_t { sum, mean, max, min, prod };
+enum class CommReduction : uint8_t { sum, mean, max, min, prod };
 
 // The op's name: "all_reduce", …, "collective_permute" for permute.
 const char* collective_name(CollectiveKind kind);
 std::optional<CollectiveKind> collective_from_name(std::string_view name);
-const char* reduction_name(Reduction r);
-std::optional<Reduction> reduction_from_name(std::string_view name);
+const char* reduction_name(CommReduction r);
+std::optional<CommReduction> reduction_from_name(std::string_view name);
 
 // One call. Tensors are contiguous and row-major; n is the size of the group. Extents are in elements:
 //   all_reduce, broadcast, permute, send, recv   in and out are [inner]; send has no out, recv no in
@@ -41,7 +41,7 @@ std::optional<Reduction> reduction_from_name(std::string_view name);
 struct Collective {
   CollectiveKind kind = CollectiveKind::all_reduce;
   DType dtype = DType::f32;
-  Reduction reduction = Reduction::sum;
+  CommReduction reduction = CommReduction::sum;
   int64_t outer = 1, middle = 1, inner = 0;
   bool split_first = true;
   int64_t root = 0;            // broadcast: whose data; send: the target; recv: the source

@@ -34,11 +34,11 @@ struct Reader {
 struct Names {
   const char *rank, *size, *local_rank, *local_size;
 };
-Result<Place> read(const Reader& env, const Names& names, const std::string& source) {
+Result<RankPlace> read(const Reader& env, const Names& names, const std::string& source) {
   if (!env.has(names.rank) || !env.has(names.size))
     return usage("the environment has " + std::string(env.has(names.rank) ? names.rank : names.size) + " but not " +
                  (env.has(names.rank) ? names.size : names.rank));
-  Place p;
+  RankPlace p;
   p.source = source;
   TRY_ASSIGN(p.rank, env.number(names.rank, 0));
   TRY_ASSIGN(p.size, env.number(names.size, 1));
@@ -47,16 +47,16 @@ Result<Place> read(const Reader& env, const Names& names, const std::string& sou
   return p;
 }
 
-Result<Place> of_launch(const Reader& env) {
-  TRY_ASSIGN(Place p, read(env, {"WEFT_RANK", "WEFT_SIZE", "WEFT_LOCAL_RANK", "WEFT_LOCAL_SIZE"}, "weft launch"));
+Result<RankPlace> of_launch(const Reader& env) {
+  TRY_ASSIGN(RankPlace p, read(env, {"WEFT_RANK", "WEFT_SIZE", "WEFT_LOCAL_RANK", "WEFT_LOCAL_SIZE"}, "weft launch"));
   p.rendezvous = env.text("WEFT_RENDEZVOUS");
   p.nonce = env.text("WEFT_NONCE");
   TRY_ASSIGN(p.listener, env.number("WEFT_LISTENER", -1));
   return p;
 }
 
-Result<Place> of_torchrun(const Reader& env) {
-  TRY_ASSIGN(Place p, read(env, {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"}, "torchrun"));
+Result<RankPlace> of_torchrun(const Reader& env) {
+  TRY_ASSIGN(RankPlace p, read(env, {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"}, "torchrun"));
   if (env.has("MASTER_ADDR") && env.has("MASTER_PORT")) {
     TRY_ASSIGN(int port, env.number("MASTER_PORT", 0));
     // The agent keeps its own store at that port.
@@ -67,14 +67,14 @@ Result<Place> of_torchrun(const Reader& env) {
   return p;
 }
 
-Result<Place> of_open_mpi(const Reader& env) {
-  TRY_ASSIGN(Place p, read(env, {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"}, "Open MPI"));
+Result<RankPlace> of_open_mpi(const Reader& env) {
+  TRY_ASSIGN(RankPlace p, read(env, {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"}, "Open MPI"));
   p.rendezvous = "mpi://";
   return p;
 }
 
-Result<Place> of_pmi(const Reader& env) {
-  Place p;
+Result<RankPlace> of_pmi(const Reader& env) {
+  RankPlace p;
   p.source = env.has("PMI_RANK") ? "PMI" : "PMIx";
   TRY_ASSIGN(p.rank, env.number(env.has("PMI_RANK") ? "PMI_RANK" : "PMIX_RANK", 0));
   // PMIx has no variable for the size.
@@ -93,8 +93,8 @@ std::string first_host(const std::string& list) {
   return host;
 }
 
-Result<Place> of_slurm(const Reader& env) {
-  TRY_ASSIGN(Place p, read(env, {"SLURM_PROCID", env.has("SLURM_STEP_NUM_TASKS") ? "SLURM_STEP_NUM_TASKS" : "SLURM_NTASKS", "SLURM_LOCALID", ""},
+Result<RankPlace> of_slurm(const Reader& env) {
+  TRY_ASSIGN(RankPlace p, read(env, {"SLURM_PROCID", env.has("SLURM_STEP_NUM_TASKS") ? "SLURM_STEP_NUM_TASKS" : "SLURM_NTASKS", "SLURM_LOCALID", ""},
                            "Slurm"));
   const std::string hosts = env.text(env.has("SLURM_STEP_NODELIST") ? "SLURM_STEP_NODELIST" : "SLURM_JOB_NODELIST");
   const std::string job = env.text("SLURM_JOB_ID"), step = env.text("SLURM_STEP_ID");
@@ -109,8 +109,8 @@ Result<Place> of_slurm(const Reader& env) {
   return p;
 }
 
-Result<Place> of_leader_worker_set(const Reader& env) {
-  TRY_ASSIGN(Place p, read(env, {"LWS_WORKER_INDEX", "LWS_GROUP_SIZE", "", ""}, "LeaderWorkerSet"));
+Result<RankPlace> of_leader_worker_set(const Reader& env) {
+  TRY_ASSIGN(RankPlace p, read(env, {"LWS_WORKER_INDEX", "LWS_GROUP_SIZE", "", ""}, "LeaderWorkerSet"));
   p.local_rank = 0, p.local_size = 1;  // a pod each
   if (!env.has("LWS_LEADER_ADDRESS")) return usage("the environment has LWS_GROUP_SIZE but not LWS_LEADER_ADDRESS");
   p.rendezvous = "tcp://" + env.text("LWS_LEADER_ADDRESS") + ":29477";
@@ -118,27 +118,27 @@ Result<Place> of_leader_worker_set(const Reader& env) {
   return p;
 }
 
-Result<Place> of_environment(const Reader& env) {
+Result<RankPlace> of_environment(const Reader& env) {
   if (env.has("WEFT_RANK") || env.has("WEFT_SIZE")) return of_launch(env);
   if (env.has("RANK") && env.has("WORLD_SIZE")) return of_torchrun(env);  // alone, either is somebody else's
   if (env.has("OMPI_COMM_WORLD_RANK")) return of_open_mpi(env);
   if (env.has("PMIX_RANK") || (env.has("PMI_RANK") && env.has("PMI_SIZE"))) return of_pmi(env);
   if (env.has("SLURM_PROCID") && env.has("SLURM_STEP_ID")) return of_slurm(env);  // not of a batch script, which runs once
   if (env.has("LWS_GROUP_SIZE")) return of_leader_worker_set(env);
-  return Place{};
+  return RankPlace{};
 }
 
 }  // namespace
 
-Result<Place> find_place(const PlaceOptions& options, const Environment& environment) {
+Result<RankPlace> find_place(const RankPlaceOptions& options, const Environment& environment) {
   const Reader env{environment};
-  Place p;
+  RankPlace p;
   if (options.rank && options.size) {
     p.source = "options";
     p.rank = p.local_rank = *options.rank;
     p.size = p.local_size = *options.size;
     // The rest of it may still be the launcher's.
-    if (Result<Place> from = of_environment(env); from.ok() && from->rank == p.rank && from->size == p.size) p = *from;
+    if (Result<RankPlace> from = of_environment(env); from.ok() && from->rank == p.rank && from->size == p.size) p = *from;
   } else if (options.rank || options.size) {
     return usage(options.rank ? "a rank is given, but not how many there are" : "a number of ranks is given, but not which one this is");
   } else {
@@ -161,7 +161,7 @@ Result<Place> find_place(const PlaceOptions& options, const Environment& environ
   return p;
 }
 
-Result<Place> find_place(const PlaceOptions& options) {
+Result<RankPlace> find_place(const RankPlaceOptions& options) {
   return find_place(options, [](const char* name) -> const char* { return std::getenv(name); });
 }
 

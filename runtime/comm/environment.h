@@ -17,7 +17,7 @@
 
 namespace weft {
 
-struct Place {
+struct RankPlace {
   int rank = 0, size = 1;              // size 0: MPI knows
   int local_rank = 0, local_size = 1;  // among the ranks of this machine: which device to take
   std::string rendezvous;              // URL; empty: none is known
@@ -26,7 +26,7 @@ struct Place {
   std::string source = "alone";        // who said so: "options", "weft launch", "torchrun", …
 };
 
-struct PlaceOptions {
+struct RankPlaceOptions {
   std::optional<int> rank, size, local_rank;
   std::string rendezvous, nonce;
 };
@@ -35,8 +35,8 @@ struct PlaceOptions {
 using Environment = std::function<const char*(const char*)>;
 
 // Error kUsage for values that are not there in part, are no numbers, or contradict each other.
-Result<Place> find_place(const PlaceOptions& options, const Environment& environment);
-Result<Place> find_place(const PlaceOptions& options = {});  // of this process
+Result<RankPlace> find_place(const RankPlaceOptions& options, const Environment& environment);
+Result<RankPlace> find_place(const RankPlaceOptions& options = {});  // of this process
 
 struct RendezvousUrl {
   enum class Kind { tcp, file, mpi } kind = Kind::tcp;

@@ -22,7 +22,7 @@ void copy_rows(Rows r, char* dst, int64_t dst_o, int64_t dst_m, const char* src,
 }
 
 // Where the piece begins in a tensor of these strides.
-int64_t start(const Piece& p, const Exchange::Strides& s, int64_t part) { return p.o0 * s.o + part * s.p + p.m0 * s.m + p.k0; }
+int64_t start(const ExchangePiece& p, const Exchange::Strides& s, int64_t part) { return p.o0 * s.o + part * s.p + p.m0 * s.m + p.k0; }
 
 }  // namespace
 
@@ -75,7 +75,7 @@ Exchange exchange_of(const Collective& c, int rank, int size) {
 }
 
 // Whole rows where they fit, else a part of one; so what a piece is of a compact tensor is contiguous.
-static void size_piece(const Exchange& x, int64_t bytes, Piece& p) {
+static void size_piece(const Exchange& x, int64_t bytes, ExchangePiece& p) {
   const int64_t budget = std::max<int64_t>(1, bytes / (x.parts * x.unit));
   p.kn = std::min(x.inner - p.k0, budget);
   p.mn = p.on = 1;
@@ -85,14 +85,14 @@ static void size_piece(const Exchange& x, int64_t bytes, Piece& p) {
   p.on = std::min(x.outer - p.o0, budget / (x.inner * x.middle));
 }
 
-bool first_piece(const Exchange& x, int64_t bytes, Piece& p) {
+bool first_piece(const Exchange& x, int64_t bytes, ExchangePiece& p) {
   if (x.outer == 0 || x.middle == 0 || x.inner == 0) return false;
   p = {};
   size_piece(x, bytes, p);
   return true;
 }
 
-bool next_piece(const Exchange& x, int64_t bytes, Piece& p) {
+bool next_piece(const Exchange& x, int64_t bytes, ExchangePiece& p) {
   if ((p.k0 += p.kn) == x.inner) {
     p.k0 = 0;
     if ((p.m0 += p.mn) == x.middle) {
@@ -104,19 +104,19 @@ bool next_piece(const Exchange& x, int64_t bytes, Piece& p) {
   return true;
 }
 
-void pack_piece(const Exchange& x, const Piece& p, const void* in, void* area) {
+void pack_piece(const Exchange& x, const ExchangePiece& p, const void* in, void* area) {
   const Rows rows{p.on, p.mn, p.kn * x.unit};
   for (int64_t part = 0; part < x.parts; ++part)
     copy_rows(rows, static_cast<char*>(area) + part * p.units() * x.unit, p.mn * p.kn * x.unit, p.kn * x.unit,
               static_cast<const char*>(in) + start(p, x.in, part) * x.unit, x.in.o * x.unit, x.in.m * x.unit);
 }
 
-static void place_part(const Exchange& x, const Piece& p, const void* part, int64_t from, void* out) {
+static void place_part(const Exchange& x, const ExchangePiece& p, const void* part, int64_t from, void* out) {
   copy_rows({p.on, p.mn, p.kn * x.unit}, static_cast<char*>(out) + start(p, x.out, from) * x.unit, x.out.o * x.unit, x.out.m * x.unit,
             static_cast<const char*>(part), p.mn * p.kn * x.unit, p.kn * x.unit);
 }
 
-void deliver_piece(const Exchange& x, const Piece& p, std::span<const void* const> areas, void* out) {
+void deliver_piece(const Exchange& x, const ExchangePiece& p, std::span<const void* const> areas, void* out) {
   const int64_t part_bytes = p.units() * x.unit;
   // Where a compact result has this piece: without a gap.
   void* place = static_cast<char*>(out) + start(p, x.out, 0) * x.unit;

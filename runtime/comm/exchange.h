@@ -9,7 +9,7 @@
 
 namespace weft {
 
-struct Piece {
+struct ExchangePiece {
   int64_t o0 = 0, on = 0, m0 = 0, mn = 0, k0 = 0, kn = 0;  // first and number along outer, middle, inner
   int64_t units() const { return on * mn * kn; }            // of one part
 };
@@ -17,7 +17,7 @@ struct Piece {
 struct Exchange {
   CollectiveKind kind;
   DType dtype;
-  Reduction reduction;
+  CommReduction reduction;
   int64_t unit;                        // bytes
   int64_t outer, middle, inner;
   int64_t parts;                       // of the operand
@@ -38,12 +38,12 @@ Exchange exchange_of(const Collective& c, int rank, int size);
 
 // The first piece, then the one after; false at the end. A piece of all parts has at most `bytes` bytes (at least one
 // unit a part). A collective of nothing has no piece. All ranks cut alike.
-bool first_piece(const Exchange& x, int64_t bytes, Piece& p);
-bool next_piece(const Exchange& x, int64_t bytes, Piece& p);
+bool first_piece(const Exchange& x, int64_t bytes, ExchangePiece& p);
+bool next_piece(const Exchange& x, int64_t bytes, ExchangePiece& p);
 
 // Operand → area.
-void pack_piece(const Exchange& x, const Piece& p, const void* in, void* area);
+void pack_piece(const Exchange& x, const ExchangePiece& p, const void* in, void* area);
 // Areas of all ranks → result. An area begins with the part that is for this rank.
-void deliver_piece(const Exchange& x, const Piece& p, std::span<const void* const> areas, void* out);
+void deliver_piece(const Exchange& x, const ExchangePiece& p, std::span<const void* const> areas, void* out);
 
 }  // namespace weft

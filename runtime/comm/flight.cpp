@@ -39,11 +39,11 @@ bool FlightRecord::same_as(const FlightRecord& o) const {
 std::string FlightRecord::to_string() const {
   // A record of another process may be torn: nothing in it is an index before it is checked.
   const bool known = kind <= static_cast<uint8_t>(CollectiveKind::recv) && dtype <= static_cast<uint8_t>(DType::str) &&
-                     reduction <= static_cast<uint8_t>(Reduction::prod);
+                     reduction <= static_cast<uint8_t>(CommReduction::prod);
   if (!known) return "#" + std::to_string(sequence) + " (unreadable)";
   const CollectiveKind k = static_cast<CollectiveKind>(kind);
   std::string s = "#" + std::to_string(sequence) + " " + collective_name(k);
-  if (k == CollectiveKind::all_reduce || k == CollectiveKind::reduce_scatter) s += std::string(" ") + reduction_name(static_cast<Reduction>(reduction));
+  if (k == CollectiveKind::all_reduce || k == CollectiveKind::reduce_scatter) s += std::string(" ") + reduction_name(static_cast<CommReduction>(reduction));
   s += std::string(" ") + dtype_name(static_cast<DType>(dtype)) + " " + std::to_string(bytes) + " bytes";
   const std::string name(label, strnlen(label, sizeof label));
   return name.empty() ? s : s + " " + quote(name);

@@ -34,7 +34,7 @@ Result<const weft_mpi*> open_plugin() {
 
 class MpiRendezvous final : public Rendezvous {
  public:
-  MpiRendezvous(const Place& place, std::shared_ptr<MpiJob> job, void* comm, const JoinOptions& options)
+  MpiRendezvous(const RankPlace& place, std::shared_ptr<MpiJob> job, void* comm, const JoinOptions& options)
       : job_(std::move(job)), comm_(comm), options_(options) {
     place_ = place;
   }
@@ -104,7 +104,12 @@ class MpiRendezvous final : public Rendezvous {
 
 }  // namespace
 
-Result<std::shared_ptr<Rendezvous>> join_by_mpi(const Place& place, const JoinOptions& options) {
+Result<std::string> mpi_library() {
+  TRY_ASSIGN(const weft_mpi* api, open_plugin());
+  return std::string(api->library);
+}
+
+Result<std::shared_ptr<Rendezvous>> join_by_mpi(const RankPlace& place, const JoinOptions& options) {
   TRY_ASSIGN(const weft_mpi* api, open_plugin());
   weft_mpi_place found{};
   void *world = nullptr, *comm = nullptr;
@@ -121,7 +126,7 @@ Result<std::shared_ptr<Rendezvous>> join_by_mpi(const Place& place, const JoinOp
     job->stop(found.rank, e);
     return e;
   }
-  Place here = place;
+  RankPlace here = place;
   here.rank = found.rank, here.size = found.size, here.local_rank = found.local_rank, here.local_size = found.local_size;
   auto meeting = std::make_shared<MpiRendezvous>(here, job, comm, options);
   TRY(meeting->compare());

@@ -9,6 +9,9 @@
 namespace weft {
 
 // Error kUnsupported without the plugin or its MPI; kUsage when the place has another rank or size than MPI says.
-Result<std::shared_ptr<Rendezvous>> join_by_mpi(const Place& place, const JoinOptions& options);
+Result<std::shared_ptr<Rendezvous>> join_by_mpi(const RankPlace& place, const JoinOptions& options);
+
+// What the plugin would use, e.g. "Open MPI v4.1.4"; starts nothing. Error kUnsupported as above.
+Result<std::string> mpi_library();
 
 }  // namespace weft

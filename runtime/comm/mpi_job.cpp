@@ -16,6 +16,7 @@ using std::chrono::microseconds;
 // What MPI sends at once, without the receiver's help.
 constexpr size_t kLastWord = 3800, kLastHint = 200;
 constexpr std::chrono::milliseconds kLinger{100};
+constexpr microseconds kSpin{5}, kListen{500};  // before the first sleep, and before it looks whether somebody has failed
 
 std::string cut(const std::string& s, size_t n) { return s.size() <= n ? s : s.substr(0, n) + " …"; }
 
@@ -37,7 +38,7 @@ std::optional<Error> MpiJob::failure() {
   int bytes = 0, from = -1;
   if (api_->hear(world_, text.data(), static_cast<int>(text.size()), &bytes, &from) != 0 || from < 0) return {};
   text.resize(static_cast<size_t>(bytes));
-  Result<std::optional<Frame>> f = take_frame(text, kMaxHello);
+  Result<std::optional<WireFrame>> f = take_frame(text, kMaxHello);
   if (!f.ok() || !*f) return {};
   FrameReader r(**f);
   const bool told = r.number() != 0;
@@ -54,7 +55,7 @@ void MpiJob::stop(int rank, const Error& why) {
     failure_ = why;
     std::string text = why.message;
     if (!why.node.empty()) text += "\n  node: " + why.node;
-    const std::string word = FrameWriter(Kind::failed).number(rank >= 0).number(static_cast<uint64_t>(why.code))
+    const std::string word = FrameWriter(WireKind::failed).number(rank >= 0).number(static_cast<uint64_t>(why.code))
                                  .text(cut(text, kLastWord)).text(cut(why.hint, kLastHint)).frame();
     api_->tell(world_, word.data(), static_cast<int>(word.size()));
   }
@@ -68,21 +69,21 @@ void MpiJob::stop(int rank, const Error& why) {
 
 Status MpiJob::finish(void* comm, std::chrono::milliseconds timeout, std::vector<uint8_t>* come, const std::function<Error()>& late) {
   const Clock::time_point begin = Clock::now();
-  // MPI moves only while it is asked: often at first, seldom later.
-  for (microseconds pause{0};;) {
+  // MPI moves data only while it is asked: often at first, the seldomer the longer it takes.
+  for (;;) {
     int done = 0;
     TRY(call([&](const weft_mpi& m) { return m.test(comm, &done, come ? come->data() : nullptr); }, "waiting"));
     if (done) return {};
-    if (pause >= microseconds(500))
+    const auto waited = std::chrono::duration_cast<microseconds>(Clock::now() - begin);
+    if (waited < kSpin) continue;
+    if (waited > kListen)
       if (std::optional<Error> e = failure()) return *e;
-    if (Clock::now() - begin >= timeout) {
+    if (waited >= timeout) {
       const Error e = late();
       stop(-1, e);
       return e;
     }
-    if (Clock::now() - begin < microseconds(5)) continue;
-    pause = std::min(microseconds(1000), pause * 2 + microseconds(5));
-    std::this_thread::sleep_for(pause);
+    std::this_thread::sleep_for(std::min(microseconds(1000), waited / 8));
   }
 }
 

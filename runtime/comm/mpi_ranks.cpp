@@ -133,7 +133,7 @@ class MpiCommunicator final : public Communicator {
       stash_.assign(static_cast<const char*>(in), static_cast<const char*>(in) + bytes.in);
       in = stash_.data();
     }
-    Piece p;
+    ExchangePiece p;
     for (bool more = first_piece(x, kPieceBytes, p); more; more = next_piece(x, kPieceBytes, p)) {
       if (x.packs) pack_piece(x, p, in, send_.data());
       TRY(deliver(c, x, p, out));
@@ -142,7 +142,7 @@ class MpiCommunicator final : public Communicator {
     return {};
   }
 
-  Status deliver(const Collective& c, const Exchange& x, const Piece& p, void* out) {
+  Status deliver(const Collective& c, const Exchange& x, const ExchangePiece& p, void* out) {
     const int64_t n = size(), part = p.units() * x.unit;
     std::vector<const void*> areas(static_cast<size_t>(n));
     const int bytes = static_cast<int>(part);
@@ -181,7 +181,7 @@ class MpiCommunicator final : public Communicator {
   }
 
   // Each rank reduces a slice and gives it to the others. The last slices may be short or empty: what fills them up is not read.
-  Status reduce_slices(const Collective& c, const Exchange& x, const Piece& p, void* out) {
+  Status reduce_slices(const Collective& c, const Exchange& x, const ExchangePiece& p, void* out) {
     const int64_t n = size(), units = p.units(), slice = (units + n - 1) / n;
     const int bytes = static_cast<int>(slice * x.unit);
     if (send_.size() < static_cast<size_t>(n * bytes)) send_.resize(static_cast<size_t>(n * bytes));

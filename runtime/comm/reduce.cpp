@@ -69,19 +69,19 @@ C multiply(C a, C b) {
 }
 
 template <class C>
-void combine(Reduction r, C* acc, const C* x, int64_t n, bool complex) {
+void combine(CommReduction r, C* acc, const C* x, int64_t n, bool complex) {
   switch (r) {
-    case Reduction::sum:
-    case Reduction::mean:
+    case CommReduction::sum:
+    case CommReduction::mean:
       for (int64_t i = 0; i < n; ++i) acc[i] = add(acc[i], x[i]);
       return;
-    case Reduction::max:  // what is not a number is unequal to itself
+    case CommReduction::max:  // what is not a number is unequal to itself
       for (int64_t i = 0; i < n; ++i) acc[i] = acc[i] >= x[i] || acc[i] != acc[i] ? acc[i] : x[i];
       return;
-    case Reduction::min:
+    case CommReduction::min:
       for (int64_t i = 0; i < n; ++i) acc[i] = acc[i] <= x[i] || acc[i] != acc[i] ? acc[i] : x[i];
       return;
-    case Reduction::prod:
+    case CommReduction::prod:
       if (!complex) {
         for (int64_t i = 0; i < n; ++i) acc[i] = multiply(acc[i], x[i]);
         return;
@@ -95,7 +95,7 @@ void combine(Reduction r, C* acc, const C* x, int64_t n, bool complex) {
 }
 
 template <class C>
-void reduce(DType t, Reduction r, std::span<const void* const> sources, void* dst, int64_t count) {
+void reduce(DType t, CommReduction r, std::span<const void* const> sources, void* dst, int64_t count) {
   Block<C> acc, x;
   const bool complex = is_complex(t);
   const int64_t step = complex ? kBlock / 2 : kBlock;
@@ -107,7 +107,7 @@ void reduce(DType t, Reduction r, std::span<const void* const> sources, void* ds
       x.load(t, static_cast<const char*>(sources[s]) + offset, n);
       combine(r, acc.values, x.values, n, complex);
     }
-    if (r == Reduction::mean)
+    if (r == CommReduction::mean)
       for (int64_t i = 0; i < n; ++i) acc.values[i] /= static_cast<C>(sources.size());
     acc.store(t, static_cast<char*>(dst) + offset, n);
   }
@@ -115,7 +115,7 @@ void reduce(DType t, Reduction r, std::span<const void* const> sources, void* ds
 
 }  // namespace
 
-void reduce_rows(DType t, Reduction r, std::span<const void* const> sources, void* dst, int64_t count) {
+void reduce_rows(DType t, CommReduction r, std::span<const void* const> sources, void* dst, int64_t count) {
   switch (dtype_class(t)) {
     case 'f': return t == DType::f64 ? reduce<double>(t, r, sources, dst, count) : reduce<float>(t, r, sources, dst, count);
     case 'c': return reduce<double>(t, r, sources, dst, count);

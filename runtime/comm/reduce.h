@@ -12,6 +12,6 @@ namespace weft {
 
 // dst[i] = reduction of sources[0][i], sources[1][i], …; `count` elements, contiguous, sub-byte ones packed. Any alignment.
 // dst may be one of the sources, but must not overlap one in part.
-void reduce_rows(DType t, Reduction r, std::span<const void* const> sources, void* dst, int64_t count);
+void reduce_rows(DType t, CommReduction r, std::span<const void* const> sources, void* dst, int64_t count);
 
 }  // namespace weft

@@ -11,7 +11,7 @@ namespace {
 // One rank has nobody to wait for.
 class Alone final : public Rendezvous {
  public:
-  explicit Alone(const Place& place) { place_ = place; }
+  explicit Alone(const RankPlace& place) { place_ = place; }
   Result<std::string> broadcast(const std::string& bytes, int root) override {
     if (root != 0) return usage("a broadcast from rank " + std::to_string(root) + " of 1");
     return bytes;
@@ -26,7 +26,7 @@ class Alone final : public Rendezvous {
 
 }  // namespace
 
-Result<std::shared_ptr<Rendezvous>> join(const Place& place, const JoinOptions& options) {
+Result<std::shared_ptr<Rendezvous>> join_job(const RankPlace& place, const JoinOptions& options) {
   if (place.size == 1) return std::shared_ptr<Rendezvous>(std::make_shared<Alone>(place));
   TRY_ASSIGN(RendezvousUrl url, parse_rendezvous(place.rendezvous));
   if (url.kind == RendezvousUrl::Kind::mpi) return join_by_mpi(place, options);

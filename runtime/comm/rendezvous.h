@@ -2,7 +2,7 @@
 // (NCCL's unique id, the address of shared memory), and learn when one of them dies. Rank 0 is the meeting point.
 //
 //   auto place = find_place();                        // environment.h
-//   auto meeting = join(*place, {.facts = {{"artefact", hash}, {"mesh", "tp:4"}}});
+//   auto meeting = join_job(*place, {.facts = {{"artefact", hash}, {"mesh", "tp:4"}}});
 //   auto world = (*meeting)->host_ranks({});          // collectives on host memory; ends before the meeting
 //   auto id = (*meeting)->broadcast(my_nccl_id);      // rank 0's, for NCCL
 //
@@ -34,7 +34,7 @@ class Rendezvous {
   Rendezvous(const Rendezvous&) = delete;
   Rendezvous& operator=(const Rendezvous&) = delete;
 
-  const Place& place() const { return place_; }  // with the size and rank that hold
+  const RankPlace& place() const { return place_; }  // with the size and rank that hold
 
   // The root's bytes (at most 1 MiB) on every rank; all ranks call it in the same order.
   virtual Result<std::string> broadcast(const std::string& bytes, int root = 0) = 0;
@@ -46,11 +46,11 @@ class Rendezvous {
   virtual Result<std::unique_ptr<Communicator>> host_ranks(const CommOptions& options) = 0;
 
  protected:
-  Place place_;
+  RankPlace place_;
 };
 
 // Blocks until all ranks have come. Error kDevice that names the missing ranks after the time-out, kUsage for facts that
 // differ, with both values. A place of one rank needs no rendezvous.
-Result<std::shared_ptr<Rendezvous>> join(const Place& place, const JoinOptions& options = {});
+Result<std::shared_ptr<Rendezvous>> join_job(const RankPlace& place, const JoinOptions& options = {});
 
 }  // namespace weft

@@ -165,7 +165,7 @@ class BoardCommunicator final : public Communicator {
     board_.write_record(rank_, record);
     store_record(me().posted[turn_], record);
     const Exchange x = exchange_of(c, rank_, size());
-    Piece p;
+    ExchangePiece p;
     bool more = first_piece(x, kAreaBytes, p);
     const bool overlap = in < static_cast<char*>(out) + bytes.out && out < static_cast<const char*>(in) + bytes.in;
     if (overlap && bytes.in > kAreaBytes && x.packs) {  // later pieces must still find what they are made of
@@ -184,7 +184,7 @@ class BoardCommunicator final : public Communicator {
     return {};
   }
 
-  Status deliver(const Collective& c, const Exchange& x, const Piece& p, void* out) {
+  Status deliver(const Collective& c, const Exchange& x, const ExchangePiece& p, void* out) {
     const void* areas[kMaxBoardRanks];
     const std::span<const void* const> all(areas, static_cast<size_t>(size()));
     const int64_t units = p.units(), n = size(), part = x.parts > 1 ? rank_ * units * x.unit : 0;

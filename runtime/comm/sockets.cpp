@@ -73,7 +73,7 @@ Result<Descriptor> inherited(int fd) {
 
 // --- the file of a file:// rendezvous: a line each for the format, the host's identity, the port, and every address ----
 
-std::string file_of(const Place& place, const RendezvousUrl& url) { return url.path + "/weft-rendezvous-" + hash_text(place.nonce).hex().substr(0, 16); }
+std::string file_of(const RankPlace& place, const RendezvousUrl& url) { return url.path + "/weft-rendezvous-" + hash_text(place.nonce).hex().substr(0, 16); }
 
 std::vector<std::string> own_addresses() {
   std::vector<std::string> out;
@@ -161,7 +161,7 @@ std::string host_name() {
   return gethostname(name, sizeof name - 1) == 0 ? name : "?";
 }
 
-Result<Descriptor> listen_at(const Place& place, const RendezvousUrl& url, std::string* file) {
+Result<Descriptor> listen_at(const RankPlace& place, const RendezvousUrl& url, std::string* file) {
   if (place.listener >= 0) return inherited(place.listener);
   Descriptor fd;
   if (url.kind == RendezvousUrl::Kind::file) {
@@ -182,7 +182,7 @@ Result<Descriptor> listen_at(const Place& place, const RendezvousUrl& url, std::
       .with_hint("take another port, or stop what is left of an earlier job");
 }
 
-Result<Descriptor> connect_to(const Place& place, const RendezvousUrl& url) {
+Result<Descriptor> connect_to(const RankPlace& place, const RendezvousUrl& url) {
   if (url.kind == RendezvousUrl::Kind::tcp) return connect_once(url.host, url.port);
   TRY_ASSIGN(Told t, read_file(file_of(place, url)));
   Error last = error(Code::kDevice, "the rendezvous names no address");

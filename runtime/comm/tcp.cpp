@@ -30,11 +30,11 @@ using std::chrono::milliseconds;
 
 class TcpRendezvous final : public Rendezvous, public KeyValues, public std::enable_shared_from_this<TcpRendezvous> {
  public:
-  TcpRendezvous(const Place& place, const JoinOptions& options) : options_(options) { place_ = place; }
+  TcpRendezvous(const RankPlace& place, const JoinOptions& options) : options_(options) { place_ = place; }
 
   ~TcpRendezvous() override {
     if (reader_.joinable()) {
-      send_frame(FrameWriter(Kind::bye));
+      send_frame(FrameWriter(WireKind::bye));
       const uint64_t one = 1;
       (void)!write(wake_.get(), &one, sizeof one);
       reader_.join();
@@ -70,7 +70,7 @@ class TcpRendezvous final : public Rendezvous, public KeyValues, public std::ena
     std::string text = why.message;
     if (!why.node.empty()) text += "\n  node: " + why.node;
     note_failure(why);
-    send_frame(FrameWriter(Kind::failed).number(static_cast<uint64_t>(why.code)).text(text).text(why.hint));
+    send_frame(FrameWriter(WireKind::failed).number(static_cast<uint64_t>(why.code)).text(text).text(why.hint));
   }
   Result<std::unique_ptr<Communicator>> host_ranks(const CommOptions& options) override {
     for (const std::string& host : hosts_)
@@ -83,11 +83,11 @@ class TcpRendezvous final : public Rendezvous, public KeyValues, public std::ena
 
   Status set(const std::string& key, const std::string& value) override {
     if (key.size() + value.size() > (1 << 20)) return resources("more than 1 MiB for the other ranks");
-    if (send_frame(FrameWriter(Kind::set).text(key).text(value))) return {};
+    if (send_frame(FrameWriter(WireKind::set).text(key).text(value))) return {};
     return gone();
   }
   Result<std::string> get(const std::string& key, milliseconds timeout) override {
-    if (!send_frame(FrameWriter(Kind::get).text(key))) return gone();
+    if (!send_frame(FrameWriter(WireKind::get).text(key))) return gone();
     std::unique_lock lock(mutex_);
     const Clock::time_point deadline = Clock::now() + timeout;
     for (;;) {
@@ -118,7 +118,7 @@ class TcpRendezvous final : public Rendezvous, public KeyValues, public std::ena
   }
 
   std::string hello() const {
-    FrameWriter w(Kind::hello);
+    FrameWriter w(WireKind::hello);
     w.text(kTcpMagic).number(kTcpVersion).text(place_.nonce).number(static_cast<uint64_t>(place_.rank)).number(static_cast<uint64_t>(place_.size));
     w.text(host_identity()).text(host_name()).number(static_cast<uint64_t>(getpid()));
     w.number(options_.facts.size() + 1).text("weft").text(WEFT_VERSION);
@@ -170,14 +170,14 @@ class TcpRendezvous final : public Rendezvous, public KeyValues, public std::ena
   Result<std::optional<Error>> admission(Clock::time_point deadline) {
     refused_ = false;
     for (;;) {
-      TRY_ASSIGN(std::optional<Frame> f, take_frame(received_, kMaxFrame));
+      TRY_ASSIGN(std::optional<WireFrame> f, take_frame(received_, kMaxFrame));
       if (f) {
         FrameReader r(*f);
-        if (f->kind == Kind::ready) {
+        if (f->kind == WireKind::ready) {
           for (int i = 0; i < place_.size; ++i) hosts_.push_back(r.text()), r.number();
           if (r.done()) return std::optional<Error>();
         }
-        if (f->kind != Kind::refused) return std::optional<Error>(error(Code::kDevice, "what answers there is no rank 0"));
+        if (f->kind != WireKind::refused) return std::optional<Error>(error(Code::kDevice, "what answers there is no rank 0"));
         Error e = error(checked_code(r.number()), "");
         e.message = r.text(), e.hint = r.text();
         refused_ = true;
@@ -202,7 +202,7 @@ class TcpRendezvous final : public Rendezvous, public KeyValues, public std::ena
   void read_frames() {
     for (;;) {
       for (;;) {
-        Result<std::optional<Frame>> f = take_frame(received_, kMaxFrame);
+        Result<std::optional<WireFrame>> f = take_frame(received_, kMaxFrame);
         if (!f.ok()) return note_failure(f.error());
         if (!*f) break;
         if (!take(**f)) return;
@@ -218,18 +218,18 @@ class TcpRendezvous final : public Rendezvous, public KeyValues, public std::ena
   }
 
   // False: there will be no more.
-  bool take(const Frame& f) {
+  bool take(const WireFrame& f) {
     FrameReader r(f);
     std::lock_guard lock(mutex_);
-    if (f.kind == Kind::value) {
+    if (f.kind == WireKind::value) {
       const std::string key = r.text();
       if (std::string value = r.text(); r.done()) values_[key] = std::move(value);
-    } else if (f.kind == Kind::failed) {
+    } else if (f.kind == WireKind::failed) {
       Error e = error(checked_code(r.number()), "");
       e.message = r.text(), e.hint = r.text();
       if (!failure_) failure_ = std::move(e);
       failed_.store(true, std::memory_order_release);
-    } else if (f.kind == Kind::bye) {
+    } else if (f.kind == WireKind::bye) {
       server_left_ = true;
     }
     changed_.notify_all();
@@ -258,7 +258,7 @@ class TcpRendezvous final : public Rendezvous, public KeyValues, public std::ena
 
 }  // namespace
 
-Result<std::shared_ptr<Rendezvous>> join_by_tcp(const Place& place, const RendezvousUrl& url, const JoinOptions& options) {
+Result<std::shared_ptr<Rendezvous>> join_by_tcp(const RankPlace& place, const RendezvousUrl& url, const JoinOptions& options) {
   auto r = std::make_shared<TcpRendezvous>(place, options);
   TRY(r->join(url));
   return std::shared_ptr<Rendezvous>(std::move(r));

@@ -13,6 +13,6 @@ constexpr uint64_t kTcpVersion = 1;
 Code checked_code(uint64_t code);
 
 // With place.size > 1 and a tcp:// or file:// rendezvous.
-Result<std::shared_ptr<Rendezvous>> join_by_tcp(const Place& place, const RendezvousUrl& url, const JoinOptions& options);
+Result<std::shared_ptr<Rendezvous>> join_by_tcp(const RankPlace& place, const RendezvousUrl& url, const JoinOptions& options);
 
 }  // namespace weft

@@ -73,7 +73,7 @@ class Server final : public TcpServer {
     }
     // What is on its way should arrive, but nobody waits for it.
     for (Peer& p : peers_) {
-      if (ready_ && member(p)) answer(p, FrameWriter(Kind::bye));
+      if (ready_ && member(p)) answer(p, FrameWriter(WireKind::bye));
       flush(p);
     }
   }
@@ -140,7 +140,7 @@ class Server final : public TcpServer {
         return lose(p);
       }
       for (;;) {
-        Result<std::optional<Frame>> f = take_frame(p.in, member(p) ? kMaxFrame : kMaxHello);
+        Result<std::optional<WireFrame>> f = take_frame(p.in, member(p) ? kMaxFrame : kMaxHello);
         if (!f.ok()) return lose(p);
         if (!*f) break;
         if (!p.closing) handle(p, **f);
@@ -164,43 +164,43 @@ class Server final : public TcpServer {
     failure_ = e;
     for (Peer& p : peers_) {
       if (!member(p)) continue;
-      if (ready_) answer(p, FrameWriter(Kind::failed).number(static_cast<uint64_t>(e.code)).text(e.message).text(e.hint));
+      if (ready_) answer(p, FrameWriter(WireKind::failed).number(static_cast<uint64_t>(e.code)).text(e.message).text(e.hint));
       else refuse(p, e, false);
     }
   }
 
   void refuse(Peer& p, const Error& e, bool again) {
-    answer(p, FrameWriter(Kind::refused).number(static_cast<uint64_t>(e.code)).text(e.message).text(e.hint).number(again));
+    answer(p, FrameWriter(WireKind::refused).number(static_cast<uint64_t>(e.code)).text(e.message).text(e.hint).number(again));
     p.closing = true;
   }
 
-  void handle(Peer& p, const Frame& f) {
+  void handle(Peer& p, const WireFrame& f) {
     FrameReader r(f);
-    if (!member(p)) return f.kind == Kind::hello ? greet(p, r) : lose(p);
+    if (!member(p)) return f.kind == WireKind::hello ? greet(p, r) : lose(p);
     switch (f.kind) {
-      case Kind::set: {
+      case WireKind::set: {
         const std::string key = r.text(), value = r.text();
         if (!r.done()) return lose(p);
         values_[key] = value;
         for (Peer& q : peers_)
-          if (std::erase(q.asked, key)) answer(q, FrameWriter(Kind::value).text(key).text(value));
+          if (std::erase(q.asked, key)) answer(q, FrameWriter(WireKind::value).text(key).text(value));
         return;
       }
-      case Kind::get: {
+      case WireKind::get: {
         const std::string key = r.text();
         if (!r.done()) return lose(p);
         auto it = values_.find(key);
         if (it == values_.end()) p.asked.push_back(key);
-        else answer(p, FrameWriter(Kind::value).text(key).text(it->second));
+        else answer(p, FrameWriter(WireKind::value).text(key).text(it->second));
         return;
       }
-      case Kind::failed: {
+      case WireKind::failed: {
         Error e = error(checked_code(r.number()), "");
         e.message = "rank " + std::to_string(p.rank) + " failed: " + r.text();
         e.hint = r.text();
         return r.done() ? fail(e) : lose(p);
       }
-      case Kind::bye: {
+      case WireKind::bye: {
         p.ended = true;
         return;
       }
@@ -252,7 +252,7 @@ class Server final : public TcpServer {
   }
 
   void begin_if_complete() {
-    FrameWriter w(Kind::ready);
+    FrameWriter w(WireKind::ready);
     for (int r = 0; r < options_.size; ++r) {
       const Peer* p = find(r);
       if (!p) return;

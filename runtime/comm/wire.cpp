@@ -51,16 +51,16 @@ std::string FrameReader::text() {
   return s;
 }
 
-Result<std::optional<Frame>> take_frame(std::string& buffer, size_t limit) {
-  if (buffer.size() < 5) return std::optional<Frame>();
+Result<std::optional<WireFrame>> take_frame(std::string& buffer, size_t limit) {
+  if (buffer.size() < 5) return std::optional<WireFrame>();
   const uint64_t n = little(std::string_view(buffer).substr(0, 4));
   const uint8_t kind = static_cast<uint8_t>(buffer[4]);
-  if (kind < static_cast<uint8_t>(Kind::hello) || kind > static_cast<uint8_t>(Kind::bye)) return usage("what answers there is no rank of weft");
+  if (kind < static_cast<uint8_t>(WireKind::hello) || kind > static_cast<uint8_t>(WireKind::bye)) return usage("what answers there is no rank of weft");
   if (n > limit) return usage("a message of " + std::to_string(n) + " bytes, more than " + std::to_string(limit));
-  if (buffer.size() < 5 + n) return std::optional<Frame>();
-  Frame f{static_cast<Kind>(kind), buffer.substr(5, n)};
+  if (buffer.size() < 5 + n) return std::optional<WireFrame>();
+  WireFrame f{static_cast<WireKind>(kind), buffer.substr(5, n)};
   buffer.erase(0, 5 + n);
-  return std::optional<Frame>(std::move(f));
+  return std::optional<WireFrame>(std::move(f));
 }
 
 bool send_all(int fd, std::string_view bytes) {

@@ -12,7 +12,7 @@
 
 namespace weft {
 
-enum class Kind : uint8_t {
+enum class WireKind : uint8_t {
   hello = 1,  // client: magic, version, nonce, rank, size, host, process, facts
   refused,    // server: code, text, hint, whether to try again
   ready,      // server: all are there; for each rank host and process
@@ -27,25 +27,25 @@ constexpr size_t kMaxHello = 64 << 10, kMaxFrame = (1 << 20) + (4 << 10);
 
 class FrameWriter {
  public:
-  explicit FrameWriter(Kind kind) : kind_(kind) {}
+  explicit FrameWriter(WireKind kind) : kind_(kind) {}
   FrameWriter& number(uint64_t v);
   FrameWriter& text(std::string_view s);
   std::string frame() const;  // with its head
 
  private:
-  Kind kind_;
+  WireKind kind_;
   std::string body_;
 };
 
-struct Frame {
-  Kind kind = Kind::bye;
+struct WireFrame {
+  WireKind kind = WireKind::bye;
   std::string body;
 };
 
 // Reads fields in order; after a field that is not there `ok` is false and values are empty.
 class FrameReader {
  public:
-  explicit FrameReader(const Frame& f) : rest_(f.body) {}
+  explicit FrameReader(const WireFrame& f) : rest_(f.body) {}
   uint64_t number();
   std::string text();
   bool ok() const { return ok_; }
@@ -58,7 +58,7 @@ class FrameReader {
 
 // Takes the first frame off a buffer of received bytes. Nothing: more bytes are needed. Error: it is no frame, or its body
 // is longer than `limit`.
-Result<std::optional<Frame>> take_frame(std::string& buffer, size_t limit);
+Result<std::optional<WireFrame>> take_frame(std::string& buffer, size_t limit);
 
 // Sends all of it; false when the connection is gone. Blocks.
 bool send_all(int fd, std::string_view bytes);

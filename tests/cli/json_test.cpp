@@ -144,10 +144,10 @@ TEST_F(JsonOf, Cache) {
 TEST_F(JsonOf, Doctor) {
   json j = run_json("weft doctor --json");
   EXPECT_EQ(j["schema"], "weft.doctor/1");
-  for (const char* key : {"weft", "cpu", "target", "auto", "memory", "llvm", "cache", "onnx", "protobuf", "cuda", "nvrtc", "nccl"})
+  for (const char* key : {"weft", "cpu", "target", "auto", "memory", "llvm", "cache", "onnx", "protobuf", "cuda", "nvrtc", "nccl", "mpi"})
     EXPECT_TRUE(j["findings"][key].contains("ok")) << key;
   EXPECT_EQ(j["findings"]["onnx"]["value"].get<std::string>().rfind("1.22", 0), 0u);
-  for (const char* key : {"cuda", "nvrtc", "nccl"})
+  for (const char* key : {"cuda", "nvrtc", "nccl", "mpi"})
     EXPECT_TRUE(j["findings"][key]["ok"] == true || j["findings"][key].contains("fix")) << key;
 }
 

@@ -11,14 +11,14 @@ namespace {
 
 using Variables = std::map<std::string, std::string>;
 
-Result<Place> place(const Variables& v, const PlaceOptions& o = {}) {
+Result<RankPlace> place(const Variables& v, const RankPlaceOptions& o = {}) {
   return find_place(o, [&](const char* name) -> const char* {
     auto it = v.find(name);
     return it == v.end() ? nullptr : it->second.c_str();
   });
 }
-std::string brief(const Variables& v, const PlaceOptions& o = {}) {
-  Result<Place> p = place(v, o);
+std::string brief(const Variables& v, const RankPlaceOptions& o = {}) {
+  Result<RankPlace> p = place(v, o);
   if (!p.ok()) return p.error().to_string();
   return p->source + ": " + std::to_string(p->rank) + "/" + std::to_string(p->size) + " local " + std::to_string(p->local_rank) + "/" +
          std::to_string(p->local_size) + " at " + p->rendezvous + " nonce " + p->nonce;
@@ -59,7 +59,7 @@ TEST(Place, TheNearestLauncherCounts) {
     v.insert(more.begin(), more.end());
     EXPECT_EQ(place(v)->source, source);
   }
-  PlaceOptions o{.rank = 2, .size = 3, .rendezvous = "file:///tmp/meet", .nonce = "x"};
+  RankPlaceOptions o{.rank = 2, .size = 3, .rendezvous = "file:///tmp/meet", .nonce = "x"};
   EXPECT_EQ(brief(v, o), "options: 2/3 local 2/3 at file:///tmp/meet nonce x");
   o.rank.reset(), o.size.reset();
   EXPECT_EQ(brief(v, o), "weft launch: 1/4 local 1/4 at file:///tmp/meet nonce x");

@@ -20,9 +20,9 @@ namespace weft::multi_test {
 static Status be_rank(const std::string& work) {
   const std::string what = work.substr(0, work.find(':'));
   const int special = what == work ? -1 : std::atoi(work.c_str() + what.size() + 1);
-  TRY_ASSIGN(Place place, find_place());
+  TRY_ASSIGN(RankPlace place, find_place());
   const std::string mesh = what == "mesh" && place.rank == special ? "tp:1" : "tp:" + std::to_string(place.size);
-  TRY_ASSIGN(std::shared_ptr<Rendezvous> meeting, join(place, {std::chrono::seconds(20), {{"mesh", mesh}}}));
+  TRY_ASSIGN(std::shared_ptr<Rendezvous> meeting, join_job(place, {std::chrono::seconds(20), {{"mesh", mesh}}}));
   TRY_ASSIGN(std::unique_ptr<Communicator> world, meeting->host_ranks({std::chrono::milliseconds(what == "late" ? 300 : 20'000)}));
   TRY_ASSIGN(std::string word, meeting->broadcast(world->rank() == 1 ? "secret" : "", 1));
   if (word != "secret") return error(Code::kCheckFailed, "the broadcast brought \"" + word + "\"");

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <random>
 
 #include "runtime/comm/rendezvous.h"
 #include "runtime/comm/wire.h"
@@ -23,15 +24,15 @@ using testing::Not;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-Place place_of(int rank, int size, const std::string& url, const std::string& nonce = "n") {
+RankPlace place_of(int rank, int size, const std::string& url, const std::string& nonce = "n") {
   return {.rank = rank, .size = size, .local_rank = rank, .local_size = size, .rendezvous = url, .nonce = nonce};
 }
 
 // f in each rank's process, with the meeting and all ranks.
 using RankWork = std::function<Status(Rendezvous&, Communicator&)>;
-std::string work(const Place& place, const RankWork& f, milliseconds timeout = milliseconds(20'000), const JoinOptions& options = {}) {
+std::string work(const RankPlace& place, const RankWork& f, milliseconds timeout = milliseconds(20'000), const JoinOptions& options = {}) {
   return text([&]() -> Status {
-    TRY_ASSIGN(std::shared_ptr<Rendezvous> meeting, join(place, options));
+    TRY_ASSIGN(std::shared_ptr<Rendezvous> meeting, join_job(place, options));
     TRY_ASSIGN(std::unique_ptr<Communicator> world, meeting->host_ranks({timeout}));
     return f(*meeting, *world);
   }());
@@ -126,14 +127,24 @@ TEST(Rendezvous, StrangersDoNotDisturb) {
     if (r == 1) usleep(300'000);
     return work(place_of(r, 2, url), [](Rendezvous&, Communicator& c) { return reduce_some(c); });
   });
-  const std::string noise[] = {
+  auto hello = [](uint64_t rank, uint64_t facts, const char* nonce = "n") {
+    FrameWriter w(WireKind::hello);
+    w.text("weft rendezvous").number(1).text(nonce).number(rank).number(2).text("h").text("h").number(1).number(facts);
+    return w.frame();
+  };
+  std::vector<std::string> noise = {
       "GET / HTTP/1.1\r\n\r\n", std::string("\xff\xff\xff\xff\x01", 5), std::string("\0\0\0\0\x01", 5), std::string(100'000, '\1'),
-      FrameWriter(Kind::set).text("broadcast:0").text("x").frame(), FrameWriter(Kind::bye).frame(),
-      FrameWriter(Kind::hello).text("weft rendezvous").number(1).text("n").number(1).number(2).text("h").text("h").number(1).number(~uint64_t{0}).frame(),
-      FrameWriter(Kind::hello).text("weft rendezvous").number(1).text("n").number(~uint64_t{0}).number(2).text("h").text("h").number(1).number(0).frame()};
+      FrameWriter(WireKind::set).text("broadcast:0").text("x").frame(), FrameWriter(WireKind::bye).frame(), hello(1, ~uint64_t{0}), hello(~uint64_t{0}, 0)};
+  std::mt19937 random(7);
+  for (int i = 0; i < 100; ++i) {
+    std::string bytes = hello(1, 0, "another nonce");
+    for (int k = 0; k < 3; ++k) bytes[random() % bytes.size()] = static_cast<char>(random());
+    noise.push_back(bytes.substr(0, random() % 4 ? bytes.size() : random() % bytes.size()));
+  }
   usleep(100'000);
+  std::vector<Descriptor> open;  // all at once
   for (const std::string& bytes : noise) {
-    Descriptor fd(socket(AF_INET, SOCK_STREAM, 0));
+    Descriptor& fd = open.emplace_back(socket(AF_INET, SOCK_STREAM, 0));
     sockaddr_in a{};
     a.sin_family = AF_INET;
     a.sin_port = htons(static_cast<uint16_t>(port));
@@ -145,11 +156,11 @@ TEST(Rendezvous, StrangersDoNotDisturb) {
 }
 
 TEST(Rendezvous, BadPlaces) {
-  Place p = place_of(0, 2, "file:///no/such/folder");
-  EXPECT_FALSE(join(p).ok());
+  RankPlace p = place_of(0, 2, "file:///no/such/folder");
+  EXPECT_FALSE(join_job(p).ok());
   p.rendezvous = "tcp://127.0.0.1:1";
   p.listener = 0;
-  Result<std::shared_ptr<Rendezvous>> r = join(p);
+  Result<std::shared_ptr<Rendezvous>> r = join_job(p);
   ASSERT_FALSE(r.ok());
   EXPECT_THAT(r.error().to_string(), HasSubstr("WEFT_LISTENER=0"));
 }
@@ -215,9 +226,9 @@ TEST(Processes, OutOfStepAndAbortReachAll) {
 }
 
 TEST(Wire, FramesAreBounded) {
-  std::string bytes = FrameWriter(Kind::set).text("k").number(7).frame();
+  std::string bytes = FrameWriter(WireKind::set).text("k").number(7).frame();
   std::string part = bytes.substr(0, bytes.size() - 1);
-  Result<std::optional<Frame>> f = take_frame(part, 100);
+  Result<std::optional<WireFrame>> f = take_frame(part, 100);
   ASSERT_TRUE(f.ok());
   EXPECT_FALSE(f->has_value());
   f = take_frame(bytes, 100);
@@ -228,7 +239,7 @@ TEST(Wire, FramesAreBounded) {
   EXPECT_TRUE(r.done());
   EXPECT_EQ(r.number(), 0u);
   EXPECT_FALSE(r.ok());
-  bytes = FrameWriter(Kind::set).text(std::string(200, 'x')).frame();
+  bytes = FrameWriter(WireKind::set).text(std::string(200, 'x')).frame();
   EXPECT_FALSE(take_frame(bytes, 100).ok());
   bytes = std::string("\0\0\0\0\x63", 5);
   EXPECT_FALSE(take_frame(bytes, 100).ok());

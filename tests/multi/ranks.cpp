@@ -33,12 +33,12 @@ void reduce_one(const Case& c, const std::vector<const uint8_t*>& in, uint8_t* o
       double x;
       load_row_f64(c.dtype, in[s], &x, 1);
       if (s == 0) acc = x;
-      else if (c.reduction == Reduction::max) acc = std::isnan(acc) || std::isnan(x) ? NAN : std::max(acc, x);
-      else if (c.reduction == Reduction::min) acc = std::isnan(acc) || std::isnan(x) ? NAN : std::min(acc, x);
-      else acc = c.reduction == Reduction::prod ? acc * x : acc + x;
+      else if (c.reduction == CommReduction::max) acc = std::isnan(acc) || std::isnan(x) ? NAN : std::max(acc, x);
+      else if (c.reduction == CommReduction::min) acc = std::isnan(acc) || std::isnan(x) ? NAN : std::min(acc, x);
+      else acc = c.reduction == CommReduction::prod ? acc * x : acc + x;
       if (!wide) acc = static_cast<float>(acc);
     }
-    if (c.reduction == Reduction::mean) acc = wide ? acc / n : static_cast<float>(acc) / static_cast<float>(n);
+    if (c.reduction == CommReduction::mean) acc = wide ? acc / n : static_cast<float>(acc) / static_cast<float>(n);
     store_row_f64(c.dtype, &acc, out, 1);
   } else if (k == 'c') {
     double acc[2];
@@ -46,13 +46,13 @@ void reduce_one(const Case& c, const std::vector<const uint8_t*>& in, uint8_t* o
       double x[2];
       load_row_f64(c.dtype, in[s], x, 1);
       if (s == 0) std::memcpy(acc, x, sizeof x);
-      else if (c.reduction != Reduction::prod) acc[0] += x[0], acc[1] += x[1];
+      else if (c.reduction != CommReduction::prod) acc[0] += x[0], acc[1] += x[1];
       else {
         const double re = acc[0] * x[0] - acc[1] * x[1];
         acc[1] = acc[0] * x[1] + acc[1] * x[0], acc[0] = re;
       }
     }
-    if (c.reduction == Reduction::mean) acc[0] /= n, acc[1] /= n;
+    if (c.reduction == CommReduction::mean) acc[0] /= n, acc[1] /= n;
     store_row_f64(c.dtype, acc, out, 1);
   } else {  // small values: int64 holds every sum
     int64_t acc = 0;
@@ -66,11 +66,11 @@ void reduce_one(const Case& c, const std::vector<const uint8_t*>& in, uint8_t* o
         load_row_i64(c.dtype, in[s], &x, 1);
       }
       if (s == 0) acc = x;
-      else if (c.reduction == Reduction::max) acc = std::max(acc, x);
-      else if (c.reduction == Reduction::min) acc = std::min(acc, x);
-      else acc = c.reduction == Reduction::prod ? acc * x : acc + x;
+      else if (c.reduction == CommReduction::max) acc = std::max(acc, x);
+      else if (c.reduction == CommReduction::min) acc = std::min(acc, x);
+      else acc = c.reduction == CommReduction::prod ? acc * x : acc + x;
     }
-    if (c.reduction == Reduction::mean) acc /= static_cast<int64_t>(in.size());
+    if (c.reduction == CommReduction::mean) acc /= static_cast<int64_t>(in.size());
     if (k == 'u') {
       const uint64_t u = static_cast<uint64_t>(acc);
       store_row_u64(c.dtype, &u, out, 1);
@@ -212,8 +212,8 @@ Status check_moves(Communicator& comm, DType t, int& seed) {
 }
 
 Status check_reductions(Communicator& comm, DType t, int& seed) {
-  for (Reduction r : {Reduction::sum, Reduction::mean, Reduction::max, Reduction::min, Reduction::prod}) {
-    if (is_complex(t) && (r == Reduction::max || r == Reduction::min)) continue;
+  for (CommReduction r : {CommReduction::sum, CommReduction::mean, CommReduction::max, CommReduction::min, CommReduction::prod}) {
+    if (is_complex(t) && (r == CommReduction::max || r == CommReduction::min)) continue;
     for (bool in_place : {false, true}) TRY(check_case(comm, {.dtype = t, .reduction = r, .dims = {13, 7}}, ++seed, in_place));
     for (int64_t dim = 0; dim < 3; ++dim) {
       Case c{.kind = CollectiveKind::reduce_scatter, .dtype = t, .reduction = r, .dims = {2, 3, 4}, .dim = dim};
@@ -230,7 +230,7 @@ Status check_large(Communicator& comm, int& seed) {
   const int64_t n = comm.size(), big = 70'001;
   for (bool in_place : {false, true}) {
     TRY(check_case(comm, {.dims = {4 * big}}, ++seed, in_place));
-    TRY(check_case(comm, {.dtype = DType::f16, .reduction = Reduction::mean, .dims = {big}}, ++seed, in_place));
+    TRY(check_case(comm, {.dtype = DType::f16, .reduction = CommReduction::mean, .dims = {big}}, ++seed, in_place));
     TRY(check_case(comm, {.kind = K::all_to_all, .dims = {2, n, big}, .dim = 1, .join = 2}, ++seed, in_place));
   }
   TRY(check_case(comm, {.kind = K::all_to_all, .dims = {big, n * 2}, .dim = 1, .join = 0}, ++seed, true));

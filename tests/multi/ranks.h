@@ -18,7 +18,7 @@ using Bytes = std::vector<uint8_t>;
 struct Case {
   CollectiveKind kind = CollectiveKind::all_reduce;
   DType dtype = DType::f32;
-  Reduction reduction = Reduction::sum;
+  CommReduction reduction = CommReduction::sum;
   std::vector<int64_t> dims;
   int64_t dim = 0, join = 0, root = 0;
   std::vector<int64_t> pairs;

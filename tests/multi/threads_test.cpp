@@ -35,26 +35,26 @@ TEST(Reduce, SubByteTypesAndSpecialCases) {
   const uint8_t a[] = {0x21, 0xf7}, b[] = {0x11, 0x1a};  // i4: 1 2 7 -1, and 1 1 -6 1
   uint8_t out[2];
   const void* sources[] = {a, b};
-  reduce_rows(DType::i4, Reduction::sum, sources, out, 4);
+  reduce_rows(DType::i4, CommReduction::sum, sources, out, 4);
   EXPECT_EQ(out[0], 0x32);
   EXPECT_EQ(out[1], 0x01);  // 7 - 6, -1 + 1
   const int8_t big[] = {127, -128}, one[] = {1, -1};
   int8_t wrapped[2];
   const void* narrow[] = {big, one};
-  reduce_rows(DType::i8, Reduction::sum, narrow, wrapped, 2);
+  reduce_rows(DType::i8, CommReduction::sum, narrow, wrapped, 2);
   EXPECT_EQ(wrapped[0], -128);
   EXPECT_EQ(wrapped[1], 127);
   // f16: 2048 + 1 + 1 rounds once, to 2050; rounding at each step would lose both.
   const uint16_t large = float_to_half(2048), small = float_to_half(1);
   const void* halves[] = {&large, &small, &small};
   uint16_t sum;
-  reduce_rows(DType::f16, Reduction::sum, halves, &sum, 1);
+  reduce_rows(DType::f16, CommReduction::sum, halves, &sum, 1);
   EXPECT_EQ(half_to_float(sum), 2050);
   // The order of the ranks decides in f32.
   const float x = 1e8f, y = -1e8f, z = 1;
   float first, last;
-  reduce_rows(DType::f32, Reduction::sum, std::vector<const void*>{&x, &y, &z}, &first, 1);
-  reduce_rows(DType::f32, Reduction::sum, std::vector<const void*>{&z, &x, &y}, &last, 1);
+  reduce_rows(DType::f32, CommReduction::sum, std::vector<const void*>{&x, &y, &z}, &first, 1);
+  reduce_rows(DType::f32, CommReduction::sum, std::vector<const void*>{&z, &x, &y}, &last, 1);
   EXPECT_EQ(first, 1);
   EXPECT_EQ(last, 0);
 }
@@ -109,7 +109,7 @@ TEST(Threads, RanksOutOfStepSeeBothHistories) {
       {{.kind = CollectiveKind::broadcast, .inner = 8, .label = "x"}, "broadcast f32 32 bytes"},
       {{.dtype = DType::i32, .inner = 8, .label = "x"}, "all_reduce sum i32 32 bytes"},
       {{.inner = 9, .label = "x"}, "all_reduce sum f32 36 bytes"},
-      {{.reduction = Reduction::max, .inner = 8, .label = "x"}, "all_reduce max f32 32 bytes"},
+      {{.reduction = CommReduction::max, .inner = 8, .label = "x"}, "all_reduce max f32 32 bytes"},
       {{.inner = 8, .label = "y"}, "all_reduce sum f32 32 bytes \"y\""},
   };
   for (const Difference& d : cases) {
@@ -172,7 +172,7 @@ TEST(Threads, AbortWakesTheOthers) {
 TEST(Threads, BadCallsAreErrorsOfAll) {
   const Collective bad[] = {
       {.dtype = DType::str, .inner = 1},
-      {.dtype = DType::c64, .reduction = Reduction::max, .inner = 1},
+      {.dtype = DType::c64, .reduction = CommReduction::max, .inner = 1},
       {.kind = CollectiveKind::broadcast, .inner = 1, .root = 2},
       {.kind = CollectiveKind::broadcast, .inner = -1},
       {.kind = CollectiveKind::permute, .inner = 1, .pairs = {0}},
@@ -216,7 +216,7 @@ TEST(Threads, NamesAreTheOps) {
     EXPECT_EQ(collective_from_name(collective_name(static_cast<CollectiveKind>(i))), static_cast<CollectiveKind>(i));
   EXPECT_EQ(collective_from_name("collective_permute"), CollectiveKind::permute);
   EXPECT_EQ(collective_from_name("relu"), std::nullopt);
-  EXPECT_EQ(reduction_from_name("mean"), Reduction::mean);
+  EXPECT_EQ(reduction_from_name("mean"), CommReduction::mean);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "frontend/onnx/describe.h"
 #include "ir/base/text.h"
 #include "runtime/cache/disk_cache.h"
+#include "runtime/comm/mpi.h"
 #include "runtime/cpu/thread_pool.h"
 #include "runtime/cuda/measure.h"
 #include "runtime/cuda/nccl.h"
@@ -170,6 +171,8 @@ std::vector<Finding> examine(const std::string& cache_dir, bool measure) {
   find_cuda(out, measure);
   out.push_back(find_nvrtc());
   out.push_back(find_nccl());
+  auto mpi = mpi_library();
+  out.push_back(mpi.ok() ? Finding{"mpi", "MPI", true, *mpi, ""} : absent("mpi", "MPI", mpi.error()));
   return out;
 }
 
