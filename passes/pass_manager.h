@@ -34,6 +34,9 @@ struct PassContext {
   // those of these ONNX nodes.
   std::optional<Precision> precision;
   std::vector<std::string> keep_f32;
+  // The ranks that the model is shared out between; without axes there is one. Axis "dp" cuts the batch (dim 0 of the inputs)
+  // and nothing else, "tp" everything else, any other one whatever is fastest.
+  Mesh mesh;
   const std::atomic<bool>* cancel = nullptr;
   std::function<void(const std::string& pass, int done, int total)> progress;
   std::vector<std::string> notes;  // for the user

@@ -26,10 +26,12 @@ std::vector<Stage> pipeline_of(int opt_level) {
   // At every level: what the user asked for. First, while outputs look as they were exported.
   std::vector<Stage> out = {{{"raise-states"}, 1}};
   if (opt_level <= 0) {
-    out.push_back({{"lower-precision"}, 1});
+    out.push_back({{"shard", "partition", "lower-precision"}, 1});
     return out;
   }
   int rounds = opt_level == 1 ? 2 : 5;
+  // Behind what finds attention and norms, whose heads and rows ranks share; before weights are merged or moved away.
+  const Stage share = {{"shard", "partition"}, 1};
   // Everything later looks at single uses, equal operands and canonical forms.
   out.push_back(cleanup(rounds));
   if (opt_level >= 2) {
@@ -39,6 +41,7 @@ std::vector<Stage> pipeline_of(int opt_level) {
     out.push_back({{"fold-contract"}, 3});
     out.push_back({{"raise-attention", "canonicalize-views", "canonicalize-transposes", "raise-grouped-heads"}, 2});
   }
+  out.push_back(share);
   // What targets have no kernels for; before fusion, which makes kernels of the parts.
   out.push_back({{"expand"}, 1});
   out.push_back(cleanup(rounds));

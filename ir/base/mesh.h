@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "ir/base/dim.h"
 #include "ir/base/result.h"
 
 namespace weft {
@@ -18,7 +19,15 @@ struct Mesh {
   int64_t size() const;
   int64_t axis_size(const std::string& axis) const;  // 0: no such axis
   std::string to_string() const;                     // mesh @name = dp:2,tp:4
+  // Ranks are numbered row-major, the first axis outermost.
+  SymbolValues coordinates(int64_t rank) const;      // of the symbols below
+  // The place of a rank in its group, which differs along these axes; the first one is the outermost.
+  Dim position(const std::vector<std::string>& axes) const;
+  // The ranks of the group of `rank`, in order.
+  std::vector<int64_t> group(int64_t rank, const std::vector<std::string>& axes) const;
 };
+// The symbol of a rank's coordinate along an axis: rank.tp.
+inline std::string rank_symbol(const std::string& axis) { return "rank." + axis; }
 
 struct Sharding {
   std::string mesh;                           // empty: none

@@ -54,6 +54,8 @@ struct Cost {
 
 struct HostValue;
 struct EvalCall;
+struct ShardingRule;
+struct LocalOp;
 
 struct OpDef {
   const char* onnx = nullptr;  // op type in ONNX's default domain, null for ours
@@ -70,6 +72,10 @@ struct OpDef {
   Cost (*cost)(const Op&) = nullptr;  // null: bytes of operands and results, one flop per result element
   // Body of a pointwise op: inputs are the operands' elements after broadcasting.
   void (*scalar)(const Op&, ScalarProgram&) = nullptr;
+  // How ranks may share the op out (ir/ops/sharding.h); null: each computes all of it. And what a rank then computes; null: the
+  // same op over the rank's operands.
+  Result<ShardingRule> (*shard)(const Op&) = nullptr;
+  Result<std::vector<Value*>> (*localize)(LocalOp&) = nullptr;
 };
 
 const OpDef& op_def(OpKind k);

@@ -24,7 +24,7 @@ static Result<std::vector<HostValue>> run_op(const Op& op, std::vector<const Hos
   static const HostValue kAbsent;
   for (const HostValue*& v : inputs)
     if (!v) v = &kAbsent;
-  EvalCall call{op, std::move(inputs), run_nested, const_cast<Surroundings*>(&around)};
+  EvalCall call{op, std::move(inputs), run_nested, const_cast<Surroundings*>(&around), &around.symbols, around.options.ranks};
   const OpDef& def = op_def(op);
   Result<std::vector<HostValue>> out = [&]() -> Result<std::vector<HostValue>> {
     if (def.eval) return def.eval(call);
@@ -148,7 +148,7 @@ static Result<std::vector<HostValue>> evaluate_in(const Surroundings& around, co
 }
 
 Result<std::vector<HostValue>> evaluate(const Graph& g, std::vector<HostValue> inputs, const EvalOptions& options) {
-  return evaluate_in({options, SymbolValues()}, g, std::move(inputs));
+  return evaluate_in({options, options.symbols}, g, std::move(inputs));
 }
 
 }  // namespace weft

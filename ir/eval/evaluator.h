@@ -13,10 +13,15 @@ struct EvalOptions {
   void (*observe)(const Op&, const std::vector<HostValue>&, void*) = nullptr;
   void* observe_state = nullptr;
   const std::atomic<bool>* cancel = nullptr;  // looked at before each op: Error kCancelled
+  SymbolValues symbols;                       // those that inputs do not bind: a rank's coordinates
+  RankExchange* ranks = nullptr;
 };
 
 // inputs: one per graph input, in order. Values are freed after their last use.
 Result<std::vector<HostValue>> evaluate(const Graph& g, std::vector<HostValue> inputs, const EvalOptions& options = {});
+// The same graph on every rank of the module's one mesh, each in a thread of its own: inputs[i] are those of rank i, and so are
+// the results. Ranks are numbered row-major, the first axis outermost. Where one fails, all end with its Error.
+Result<std::vector<std::vector<HostValue>>> evaluate_ranks(const Graph& g, std::vector<std::vector<HostValue>> inputs, const EvalOptions& options = {});
 // One op on concrete inputs (null pointer or kind none: absent).
 Result<std::vector<HostValue>> evaluate_op(const Op& op, std::vector<const HostValue*> inputs);
 // Interprets a scalar body over rows: inputs broadcast to `dims` already as carrier-agnostic tensors.

@@ -48,6 +48,12 @@ struct HostValue {
   }
 };
 
+// The other ranks, as one of them sees them. A collective op is run by all ranks of its group, each with its own operand.
+struct RankExchange {
+  virtual ~RankExchange() = default;
+  virtual Result<Tensor> run(const Op& collective, const Tensor& mine) = 0;
+};
+
 // What an op's eval sees. Concrete inputs; absent optional operands have kind none.
 struct EvalCall {
   const Op& op;
@@ -55,6 +61,8 @@ struct EvalCall {
   // Runs a nested graph of the op (control flow).
   Result<std::vector<HostValue>> (*run_graph)(const Graph& g, std::vector<HostValue> inputs, void* state);
   void* state;
+  const SymbolValues* symbols = nullptr;  // what is known of the graph's symbols
+  RankExchange* ranks = nullptr;          // null: there is one rank
 
   bool has(int i) const { return i < static_cast<int>(in.size()) && in[i]->kind != HostValue::Kind::none; }
   const Tensor& tensor(int i) const {

@@ -6,6 +6,7 @@
 
 #include "ir/ops/move.h"
 #include "ir/ops/norm.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -222,9 +223,60 @@ static Cost cost_attention(const Op& op) {
   return c;
 }
 
+// --- sharing out ----------------------------------------------------------------------------------------------------
+
+// The batch, the key heads (each with its group of query heads), and the queries, where none of them counts its position.
+static Result<ShardingRule> shard_attention(const Op& op) {
+  TRY_ASSIGN(AttentionShape s, attention_shape(op));
+  const AttentionAttrs& a = op.attr<AttentionAttrs>();
+  ShardingRule rule(op);
+  using Place = ShardingRule::Place;
+  const int y = ShardingRule::kResult;
+  const Value* mask = op.operand(3);
+  auto mask_dim = [&](int d) { return mask ? d - (4 - mask->type.rank()) : -1; };  // of the scores' four
+  std::vector<Place> batch{{0, 0}, {1, 0}, {2, 0}, {4, 0}, {5, 0}, {6, 0}, {y, 0}, {y + 1, 0}, {y + 2, 0}, {y + 3, 0}};
+  if (mask_dim(0) >= 0) batch.push_back({3, mask_dim(0)});
+  rule.share(op, batch);
+  int kv = rule.add(s.kv_heads), group = rule.add(divide(s.q_heads, s.kv_heads));
+  auto of_heads = [&](std::vector<int>& q, std::vector<int>& k, std::vector<int>& v, std::vector<int>& out) {
+    q = out = {kv, group};
+    k = v = {kv};
+  };
+  if (s.packed) {
+    int d = rule.add(s.head), dv = rule.add(s.v_head);
+    of_heads(rule.operands[0][2], rule.operands[1][2], rule.operands[2][2], rule.results[0][2]);
+    rule.operands[0][2].push_back(d);
+    rule.operands[1][2].push_back(d);
+    rule.operands[2][2].push_back(dv);
+    rule.results[0][2].push_back(dv);
+  } else {
+    of_heads(rule.operands[0][1], rule.operands[1][1], rule.operands[2][1], rule.results[0][1]);
+  }
+  for (int i : {4, 5})
+    if (has_operand(op, i)) rule.operands[i][1] = {kv};
+  for (int r : {1, 2})
+    if (r < op.num_results()) rule.results[r][1] = {kv};
+  if (op.num_results() > 3) rule.results[3][1] = {kv, group};
+  if (int d = mask_dim(1); d >= 0 && !mask->type.shape[d].is(1)) rule.operands[3][d] = {kv, group};
+  bool positions = a.is_causal || a.left_window_size >= 0 || a.right_window_size >= 0;
+  if (!positions) {
+    int length = s.packed ? 1 : 2;
+    std::vector<Place> queries{{0, length}, {y, length}, {y + 3, 2}};
+    if (mask_dim(2) >= 0) queries.push_back({3, mask_dim(2)});
+    rule.share(op, queries);
+  }
+  return rule;
+}
+static Result<std::vector<Value*>> localize_attention(LocalOp& op) {
+  std::unique_ptr<Attrs> attrs = op.whole.attrs->clone();
+  auto& a = static_cast<AttentionAttrs&>(*attrs);
+  a.kv_num_heads /= op.parts[1].count;
+  a.q_num_heads /= op.parts[1].count * op.parts[2].count;
+  return op.build(std::move(attrs));
+}
 OpDef def_attention() {
   return {.onnx = "Attention", .family = Family::attention, .min_operands = 3, .max_operands = 7, .attrs = make_attrs<AttentionAttrs>,
-          .infer = infer_attention, .eval = eval_attention, .cost = cost_attention};
+          .infer = infer_attention, .eval = eval_attention, .cost = cost_attention, .shard = shard_attention, .localize = localize_attention};
 }
 
 }  // namespace weft

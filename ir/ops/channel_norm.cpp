@@ -5,6 +5,7 @@
 
 #include "ir/ops/common.h"
 #include "ir/ops/norm.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -98,10 +99,24 @@ static Result<std::vector<HostValue>> eval_batch_norm(EvalCall& call) {
   return std::vector<HostValue>{std::move(out), std::move(running_mean), std::move(running_var)};
 }
 
+// [N, C, D...] with operands [C]: the batch, the channels, and where each element is on its own (`points`) the rest, too.
+static ShardingRule shard_channels(const Op& op, bool points) {
+  ShardingRule rule(op);
+  const int y = ShardingRule::kResult, rank = type_of(op, 0).rank();
+  for (int d = 0; d < (points ? rank : std::min(rank, 2)); ++d) {
+    std::vector<ShardingRule::Place> places{{0, d}, {y, d}};
+    for (int i = 1; d == 1 && i < op.num_operands(); ++i) places.push_back({i, 0});
+    rule.share(op, places);
+  }
+  return rule;
+}
 OpDef def_batch_normalization() {
   return {.onnx = "BatchNormalization", .family = Family::norm, .min_operands = 5, .max_operands = 5, .attrs = make_attrs<BatchNormAttrs>,
           .infer = infer_batch_norm, .eval = eval_batch_norm,
-          .cost = [](const Op& op) { return norm_cost(op, op.attr<BatchNormAttrs>().training_mode ? 6 : 2); }};
+          .cost = [](const Op& op) { return norm_cost(op, op.attr<BatchNormAttrs>().training_mode ? 6 : 2); },
+          .shard = [](const Op& op) -> Result<ShardingRule> {
+            return op.attr<BatchNormAttrs>().training_mode ? ShardingRule(op) : shard_channels(op, true);
+          }};
 }
 
 // --- instance and group -----------------------------------------------------------------------------------------
@@ -138,13 +153,19 @@ static Result<std::vector<HostValue>> eval_group_norm(EvalCall& call) {
   return normalize_groups(call, call.attr<GroupNormAttrs>().num_groups, call.attr<GroupNormAttrs>().epsilon);
 }
 
+static Result<ShardingRule> shard_batch(const Op& op) {
+  ShardingRule rule(op);
+  rule.share(op, {{0, 0}, {ShardingRule::kResult, 0}});
+  return rule;
+}
 OpDef def_instance_normalization() {
   return {.onnx = "InstanceNormalization", .family = Family::norm, .min_operands = 3, .max_operands = 3, .attrs = make_attrs<InstanceNormAttrs>,
-          .infer = infer_instance_norm, .eval = eval_instance_norm, .cost = [](const Op& op) { return norm_cost(op, 6); }};
+          .infer = infer_instance_norm, .eval = eval_instance_norm, .cost = [](const Op& op) { return norm_cost(op, 6); },
+          .shard = [](const Op& op) -> Result<ShardingRule> { return shard_channels(op, false); }};
 }
 OpDef def_group_normalization() {
   return {.onnx = "GroupNormalization", .family = Family::norm, .min_operands = 3, .max_operands = 3, .attrs = make_attrs<GroupNormAttrs>,
-          .infer = infer_group_norm, .eval = eval_group_norm, .cost = [](const Op& op) { return norm_cost(op, 6); }};
+          .infer = infer_group_norm, .eval = eval_group_norm, .cost = [](const Op& op) { return norm_cost(op, 6); }, .shard = shard_batch};
 }
 
 // --- LRN --------------------------------------------------------------------------------------------------------
@@ -179,7 +200,8 @@ static Result<std::vector<HostValue>> eval_lrn(EvalCall& call) {
 
 OpDef def_lrn() {
   return {.onnx = "LRN", .family = Family::norm, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<LrnAttrs>,
-          .infer = infer_lrn, .eval = eval_lrn, .cost = [](const Op& op) { return norm_cost(op, 2 * op.attr<LrnAttrs>().size + 20); }};
+          .infer = infer_lrn, .eval = eval_lrn, .cost = [](const Op& op) { return norm_cost(op, 2 * op.attr<LrnAttrs>().size + 20); },
+          .shard = shard_batch};
 }
 
 }  // namespace weft

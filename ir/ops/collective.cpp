@@ -1,10 +1,9 @@
-// Collectives over the axes of a mesh. The evaluator runs one rank: it takes groups of one, where every collective gives
-// back what it got, and refuses larger ones.
+// Collectives over the axes of a mesh. A rank that is evaluated alone takes groups of one, and refuses larger ones.
 #include "ir/ops/collective.h"
 
 #include <algorithm>
 
-#include "ir/ops/common.h"
+#include "ir/ops/move.h"
 
 namespace weft {
 
@@ -51,11 +50,98 @@ static auto shared_by(int64_t n) {
   };
 }
 
+// --- eval -----------------------------------------------------------------------------------------------------------
+
+Result<CollectiveCall> collective_call(const Op& op) {
+  auto of = [](const auto& a) { return CollectiveCall{a.mesh, a.axes}; };
+  switch (op.kind) {
+    case OpKind::all_reduce: return of(op.attr<AllReduceAttrs>());
+    case OpKind::all_gather: return of(op.attr<AllGatherAttrs>());
+    case OpKind::reduce_scatter: return of(op.attr<ReduceScatterAttrs>());
+    case OpKind::all_to_all: return of(op.attr<AllToAllAttrs>());
+    case OpKind::broadcast: return of(op.attr<BroadcastAttrs>());
+    case OpKind::collective_permute: return of(op.attr<CollectivePermuteAttrs>());
+    default: return unsupported(std::string(op_name(op.kind)) + " is no collective");
+  }
+}
+
+template <class T>
+static void combine(const std::string& reduction, std::vector<T>& sum, const std::vector<T>& x) {
+  for (size_t i = 0; i < sum.size(); ++i) {
+    if (reduction == "prod") {
+      sum[i] *= x[i];
+    } else if (reduction == "max" || reduction == "min") {
+      if constexpr (!std::is_same_v<T, std::complex<double>>) {
+        if (reduction == "max" ? x[i] > sum[i] : x[i] < sum[i]) sum[i] = x[i];
+        if constexpr (std::is_floating_point_v<T>)
+          if (x[i] != x[i]) sum[i] = x[i];
+      }
+    } else {
+      sum[i] += x[i];
+    }
+  }
+}
+static Result<Tensor> reduced(const std::string& reduction, const std::vector<Tensor>& given) {
+  return with_carrier(given[0].dtype, [&](auto carrier) -> Result<Tensor> {
+    using T = decltype(carrier);
+    std::vector<T> sum = load_all<T>(given[0]);
+    for (size_t r = 1; r < given.size(); ++r) combine(reduction, sum, load_all<T>(given[r]));
+    if (reduction == "mean")
+      for (T& x : sum) x /= static_cast<T>(given.size());
+    return store_all(given[0].dtype, given[0].dims, sum);
+  });
+}
+// Part `index` of `count` equal ones along a dim.
+static Result<Tensor> part_of(const Tensor& x, int dim, int64_t index, int64_t count) {
+  if (x.dims[dim] % count != 0) return invalid("a dim of " + std::to_string(x.dims[dim]) + " between " + std::to_string(count) + " ranks");
+  std::vector<int64_t> dims = x.dims, strides = dense_strides(x.dims);
+  dims[dim] /= count;
+  return read_window(x, {index * dims[dim] * strides[dim], strides}, dims);
+}
+
+Result<Tensor> collective_result(const Op& op, const std::vector<Tensor>& given, int64_t index) {
+  int64_t n = static_cast<int64_t>(given.size());
+  const Tensor& mine = given[index];
+  switch (op.kind) {
+    case OpKind::all_reduce: return reduced(op.attr<AllReduceAttrs>().reduction, given);
+    case OpKind::all_gather: {
+      TRY_ASSIGN(int dim, normalize_axis(op.attr<AllGatherAttrs>().dim, mine.rank()));
+      return concatenated(given, dim);
+    }
+    case OpKind::reduce_scatter: {
+      const auto& a = op.attr<ReduceScatterAttrs>();
+      TRY_ASSIGN(int dim, normalize_axis(a.dim, mine.rank()));
+      TRY_ASSIGN(Tensor all, reduced(a.reduction, given));
+      return part_of(all, dim, index, n);
+    }
+    case OpKind::all_to_all: {
+      const auto& a = op.attr<AllToAllAttrs>();
+      TRY_ASSIGN(int split, normalize_axis(a.split_dim, mine.rank()));
+      TRY_ASSIGN(int join, normalize_axis(a.concat_dim, mine.rank()));
+      std::vector<Tensor> parts;
+      for (const Tensor& x : given) {
+        TRY_ASSIGN(Tensor part, part_of(x, split, index, n));
+        parts.push_back(std::move(part));
+      }
+      return concatenated(parts, join);
+    }
+    case OpKind::broadcast: return given[op.attr<BroadcastAttrs>().root];
+    case OpKind::collective_permute: {
+      const auto& pairs = op.attr<CollectivePermuteAttrs>().pairs;
+      for (size_t i = 0; i + 1 < pairs.size(); i += 2)
+        if (pairs[i + 1] == index) return given[pairs[i]];
+      return Tensor::make(mine.dtype, mine.dims);  // no rank's target
+    }
+    default: return unsupported(std::string(op_name(op.kind)) + " is no collective");
+  }
+}
+
 template <class A>
-static Result<std::vector<HostValue>> eval_alone(EvalCall& call) {
+static Result<std::vector<HostValue>> eval_collective(EvalCall& call) {
+  if (call.ranks) return one(call.ranks->run(call.op, call.tensor(0)));
   TRY_ASSIGN(int64_t n, group_of<A>(call.op));
   if (n != 1) return unsupported("the evaluator runs one rank, the group has " + std::to_string(n));
-  return std::vector<HostValue>{*call.in[0]};
+  return one(collective_result(call.op, {call.tensor(0)}, 0));
 }
 template <class A>
 static OpDef collective(Status (*infer)(Op&, InferContext&)) {
@@ -64,7 +150,7 @@ static OpDef collective(Status (*infer)(Op&, InferContext&)) {
   d.min_operands = d.max_operands = 1;
   d.attrs = make_attrs<A>;
   d.infer = infer;
-  d.eval = eval_alone<A>;
+  d.eval = eval_collective<A>;
   return d;
 }
 
@@ -140,11 +226,6 @@ OpDef def_collective_permute() {
     set_type(op, 0, type_of(op, 0));
     return {};
   });
-  d.eval = [](EvalCall& call) -> Result<std::vector<HostValue>> {
-    if (!call.attr<CollectivePermuteAttrs>().pairs.empty()) return eval_alone<CollectivePermuteAttrs>(call);
-    TRY(eval_alone<CollectivePermuteAttrs>(call));
-    return one(Tensor::make(call.tensor(0).dtype, call.tensor(0).dims));  // no rank is a target
-  };
   return d;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "ir/core/op_def.h"
+#include "ir/eval/host_value.h"
 
 namespace weft {
 
@@ -94,6 +95,16 @@ struct RecvAttrs : AttrsOf<RecvAttrs> {
     v.field("type", type);
   }
 };
+
+// The mesh and axes of a collective op; Error for any other kind.
+struct CollectiveCall {
+  std::string mesh;
+  std::vector<std::string> axes;
+};
+Result<CollectiveCall> collective_call(const Op& op);
+// What member `index` of a group gets whose members gave these tensors, in their order. Sums are made in that order, in f64
+// for floats, and rounded once.
+Result<Tensor> collective_result(const Op& op, const std::vector<Tensor>& given, int64_t index);
 
 // Ranks in a group. Error when the mesh or an axis does not exist, or an axis is given twice.
 Result<int64_t> group_size(const Module& m, const std::string& mesh, const std::vector<std::string>& axes);

@@ -6,6 +6,7 @@
 #include "ir/core/builder.h"
 #include "ir/eval/evaluator.h"
 #include "ir/eval/host_value.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -57,6 +58,7 @@ inline OpDef pointwise(const char* onnx, int operands, void (*scalar)(const Op&,
   d.infer = infer_pointwise;
   d.eval = eval_pointwise;
   d.scalar = scalar;
+  d.shard = shard_pointwise;
   return d;
 }
 // Operand i of the op as a typed input of its body.

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ir/ops/move.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -58,9 +59,13 @@ static Result<std::vector<HostValue>> eval_concat(EvalCall& call) {
   TRY_ASSIGN(int axis, normalize_axis(call.attr<ConcatAttrs>().axis, parts[0].rank()));
   return one(concatenated(parts, axis));
 }
+static Result<ShardingRule> shard_concat(const Op& op) {
+  TRY_ASSIGN(int axis, normalize_axis(op.attr<ConcatAttrs>().axis, op.result()->type.rank()));
+  return shard_alike(op, {axis});
+}
 OpDef def_concat() {
   return {.onnx = "Concat", .family = Family::move, .min_operands = 1, .max_operands = -1, .attrs = make_attrs<ConcatAttrs>, .infer = infer_concat,
-          .eval = eval_concat};
+          .eval = eval_concat, .shard = shard_concat};
 }
 
 // --- pad ------------------------------------------------------------------------------------------------------------
@@ -188,6 +193,13 @@ static Result<std::vector<HostValue>> eval_pad(EvalCall& call) {
   }
   return one(std::move(x));
 }
+static Result<ShardingRule> shard_pad(const Op& op) {
+  TRY_ASSIGN(std::vector<PadWidth> widths, pad_widths(op));
+  ShardingRule rule(op);
+  for (int d = 0; d < static_cast<int>(widths.size()); ++d)
+    if (widths[d].before.is(0) && widths[d].after.is(0)) rule.share(op, {{0, d}, {ShardingRule::kResult, d}});
+  return rule;
+}
 OpDef def_pad() {
   return {.onnx = "Pad",
       .family = Family::move,
@@ -195,7 +207,7 @@ OpDef def_pad() {
       .max_operands = 4,
       .attrs = make_attrs<PadAttrs>,
       .infer = infer_pad,
-      .eval = eval_pad};
+      .eval = eval_pad, .shard = shard_pad};
 }
 
 }  // namespace weft

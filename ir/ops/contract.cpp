@@ -6,6 +6,7 @@
 
 #include "ir/ops/common.h"
 #include "ir/ops/gemm.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -265,9 +266,42 @@ static Cost cost_contract(const Op& op) {
   for (const Type* t : {&a, &b, &y}) c.bytes += numel(t->shape) * Dim(byte_size(t->dtype));
   return c;
 }
+// --- sharing out ----------------------------------------------------------------------------------------------------
+
+static Result<ShardingRule> shard_contract(const Op& op) {
+  TRY_ASSIGN(ContractSpec s, parse_contract(op.attr<ContractAttrs>().spec));
+  ShardingRule rule(op);
+  // A scale's dims are shared with the operand's only where there is one element for each.
+  if (has_operand(op, 3) || has_operand(op, 4)) return rule;
+  for (char l : s.out + s.sum) {
+    std::vector<ShardingRule::Place> places;
+    for (int i : {0, 1})
+      if (size_t d = (i ? s.b : s.a).find(l); d != std::string::npos) places.push_back({i, static_cast<int>(d)});
+    size_t d = s.out.find(l);
+    if (d == std::string::npos) {
+      rule.share(op, places, ShardingRule::Role::sum);
+      continue;
+    }
+    places.push_back({ShardingRule::kResult, static_cast<int>(d)});
+    int at = has_operand(op, 2) ? static_cast<int>(d) - (static_cast<int>(s.out.size()) - type_of(op, 2).rank()) : -1;
+    if (at >= 0) places.push_back({2, at});
+    rule.share(op, places);
+  }
+  return rule;
+}
+// Of ranks that sum up their products the first one adds the bias.
+static Result<std::vector<Value*>> localize_contract(LocalOp& op) {
+  TRY_ASSIGN(ShardingRule rule, shard_contract(op.whole));
+  Dim later = 0;
+  for (size_t f = 0; f < rule.factors.size(); ++f)
+    if (rule.factors[f].role == ShardingRule::Role::sum) later += op.parts[f].index;
+  if (op.operands.size() < 3 || !op.operands[2] || later.is(0)) return op.build();
+  op.operands[2] = op.on_first_rank(op.operands[2], later);
+  return op.build();
+}
 OpDef def_contract() {
   return {.family = Family::contraction, .min_operands = 2, .max_operands = 5, .attrs = make_attrs<ContractAttrs>, .infer = infer_contract,
-          .eval = eval_contract, .cost = cost_contract};
+          .eval = eval_contract, .cost = cost_contract, .shard = shard_contract, .localize = localize_contract};
 }
 
 }  // namespace weft

@@ -7,6 +7,7 @@
 #include "ir/ops/common.h"
 #include "ir/ops/contract.h"
 #include "ir/ops/gemm.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -274,9 +275,37 @@ static Cost cost_conv(const Op& op) {
   for (const Type* t : {&x, &w, &y}) c.bytes += numel(t->shape) * Dim(byte_size(t->dtype));
   return c;
 }
+// The batch; groups; within one group the channels of the result, and those that are summed up.
+static Result<ShardingRule> shard_conv(const Op& op) {
+  const ConvAttrs& a = op.attr<ConvAttrs>();
+  ShardingRule rule(op);
+  const int y = ShardingRule::kResult;
+  rule.share(op, {{0, 0}, {y, 0}});
+  if (has_operand(op, 3) || has_operand(op, 4)) return rule;
+  if (a.group == 1) {
+    rule.share(op, {{1, 0}, {2, 0}, {y, 1}});
+    rule.share(op, {{0, 1}, {1, 1}}, ShardingRule::Role::sum);
+    return rule;
+  }
+  const Dim &channels = type_of(op, 0).shape[1], &results = type_of(op, 1).shape[0];
+  int g = rule.add(a.group), in = rule.add(floordiv(channels, a.group)), out = rule.add(floordiv(results, a.group));
+  rule.operands[0][1] = {g, in};
+  rule.operands[1][0] = rule.results[0][1] = {g, out};
+  if (has_operand(op, 2)) rule.operands[2][0] = {g, out};
+  return rule;
+}
+// Of ranks that sum up their products the first one adds the bias.
+static Result<std::vector<Value*>> localize_conv(LocalOp& op) {
+  std::unique_ptr<Attrs> attrs = op.whole.attrs->clone();
+  auto& a = static_cast<ConvAttrs&>(*attrs);
+  if (a.group != 1) a.group /= op.parts[1].count;
+  else if (op.parts.size() > 2 && op.operands.size() > 2 && op.operands[2] && op.parts[2].count > 1)
+    op.operands[2] = op.on_first_rank(op.operands[2], op.parts[2].index);
+  return op.build(std::move(attrs));
+}
 OpDef def_conv() {
   return {.onnx = "Conv", .family = Family::contraction, .min_operands = 2, .max_operands = 5, .attrs = make_attrs<ConvAttrs>, .infer = infer_conv,
-          .eval = eval_conv, .cost = cost_conv};
+          .eval = eval_conv, .cost = cost_conv, .shard = shard_conv, .localize = localize_conv};
 }
 OpDef def_conv_transpose() {
   return {.onnx = "ConvTranspose", .family = Family::contraction, .min_operands = 2, .max_operands = 5, .attrs = make_attrs<ConvTransposeAttrs>,

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ir/ops/move.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -42,8 +43,20 @@ static Result<std::vector<HostValue>> eval_expand(EvalCall& call) {
   std::vector<int64_t> strides = broadcast_strides(x.dims, dims);
   return one(read_window(x, {0, std::move(strides)}, std::move(dims)));
 }
+static Result<ShardingRule> shard_repeats(const Op& op) {
+  ShardingRule rule(op);
+  const Shape &from = type_of(op, 0).shape, &to = op.result()->type.shape;
+  int lead = static_cast<int>(to.size() - from.size());
+  for (int d = 0; d < static_cast<int>(to.size()); ++d) {
+    bool stays = d >= lead && from[d - lead] == to[d];
+    if (stays) rule.share(op, {{0, d - lead}, {ShardingRule::kResult, d}});
+    else if (op.kind == OpKind::expand && (d < lead || from[d - lead].is(1))) rule.share(op, {{ShardingRule::kResult, d}});
+  }
+  return rule;
+}
 OpDef def_expand() {
-  return {.onnx = "Expand", .family = Family::move, .min_operands = 2, .max_operands = 2, .infer = infer_expand, .eval = eval_expand};
+  return {.onnx = "Expand", .family = Family::move, .min_operands = 2, .max_operands = 2, .infer = infer_expand, .eval = eval_expand,
+          .shard = shard_repeats, .localize = localize_to_shape};
 }
 
 static Status infer_tile(Op& op, InferContext& cx) {
@@ -87,7 +100,7 @@ static Result<std::vector<HostValue>> eval_tile(EvalCall& call) {
   return one(with_dims(out, std::move(dims)));
 }
 OpDef def_tile() {
-  return {.onnx = "Tile", .family = Family::move, .min_operands = 2, .max_operands = 2, .infer = infer_tile, .eval = eval_tile};
+  return {.onnx = "Tile", .family = Family::move, .min_operands = 2, .max_operands = 2, .infer = infer_tile, .eval = eval_tile, .shard = shard_repeats};
 }
 
 }  // namespace weft

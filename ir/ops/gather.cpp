@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "ir/ops/indices.h"
+#include "ir/ops/pointwise.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -49,9 +51,49 @@ static Result<std::vector<HostValue>> eval_gather(EvalCall& call) {
   }
   return one(std::move(out));
 }
+// --- sharing out ----------------------------------------------------------------------------------------------------
+
+static Result<ShardingRule> shard_gather(const Op& op) {
+  TRY_ASSIGN(int axis, normalize_axis(op.attr<GatherAttrs>().axis, type_of(op, 0).rank()));
+  ShardingRule rule(op);
+  int extra = type_of(op, 1).rank() - 1;
+  for (int d = 0; d < type_of(op, 0).rank(); ++d)
+    if (d != axis) rule.share(op, {{0, d}, {ShardingRule::kResult, d < axis ? d : d + extra}});
+  for (int d = 0; d < type_of(op, 1).rank(); ++d) rule.share(op, {{1, d}, {ShardingRule::kResult, axis + d}});
+  // Rows that other ranks hold are zeros here, and the ranks' results are added up.
+  if (DType t = type_of(op, 0).dtype; is_float(t) || is_int(t)) rule.share(op, {{0, axis}}, ShardingRule::Role::sum);
+  return rule;
+}
+static Result<std::vector<Value*>> localize_gather(LocalOp& op) {
+  if (op.parts.back().count == 1 || !(is_float(type_of(op.whole, 0).dtype) || is_int(type_of(op.whole, 0).dtype))) return op.build();
+  TRY_ASSIGN(int axis, normalize_axis(op.whole.attr<GatherAttrs>().axis, type_of(op.whole, 0).rank()));
+  Builder& b = op.b;
+  DType t = op.operands[1]->type.dtype;
+  auto number = [&](const Dim& d) {
+    Value* v = b.op(OpKind::reshape, {op.dims({d}), b.ints({})});
+    if (t == DType::i64) return v;
+    CastAttrs a;
+    a.to = t;
+    return b.op(OpKind::cast, {v}, a);
+  };
+  Dim all = type_of(op.whole, 0).shape[axis], rows = op.operands[0]->type.shape[axis];
+  Value *given = op.operands[1], *zero = b.scalar(t, 0);
+  Value* index = b.op(OpKind::where, {b.op(OpKind::less, {given, zero}), b.op(OpKind::add, {given, number(all)}), given});
+  Value* local = b.op(OpKind::sub, {index, number(op.parts.back().index * rows)});
+  Value* mine = b.op(OpKind::and_, {b.op(OpKind::greater_or_equal, {local, zero}), b.op(OpKind::less, {local, number(rows)})});
+  op.operands[1] = b.op(OpKind::where, {mine, local, zero});
+  TRY_ASSIGN(std::vector<Value*> out, op.build());
+  // The mask over the dims of the rows behind the axis.
+  Shape dims = mine->type.shape;
+  for (int d = axis + 1; d < op.operands[0]->type.rank(); ++d) dims.push_back(1);
+  ReshapeAttrs reshape;
+  reshape.allowzero = true;
+  mine = b.op(OpKind::reshape, {mine, op.dims(dims)}, reshape);
+  return std::vector<Value*>{b.op(OpKind::where, {mine, out[0], b.scalar(out[0]->type.dtype, 0)})};
+}
 OpDef def_gather() {
   return {.onnx = "Gather", .family = Family::move, .min_operands = 2, .max_operands = 2, .attrs = make_attrs<GatherAttrs>, .infer = infer_gather,
-          .eval = eval_gather, .cost = gather_cost};
+          .eval = eval_gather, .cost = gather_cost, .shard = shard_gather, .localize = localize_gather};
 }
 
 // --- gather_elements ------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
 #include "ir/ops/common.h"
 #include "ir/ops/norm.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -122,13 +123,27 @@ static Result<std::vector<HostValue>> eval_layer_norm(EvalCall& call) {
   return out;
 }
 
+// Dims before those that are normalised.
+static Result<ShardingRule> shard_layer_norm(const Op& op) {
+  int rank = type_of(op, 0).rank();
+  TRY_ASSIGN(int axis, normalize_axis(op.attr<LayerNormAttrs>().axis, rank));
+  ShardingRule rule(op);
+  for (int d = 0; d < axis; ++d) {
+    std::vector<ShardingRule::Place> places{{0, d}};
+    for (int r = 0; r < op.num_results(); ++r) places.push_back({ShardingRule::kResult + r, d});
+    for (int i = 1; i < op.num_operands(); ++i)
+      if (has_operand(op, i) && d - (rank - type_of(op, i).rank()) >= 0) places.push_back({i, d - (rank - type_of(op, i).rank())});
+    rule.share(op, places);
+  }
+  return rule;
+}
 OpDef def_layer_normalization() {
   return {.onnx = "LayerNormalization", .family = Family::norm, .min_operands = 2, .max_operands = 3, .attrs = make_attrs<LayerNormAttrs>,
-          .infer = infer_layer_norm, .eval = eval_layer_norm, .cost = [](const Op& op) { return norm_cost(op, 7); }};
+          .infer = infer_layer_norm, .eval = eval_layer_norm, .cost = [](const Op& op) { return norm_cost(op, 7); }, .shard = shard_layer_norm};
 }
 OpDef def_rms_normalization() {
   return {.onnx = "RMSNormalization", .family = Family::norm, .min_operands = 2, .max_operands = 2, .attrs = make_attrs<LayerNormAttrs>,
-          .infer = infer_layer_norm, .eval = eval_layer_norm, .cost = [](const Op& op) { return norm_cost(op, 4); }};
+          .infer = infer_layer_norm, .eval = eval_layer_norm, .cost = [](const Op& op) { return norm_cost(op, 4); }, .shard = shard_layer_norm};
 }
 
 // --- skip -------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "ir/ops/common.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -208,17 +209,23 @@ static Cost cost_pool(const Op& op) {
   for (auto& r : op.results) c.bytes += numel(r->type.shape) * Dim(byte_size(r->type.dtype));
   return c;
 }
+// The batch and the channels; but an index of max_pool counts them.
+static Result<ShardingRule> shard_pool(const Op& op) {
+  ShardingRule rule(op);
+  for (int d = 0; d < 2 && op.num_results() == 1; ++d) rule.share(op, {{0, d}, {ShardingRule::kResult, d}});
+  return rule;
+}
 OpDef def_max_pool() {
   return {.onnx = "MaxPool", .family = Family::pool, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<MaxPoolAttrs>, .infer = infer_pool,
-          .eval = eval_max_pool, .cost = cost_pool};
+          .eval = eval_max_pool, .cost = cost_pool, .shard = shard_pool};
 }
 OpDef def_average_pool() {
   return {.onnx = "AveragePool", .family = Family::pool, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<AveragePoolAttrs>,
-          .infer = infer_pool, .eval = eval_average_pool, .cost = cost_pool};
+          .infer = infer_pool, .eval = eval_average_pool, .cost = cost_pool, .shard = shard_pool};
 }
 OpDef def_lp_pool() {
   return {.onnx = "LpPool", .family = Family::pool, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<LpPoolAttrs>, .infer = infer_pool,
-          .verify = [](const Op& op) { return verify_lp(op.attr<LpPoolAttrs>().p); }, .eval = eval_lp_pool, .cost = cost_pool};
+          .verify = [](const Op& op) { return verify_lp(op.attr<LpPoolAttrs>().p); }, .eval = eval_lp_pool, .cost = cost_pool, .shard = shard_pool};
 }
 
 // --- global -------------------------------------------------------------------------------------------------------------
@@ -272,15 +279,15 @@ static Result<std::vector<HostValue>> eval_global_lp_pool(EvalCall& call) {
 }
 OpDef def_global_average_pool() {
   return {.onnx = "GlobalAveragePool", .family = Family::pool, .min_operands = 1, .max_operands = 1, .infer = infer_global_pool,
-      .eval = eval_global_average_pool};
+      .eval = eval_global_average_pool, .shard = shard_pool};
 }
 OpDef def_global_max_pool() {
   return {.onnx = "GlobalMaxPool", .family = Family::pool, .min_operands = 1, .max_operands = 1, .infer = infer_global_pool,
-      .eval = eval_global_max_pool};
+      .eval = eval_global_max_pool, .shard = shard_pool};
 }
 OpDef def_global_lp_pool() {
   return {.onnx = "GlobalLpPool", .family = Family::pool, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<GlobalLpPoolAttrs>,
-          .infer = infer_global_pool, .verify = [](const Op& op) { return verify_lp(op.attr<GlobalLpPoolAttrs>().p); }, .eval = eval_global_lp_pool};
+          .infer = infer_global_pool, .verify = [](const Op& op) { return verify_lp(op.attr<GlobalLpPoolAttrs>().p); }, .eval = eval_global_lp_pool, .shard = shard_pool};
 }
 
 }  // namespace weft

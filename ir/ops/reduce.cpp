@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "ir/ops/common.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -323,9 +324,39 @@ static Cost cost_reduce(const Op& op) {
   c.bytes = numel(x.shape) * Dim(byte_size(x.dtype)) + numel(y.shape) * Dim(byte_size(y.dtype));
   return c;
 }
+// Dims that stay; and what is added up, where ranks' sums can be.
+static Result<ShardingRule> shard_reduction(const Op& op) {
+  TRY_ASSIGN(std::vector<int> axes, reduced_axes(op));
+  bool arg = op.kind == OpKind::arg_max || op.kind == OpKind::arg_min;
+  bool keep = arg ? op.attr<ArgReduceAttrs>().keepdims : op.attr<ReduceAttrs>().keepdims;
+  Reduction kind = arg ? Reduction::max : reduction_of(op.kind);
+  bool adds = kind == Reduction::sum || kind == Reduction::l1 || kind == Reduction::sum_square ||
+              (kind == Reduction::mean && is_float(type_of(op, 0).dtype));
+  ShardingRule rule(op);
+  int out = 0;
+  for (int d = 0; d < type_of(op, 0).rank(); ++d) {
+    if (std::find(axes.begin(), axes.end(), d) == axes.end()) rule.share(op, {{0, d}, {ShardingRule::kResult, out++}});
+    else {
+      if (adds) rule.share(op, {{0, d}}, ShardingRule::Role::sum);
+      out += keep;
+    }
+  }
+  return rule;
+}
+// A mean of means: each rank's is divided by their number.
+static Result<std::vector<Value*>> localize_reduction(LocalOp& op) {
+  TRY_ASSIGN(std::vector<Value*> out, op.build());
+  if (reduction_of(op.whole.kind) != Reduction::mean) return out;
+  TRY_ASSIGN(ShardingRule rule, shard_reduction(op.whole));
+  int64_t parts = 1;
+  for (size_t f = 0; f < rule.factors.size(); ++f)
+    if (rule.factors[f].role == ShardingRule::Role::sum) parts *= op.parts[f].count;
+  if (parts > 1) out[0] = op.b.op(OpKind::mul, {out[0], op.b.scalar(out[0]->type.dtype, 1.0 / static_cast<double>(parts))});
+  return out;
+}
 static OpDef reduction(const char* onnx) {
   return {.onnx = onnx, .family = Family::reduce, .min_operands = 1, .max_operands = 2, .attrs = make_attrs<ReduceAttrs>,
-          .infer = infer_reduce, .eval = eval_reduce, .cost = cost_reduce};
+          .infer = infer_reduce, .eval = eval_reduce, .cost = cost_reduce, .shard = shard_reduction, .localize = localize_reduction};
 }
 OpDef def_reduce_sum() { return reduction("ReduceSum"); }
 OpDef def_reduce_mean() { return reduction("ReduceMean"); }
@@ -340,7 +371,7 @@ OpDef def_reduce_sum_square() { return reduction("ReduceSumSquare"); }
 
 static OpDef arg_reduction(const char* onnx) {
   return {.onnx = onnx, .family = Family::reduce, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<ArgReduceAttrs>,
-          .infer = infer_arg, .eval = eval_arg, .cost = cost_reduce};
+          .infer = infer_arg, .eval = eval_arg, .cost = cost_reduce, .shard = shard_reduction};
 }
 OpDef def_arg_max() { return arg_reduction("ArgMax"); }
 OpDef def_arg_min() { return arg_reduction("ArgMin"); }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ir/ops/move.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -98,7 +99,7 @@ static Result<std::vector<HostValue>> eval_reshape(EvalCall& call) {
 }
 OpDef def_reshape() {
   return {.onnx = "Reshape", .family = Family::move, .traits = kViewLike, .min_operands = 2, .max_operands = 2, .attrs = make_attrs<ReshapeAttrs>,
-          .infer = infer_reshape, .eval = eval_reshape, .cost = view_cost};
+          .infer = infer_reshape, .eval = eval_reshape, .cost = view_cost, .shard = shard_view, .localize = localize_to_shape};
 }
 
 // --- squeeze, unsqueeze ---------------------------------------------------------------------------------------------
@@ -153,7 +154,7 @@ static Result<std::vector<HostValue>> eval_squeeze(EvalCall& call) {
 }
 OpDef def_squeeze() {
   return {.onnx = "Squeeze", .family = Family::move, .traits = kViewLike, .min_operands = 1, .max_operands = 2, .infer = infer_squeeze,
-          .eval = eval_squeeze, .cost = view_cost};
+          .eval = eval_squeeze, .cost = view_cost, .shard = shard_view};
 }
 
 static Result<Shape> unsqueeze_axes(const Shape& x, const std::vector<int64_t>& given) {
@@ -190,7 +191,7 @@ static Result<std::vector<HostValue>> eval_unsqueeze(EvalCall& call) {
 }
 OpDef def_unsqueeze() {
   return {.onnx = "Unsqueeze", .family = Family::move, .traits = kViewLike, .min_operands = 2, .max_operands = 2, .infer = infer_unsqueeze,
-          .eval = eval_unsqueeze, .cost = view_cost};
+          .eval = eval_unsqueeze, .cost = view_cost, .shard = shard_view};
 }
 
 // --- flatten --------------------------------------------------------------------------------------------------------
@@ -218,7 +219,7 @@ static Result<std::vector<HostValue>> eval_flatten(EvalCall& call) {
 }
 OpDef def_flatten() {
   return {.onnx = "Flatten", .family = Family::move, .traits = kViewLike, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<FlattenAttrs>,
-          .infer = infer_flatten, .eval = eval_flatten, .cost = view_cost};
+          .infer = infer_flatten, .eval = eval_flatten, .cost = view_cost, .shard = shard_view};
 }
 
 }  // namespace weft

@@ -3,6 +3,7 @@
 
 #include "ir/ops/attention.h"
 #include "ir/ops/move.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -88,9 +89,39 @@ static Result<std::vector<HostValue>> eval_rotary(EvalCall& call) {
   return one(store_all(x.dtype, x.dims, v));
 }
 
+static Result<ShardingRule> shard_rotary(const Op& op) {
+  ShardingRule rule(op);
+  const int y = ShardingRule::kResult;
+  bool packed = type_of(op, 0).rank() == 3, cached = has_operand(op, 3);
+  int length = packed ? 1 : 2, table = cached ? 3 : 1;
+  std::vector<ShardingRule::Place> batch{{0, 0}, {y, 0}, {table, 0}}, steps{{0, length}, {y, length}, {table, 1}};
+  if (!cached) {
+    batch.push_back({2, 0});
+    steps.push_back({2, 1});
+  }
+  rule.share(op, batch);
+  if (packed) {
+    Dim heads = op.attr<RotaryAttrs>().num_heads;
+    int h = heads.is(0) ? -1 : rule.add(heads);
+    if (h >= 0) {
+      int d = rule.add(divide(type_of(op, 0).shape[2], heads));
+      rule.operands[0][2] = rule.results[0][2] = {h, d};
+    }
+  } else {
+    rule.share(op, {{0, 1}, {y, 1}});
+  }
+  rule.share(op, steps);
+  return rule;
+}
+static Result<std::vector<Value*>> localize_rotary(LocalOp& op) {
+  std::unique_ptr<Attrs> attrs = op.whole.attrs->clone();
+  auto& a = static_cast<RotaryAttrs&>(*attrs);
+  if (a.num_heads > 0) a.num_heads /= op.parts[1].count;
+  return op.build(std::move(attrs));
+}
 OpDef def_rotary_embedding() {
   return {.onnx = "RotaryEmbedding", .family = Family::attention, .min_operands = 3, .max_operands = 4, .attrs = make_attrs<RotaryAttrs>,
-          .infer = infer_rotary, .eval = eval_rotary};
+          .infer = infer_rotary, .eval = eval_rotary, .shard = shard_rotary, .localize = localize_rotary};
 }
 
 }  // namespace weft

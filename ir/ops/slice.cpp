@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ir/ops/move.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -138,9 +139,36 @@ static Result<std::vector<HostValue>> eval_slice(EvalCall& call) {
   }
   return one(read_window(x, from, std::move(dims)));
 }
+// Dims of which nothing is cut off.
+static Result<ShardingRule> shard_slice(const Op& op) {
+  TRY_ASSIGN(std::vector<SliceRange> ranges, slice_ranges(op, op.graph->module->symbols));
+  ShardingRule rule(op);
+  for (int d = 0; d < static_cast<int>(ranges.size()); ++d)
+    if (ranges[d].start.is(0) && ranges[d].step == 1 && ranges[d].length == type_of(op, 0).shape[d])
+      rule.share(op, {{0, d}, {ShardingRule::kResult, d}});
+  return rule;
+}
+// A dim that stays whole is not named any more: its bounds count for all of it.
+static Result<std::vector<Value*>> localize_slice(LocalOp& op) {
+  TRY_ASSIGN(std::vector<SliceRange> ranges, slice_ranges(op.whole, op.b.module().symbols));
+  std::vector<Dim> starts, ends, axes, steps;
+  for (size_t d = 0; d < ranges.size(); ++d) {
+    const SliceRange& r = ranges[d];
+    if (r.start.is(0) && r.step == 1 && r.length == type_of(op.whole, 0).shape[d]) continue;
+    starts.push_back(r.start);
+    // Backwards to the first element there is no end that is not counted from the other side.
+    Dim end = r.start + r.length * Dim(r.step);
+    ends.push_back(r.step < 0 && range_of(end, op.b.module().symbols).lo < 0 ? Dim(INT64_MIN + 1) : end);
+    axes.push_back(static_cast<int64_t>(d));
+    steps.push_back(r.step);
+  }
+  if (axes.empty()) return std::vector<Value*>{op.operands[0]};
+  op.operands = {op.operands[0], op.dims(starts), op.dims(ends), op.dims(axes), op.dims(steps)};
+  return op.build();
+}
 OpDef def_slice() {
   return {.onnx = "Slice", .family = Family::move, .min_operands = 3, .max_operands = 5, .infer = infer_slice, .eval = eval_slice,
-          .cost = [](const Op& op) { return moved_bytes(op, 1); }};
+          .cost = [](const Op& op) { return moved_bytes(op, 1); }, .shard = shard_slice, .localize = localize_slice};
 }
 
 // --- split ----------------------------------------------------------------------------------------------------------
@@ -215,9 +243,20 @@ static Result<std::vector<HostValue>> eval_split(EvalCall& call) {
   }
   return out;
 }
+static Result<ShardingRule> shard_split(const Op& op) {
+  TRY_ASSIGN(int axis, normalize_axis(op.attr<SplitAttrs>().axis, type_of(op, 0).rank()));
+  ShardingRule rule(op);
+  for (int d = 0; d < type_of(op, 0).rank(); ++d) {
+    if (d == axis) continue;
+    std::vector<ShardingRule::Place> places{{0, d}};
+    for (int r = 0; r < op.num_results(); ++r) places.push_back({ShardingRule::kResult + r, d});
+    rule.share(op, places);
+  }
+  return rule;
+}
 OpDef def_split() {
   return {.onnx = "Split", .family = Family::move, .min_operands = 1, .max_operands = 2, .attrs = make_attrs<SplitAttrs>, .infer = infer_split,
-          .eval = eval_split};
+          .eval = eval_split, .shard = shard_split};
 }
 
 }  // namespace weft

@@ -5,6 +5,7 @@
 
 #include "ir/ops/common.h"
 #include "ir/ops/norm.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -105,9 +106,14 @@ static Status infer_lp(Op& op, InferContext& cx) {
   return infer_same(op, cx);
 }
 
+static Result<ShardingRule> shard_softmax(const Op& op) {
+  int64_t given = op.kind == OpKind::lp_normalization ? op.attr<LpNormAttrs>().axis : op.attr<SoftmaxAttrs>().axis;
+  TRY_ASSIGN(int axis, normalize_axis(given, type_of(op, 0).rank()));
+  return shard_alike(op, {axis});
+}
 static OpDef softmax_like(const char* onnx, Result<std::vector<HostValue>> (*eval)(EvalCall&), Cost (*cost)(const Op&)) {
   return {.onnx = onnx, .family = Family::norm, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<SoftmaxAttrs>,
-          .infer = infer_softmax, .eval = eval, .cost = cost};
+          .infer = infer_softmax, .eval = eval, .cost = cost, .shard = shard_softmax};
 }
 OpDef def_softmax() {
   return softmax_like("Softmax", eval_softmax, [](const Op& op) { return norm_cost(op, 12); });

@@ -5,6 +5,7 @@
 
 #include "ir/ops/control.h"
 #include "ir/ops/move.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -61,7 +62,7 @@ OpDef def_identity() {
             op.results[0]->known = op.operands[0]->known;
             return {};
           },
-          .eval = eval_identity};
+          .eval = eval_identity, .shard = shard_pointwise};
 }
 
 static Status infer_reorder(Op& op, InferContext&) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ir/ops/move.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -39,13 +40,19 @@ static Result<Tensor> permuted(const Tensor& x, const std::vector<int>& perm) {
   }
   return read_window(x, from, std::move(dims));
 }
+static Result<ShardingRule> shard_transpose(const Op& op) {
+  TRY_ASSIGN(std::vector<int> perm, transpose_perm(op));
+  ShardingRule rule(op);
+  for (size_t d = 0; d < perm.size(); ++d) rule.share(op, {{0, perm[d]}, {ShardingRule::kResult, static_cast<int>(d)}});
+  return rule;
+}
 OpDef def_transpose() {
   return {.onnx = "Transpose", .family = Family::move, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<TransposeAttrs>,
           .infer = infer_transpose, .eval = [](EvalCall& call) -> Result<std::vector<HostValue>> {
             const Tensor& x = call.tensor(0);
             TRY_ASSIGN(std::vector<int> perm, perm_of(call.attr<TransposeAttrs>(), x.rank()));
             return one(permuted(x, perm));
-          }};
+          }, .shard = shard_transpose};
 }
 
 // --- depth_to_space, space_to_depth -----------------------------------------------------------------------------------
@@ -85,7 +92,8 @@ static Result<std::vector<HostValue>> eval_depth_to_space(EvalCall& call) {
 }
 OpDef def_depth_to_space() {
   return {.onnx = "DepthToSpace", .family = Family::move, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<DepthToSpaceAttrs>,
-          .infer = infer_depth_to_space, .eval = eval_depth_to_space};
+          .infer = infer_depth_to_space, .eval = eval_depth_to_space,
+          .shard = [](const Op& op) -> Result<ShardingRule> { return shard_alike(op, {1, 2, 3}); }};
 }
 
 static Status infer_space_to_depth(Op& op, InferContext& cx) {
@@ -110,7 +118,8 @@ static Result<std::vector<HostValue>> eval_space_to_depth(EvalCall& call) {
 }
 OpDef def_space_to_depth() {
   return {.onnx = "SpaceToDepth", .family = Family::move, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<SpaceToDepthAttrs>,
-          .infer = infer_space_to_depth, .eval = eval_space_to_depth};
+          .infer = infer_space_to_depth, .eval = eval_space_to_depth,
+          .shard = [](const Op& op) -> Result<ShardingRule> { return shard_alike(op, {1, 2, 3}); }};
 }
 
 }  // namespace weft

@@ -44,7 +44,6 @@ Result<std::vector<HostValue>> random_inputs(const Module& m, uint64_t seed, Sym
   return out;
 }
 
-Result<std::vector<HostValue>> run_main(const Module& m, const std::vector<HostValue>& inputs) { return evaluate(*m.main(), inputs); }
 
 static std::string difference(const Tensor& got, const Tensor& want, double relative) {
   if (got.dtype != want.dtype) return std::string("dtype ") + dtype_name(got.dtype) + " for " + dtype_name(want.dtype);
@@ -73,6 +72,14 @@ std::string difference(const std::vector<HostValue>& got, const std::vector<Host
     if (!d.empty()) return "output " + std::to_string(i) + ": " + d;
   }
   return "";
+}
+
+Result<std::vector<HostValue>> run_main(const Module& m, const std::vector<HostValue>& inputs) {
+  if (m.meshes.empty()) return evaluate(*m.main(), inputs);
+  TRY_ASSIGN(auto ranks, evaluate_ranks(*m.main(), std::vector(static_cast<size_t>(m.meshes[0].size()), inputs)));
+  for (auto& r : ranks)
+    if (std::string d = difference(r, ranks[0], 0); !d.empty()) return invalid("the ranks' results differ: " + d);
+  return ranks[0];
 }
 
 }  // namespace weft::test
