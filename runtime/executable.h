@@ -13,6 +13,7 @@
 #include "ir/plan/plan.h"
 #include "runtime/bytes_check.h"
 #include "runtime/cache/disk_cache.h"
+#include "runtime/comm/communicator.h"
 #include "runtime/cpu/object_loader.h"
 #include "runtime/executor/device.h"
 
@@ -46,7 +47,9 @@ struct ExecutableParts {
   std::vector<ConstantBytes> constants;                      // parallel to plan.constants
   std::shared_ptr<LoadedConstants> loaded;                   // of them on the device (executor/constants.h); null: not yet
   std::shared_ptr<ThreadPool> pool;                          // null: the calling thread alone
-  SymbolValues symbols;                                      // known before any input: rank.tp, …
+  SymbolValues symbols;                                      // known before any input; make_executable adds rank.tp, …
+  std::shared_ptr<Communicator> world;                       // of the plan's mesh: this rank among all of them
+  std::vector<std::shared_ptr<Communicator>> groups;         // parallel to plan.groups; made by make_executable
   std::vector<KernelFn> builtin;                             // by kernel: functions to use instead of objects (tests)
   PreparedKeeping prepared;
 };
@@ -60,7 +63,8 @@ struct ProfileEvent {
 class ExecutableImpl;
 class ContextImpl;
 
-// Verifies the plan, resolves kernels, runs the prepare region.
+// Verifies the plan, resolves kernels, runs the prepare region. Where the plan is for several ranks, all of them must make
+// theirs at the same time. An executable of one of several ranks has one context at work at a time.
 Result<std::shared_ptr<const ExecutableImpl>> make_executable(ExecutableParts parts);
 const Plan& plan_of(const ExecutableImpl& e);
 // Bytes of prepared tensors: computed at load, and found on disk.

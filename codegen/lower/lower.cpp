@@ -287,6 +287,8 @@ Status Lowering::op(Op& op) {
   if (done) return {};
   TRY_ASSIGN(done, host(op));
   if (done) return {};
+  TRY_ASSIGN(done, collective(op));
+  if (done) return {};
   TRY_ASSIGN(done, open_axes(op));
   if (done) return {};
   if (!has_rule(op)) return unsupported(std::string(op_name(op.kind)) + " on " + target.to_string()).at_node(op.describe());
@@ -392,6 +394,9 @@ Result<Lowered> lower_module(Module& m, const Target& target, const Tuning* tuni
   Plan& p = l.plan();
   p.name = m.name;
   p.target = target.to_string();
+  if (!m.meshes.empty()) p.mesh = m.meshes[0];
+  for (auto& axis : p.mesh.axes) l.early.insert(rank_symbol(axis.first));
+  l.bound = l.early;
   Graph& g = *m.main();
   TRY(expand_composites(g));  // what the passes left, or when none ran
   if (m.prepare) {

@@ -95,6 +95,7 @@ struct Lowering {
   Result<bool> view(Op& op);
   Result<bool> host(Op& op);
   Result<bool> control(Op& op);
+  Result<bool> collective(Op& op);
   Result<bool> open_axes(Op& op);              // reductions along axes that only data know (open_axes.cpp)
   Status check_indices(const Op& op);          // an index out of range is an Error, before a kernel or call uses it
 };

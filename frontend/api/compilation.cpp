@@ -7,7 +7,7 @@
 
 #include "codegen/cuda/nvrtc.h"
 #include "frontend/api/kernels.h"
-#include "frontend/api/runtime/executable_state.h"
+#include "frontend/api/runtime/rank_team.h"
 #include "frontend/api/target_choice.h"
 #include "ir/base/mapped_file.h"
 #include "ir/core/shapes.h"
@@ -165,6 +165,13 @@ PipelineOptions Compilation::pipeline_options() const {
   return o;
 }
 
+Status Compilation::share_out() {
+  if (options_.mesh.empty()) return {};
+  PipelineOptions o = pipeline_options();
+  o.stop_after = "partition";
+  return optimise(o);
+}
+
 Status Compilation::optimise() { return optimise(pipeline_options()); }
 
 Status Compilation::optimise(const PipelineOptions& pipeline, std::vector<PassRun>* runs) {
@@ -177,6 +184,7 @@ Status Compilation::optimise(const PipelineOptions& pipeline, std::vector<PassRu
       TRY_ASSIGN(cx.precision, parse_precision(options_.precision));
     }
     cx.keep_f32 = options_.keep_f32;
+    TRY_ASSIGN(cx.mesh, parse_mesh(options_.mesh));
     cx.cancel = options_.cancel;
     cx.progress = [&](const std::string& pass, int done, int total) { reporter_.progress("passes", pass, done, total); };
     TRY(run_pipeline(*module_, cx, pipeline, runs));
@@ -239,6 +247,9 @@ Result<api::Executable> Compilation::build() {
   if (t.backend == Backend::cuda) {
     TRY_ASSIGN(parts.device, open_gpu(options_.device, options_.gpu_memory));
     TRY(verify_plan(lowered_.plan));
+  }
+  // Of several ranks each one loads its own.
+  if (parts.device && lowered_.plan.mesh.size() == 1) {
     loading = std::async(std::launch::async, [&parts, this] {
       return load_constants(lowered_.plan, parts.symbols, parts.constants, parts.device.get(), parts.pool.get());
     });
@@ -251,7 +262,7 @@ Result<api::Executable> Compilation::build() {
   stats_.kernels_compiled = kernels->compiled;
   stats_.kernels_cached = kernels->cached;
   stats_.code_bytes = kernels->code_bytes;
-  auto exe = timed("load", [&]() -> Result<std::shared_ptr<const ExecutableImpl>> {
+  auto ranks = timed("load", [&]() -> Result<api::LocalRanks> {
     TRY(check_cancelled());
     parts.objects = std::move(kernels->objects);
     if (loading.valid()) {
@@ -263,15 +274,17 @@ Result<api::Executable> Compilation::build() {
     parts.prepared.cache = cache("weights");
     parts.prepared.generator = std::move(kernels->generator);
     parts.prepared.failed = [this](const Error& e) { reporter_.log(api::LogLevel::warning, "weights are not kept: " + e.message); };
-    return make_executable(std::move(parts));
+    return api::make_local_ranks(std::move(parts));
   });
-  if (!exe.ok()) return std::move(exe.error());
-  stats_.prepared_bytes = prepared_bytes(**exe).computed;
-  stats_.prepared_cached_bytes = prepared_bytes(**exe).found;
-  stats_.uploaded_bytes = uploaded_bytes(**exe).bytes;
-  stats_.upload_ms = uploaded_bytes(**exe).seconds * 1e3;
+  if (!ranks.ok()) return std::move(ranks.error());
+  for (auto& exe : ranks->exes) {
+    stats_.prepared_bytes += prepared_bytes(*exe).computed;
+    stats_.prepared_cached_bytes += prepared_bytes(*exe).found;
+    stats_.uploaded_bytes += uploaded_bytes(*exe).bytes;
+    stats_.upload_ms = std::max(stats_.upload_ms, uploaded_bytes(*exe).seconds * 1e3);
+  }
   stats_.total_ms = reporter_.elapsed_s() * 1e3;
-  return api::make_public(std::move(*exe), std::move(module_->metadata), std::move(stats_), threads);
+  return api::make_public(std::move(*ranks), std::move(module_->metadata), std::move(stats_), threads);
 }
 
 KernelBuildOptions Compilation::kernel_options(const Target& t) {

@@ -35,6 +35,8 @@ class Compilation {
   Status optimise();
   // Others; runs, if given, receives a line per run of a pass.
   Status optimise(const PipelineOptions& pipeline, std::vector<PassRun>* runs = nullptr);
+  // Of several ranks: the passes up to the graph that each of them runs, for the evaluator.
+  Status share_out();
   // What options say of passes.
   PipelineOptions pipeline_options() const;
   // What was measured, in place of what options.tuning names.

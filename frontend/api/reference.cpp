@@ -96,7 +96,9 @@ Result<std::vector<HostValue>> evaluate_values(const Module& m, std::vector<Host
   for (size_t i = 0; i < inputs.size(); ++i) TRY(check_input(*g.inputs[i], inputs[i], symbols));
   EvalOptions options;
   options.cancel = cancel;
-  return evaluate(g, std::move(inputs), options);
+  if (m.meshes.empty()) return evaluate(g, std::move(inputs), options);
+  TRY_ASSIGN(auto ranks, evaluate_ranks(g, std::vector(static_cast<size_t>(m.meshes[0].size()), inputs), options));
+  return std::move(ranks[0]);
 }
 
 Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTensors& inputs, const std::atomic<bool>* cancel) {

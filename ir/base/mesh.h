@@ -16,9 +16,12 @@ struct Mesh {
   std::string name;
   std::vector<std::pair<std::string, int64_t>> axes;  // outermost first
   bool operator==(const Mesh&) const = default;
+  // Error for an axis without ranks or named twice, kResources for more than 65,536 ranks.
+  Status check() const;
   int64_t size() const;
   int64_t axis_size(const std::string& axis) const;  // 0: no such axis
   std::string to_string() const;                     // mesh @name = dp:2,tp:4
+  static Result<Mesh> parse(Lexer& lx);              // what follows the word mesh
   // Ranks are numbered row-major, the first axis outermost.
   SymbolValues coordinates(int64_t rank) const;      // of the symbols below
   // The place of a rank in its group, which differs along these axes; the first one is the outermost.
@@ -26,8 +29,11 @@ struct Mesh {
   // The ranks of the group of `rank`, in order.
   std::vector<int64_t> group(int64_t rank, const std::vector<std::string>& axes) const;
 };
+// What users write: "dp=2,tp=4". Error kUsage. Empty: a mesh of one rank.
+Result<Mesh> parse_mesh(const std::string& text);
 // The symbol of a rank's coordinate along an axis: rank.tp.
 inline std::string rank_symbol(const std::string& axis) { return "rank." + axis; }
+inline bool is_rank_symbol(std::string_view symbol) { return symbol.substr(0, 5) == "rank."; }
 
 struct Sharding {
   std::string mesh;                           // empty: none

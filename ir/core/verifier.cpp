@@ -173,11 +173,7 @@ Status verify_symbols_and_meshes(const Module& m) {
   std::set<std::string> names;
   for (const Mesh& mesh : m.meshes) {
     if (mesh.name.empty() || !names.insert(mesh.name).second) return invalid("mesh " + quote(mesh.name) + " is declared twice, or has no name");
-    std::set<std::string> axes;
-    for (auto& [axis, size] : mesh.axes) {
-      if (size < 1) return invalid("axis " + axis + " of mesh " + mesh.name + " has size " + std::to_string(size));
-      if (!axes.insert(axis).second) return invalid("mesh " + mesh.name + " has axis " + axis + " twice");
-    }
+    TRY(mesh.check());
   }
   return {};
 }

@@ -44,8 +44,8 @@ static Result<std::vector<HostValue>> run_op(const Op& op, std::vector<const Hos
   return out;
 }
 
-Result<std::vector<HostValue>> evaluate_op(const Op& op, std::vector<const HostValue*> inputs) {
-  return run_op(op, std::move(inputs), {EvalOptions(), SymbolValues()});
+Result<std::vector<HostValue>> evaluate_op(const Op& op, std::vector<const HostValue*> inputs, const SymbolValues& symbols) {
+  return run_op(op, std::move(inputs), {EvalOptions(), symbols});
 }
 
 static std::string dims_text(const Tensor& t) { return std::string(dtype_name(t.dtype)) + "[" + shape_text(to_shape(t.dims)) + "]"; }

@@ -23,7 +23,7 @@ Result<std::vector<HostValue>> evaluate(const Graph& g, std::vector<HostValue> i
 // the results. Ranks are numbered row-major, the first axis outermost. Where one fails, all end with its Error.
 Result<std::vector<std::vector<HostValue>>> evaluate_ranks(const Graph& g, std::vector<std::vector<HostValue>> inputs, const EvalOptions& options = {});
 // One op on concrete inputs (null pointer or kind none: absent).
-Result<std::vector<HostValue>> evaluate_op(const Op& op, std::vector<const HostValue*> inputs);
+Result<std::vector<HostValue>> evaluate_op(const Op& op, std::vector<const HostValue*> inputs, const SymbolValues& symbols = {});
 // Interprets a scalar body over rows: inputs broadcast to `dims` already as carrier-agnostic tensors.
 Result<std::vector<Tensor>> evaluate_scalar(const ScalarProgram& p, const std::vector<const Tensor*>& inputs, const std::vector<int64_t>& dims,
                                             const std::vector<DType>& output_types);

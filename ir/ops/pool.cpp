@@ -287,7 +287,8 @@ OpDef def_global_max_pool() {
 }
 OpDef def_global_lp_pool() {
   return {.onnx = "GlobalLpPool", .family = Family::pool, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<GlobalLpPoolAttrs>,
-          .infer = infer_global_pool, .verify = [](const Op& op) { return verify_lp(op.attr<GlobalLpPoolAttrs>().p); }, .eval = eval_global_lp_pool, .shard = shard_pool};
+          .infer = infer_global_pool, .verify = [](const Op& op) { return verify_lp(op.attr<GlobalLpPoolAttrs>().p); },
+          .eval = eval_global_lp_pool, .shard = shard_pool};
 }
 
 }  // namespace weft

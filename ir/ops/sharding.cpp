@@ -7,6 +7,14 @@
 
 namespace weft {
 
+bool depends_on_rank_alone(const Op& op) {
+  if (op.kind != OpKind::dims) return false;
+  for (const Dim& d : op.attr<DimsAttrs>().values)
+    for (const std::string& s : d.symbols())
+      if (!is_rank_symbol(s)) return false;
+  return true;
+}
+
 ShardingRule::ShardingRule(const Op& op) {
   auto dims = [](const Value* v) { return Dims(v && v->type.is_ranked() ? v->type.rank() : 0); };
   for (const Value* v : op.operands) operands.push_back(dims(v));

@@ -18,6 +18,9 @@ struct DimsAttrs : AttrsOf<DimsAttrs> {
   void fields(FieldVisitor& v) { v.field("values", values); }
 };
 
+// Whether the op is `dims` of nothing but numbers and the rank's coordinates: known when a rank loads its weights.
+bool depends_on_rank_alone(const Op& op);
+
 struct ShardingRule {
   enum class Role : uint8_t {
     parallel,  // results have it

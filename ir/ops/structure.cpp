@@ -42,7 +42,7 @@ static Result<std::vector<HostValue>> eval_prepared(EvalCall& call) {
     if (!needed.count(op.get())) continue;
     std::vector<const HostValue*> in;
     for (const Value* v : op->operands) in.push_back(v ? &values[v] : nullptr);
-    TRY_ASSIGN(std::vector<HostValue> out, evaluate_op(*op, in));
+    TRY_ASSIGN(std::vector<HostValue> out, evaluate_op(*op, in, call.symbols ? *call.symbols : SymbolValues()));
     for (int i = 0; i < op->num_results(); ++i) values[op->result(i)] = std::move(out[i]);
   }
   return std::vector<HostValue>{values.at(want)};

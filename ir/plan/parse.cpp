@@ -33,6 +33,10 @@ Status PlanParser::statement() {
   if (lx_.accept("symbol")) return symbol();
   if (lx_.accept("constant")) return constant();
   if (lx_.accept("kernel")) return kernel();
+  if (lx_.accept("mesh")) {
+    TRY_ASSIGN(p_.mesh, Mesh::parse(lx_));
+    return {};
+  }
   if (lx_.accept("group")) return group();
   if (lx_.accept("buffer")) return buffer();
   if (lx_.accept("tensor")) return tensor();

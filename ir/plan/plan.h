@@ -11,6 +11,7 @@
 #include "ir/base/dim.h"
 #include "ir/base/dtype.h"
 #include "ir/base/hash.h"
+#include "ir/base/mesh.h"
 
 namespace weft {
 
@@ -92,7 +93,8 @@ enum class CommandKind : uint8_t {
   free,
   swap,        // exchanges the storage of the buffers of tensors[0] and tensors[1]: both arena with one lifetime and
                // size, both dynamic, or both state (loop-carried values, states)
-  collective,  // `name` over `group` from tensors[0] to tensors[1], started on its stream
+  collective,  // `name` (as the op's) over `group` from tensors[0] to tensors[1], both dense, started on its stream; `text` says
+               // the rest: "dim=0 reduction=sum", split and join of all_to_all, root, pairs=0,1,1,0
   wait_collective,
   record,      // event number `event` on `stream`
   wait,        // `stream` waits for `event`
@@ -155,13 +157,14 @@ struct PlanConstant {
   Hash hash;
 };
 
-struct PlanGroup {                    // ranks of one collective group, as expressions over rank.* symbols
+struct PlanGroup {                    // ranks that differ along these axes of the mesh, the first one outermost
   std::string name;
   std::vector<std::string> axes;
 };
 
 struct Plan {
   std::string name, target;
+  Mesh mesh;                          // the ranks that run this plan together; without axes there is one
   SymbolTable symbols;
   std::vector<PlanBuffer> buffers;
   std::vector<PlanTensor> tensors;

@@ -75,6 +75,7 @@ class Printer {
     for (auto& [name, s] : p_.symbols) symbol(name, s);
     for (const PlanConstant& c : p_.constants) constant(c);
     for (size_t i = 0; i < p_.kernels.size(); ++i) kernel(i);
+    if (!p_.mesh.axes.empty()) out_ += p_.mesh.to_string() + "\n";
     for (const PlanGroup& g : p_.groups) out_ += "group " + name_text(g.name) + " axes " + quoted_list(g.axes) + "\n";
     for (size_t i = 0; i < p_.buffers.size(); ++i) buffer(i);
     for (size_t i = 0; i < p_.tensors.size(); ++i) tensor(i);

@@ -42,6 +42,18 @@ Status check_symbol_table(const Plan& p) {
   return {};
 }
 
+Status check_groups(const Plan& p) {
+  TRY(p.mesh.check());
+  for (const PlanGroup& g : p.groups)
+    for (size_t i = 0; i < g.axes.size(); ++i) {
+      bool known = p.mesh.axes.empty() || p.mesh.axis_size(g.axes[i]) > 0;
+      if (!known) return invalid("group " + name_text(g.name) + " names an axis that the mesh lacks: " + g.axes[i]);
+      if (std::find(g.axes.begin(), g.axes.begin() + static_cast<int64_t>(i), g.axes[i]) != g.axes.begin() + static_cast<int64_t>(i))
+        return invalid("group " + name_text(g.name) + " names axis " + g.axes[i] + " twice");
+    }
+  return {};
+}
+
 Status check_kernels(const Plan& p) {
   std::unordered_set<std::string_view> names;
   for (const PlanKernel& k : p.kernels) {
@@ -200,6 +212,7 @@ Status verify_tables(const Plan& p) {
   for (size_t n : {p.buffers.size(), p.tensors.size(), p.kernels.size(), p.constants.size()})
     if (n >= INT32_MAX) return resources("a plan with more than 2^31 entries in a table");
   TRY(check_symbol_table(p));
+  TRY(check_groups(p));
   TRY(check_kernels(p));
   TRY(check_constants(p));
   for (size_t i = 0; i < p.buffers.size(); ++i) TRY(check_buffer(p, static_cast<int>(i)));

@@ -81,16 +81,7 @@ class ModuleParser {
     return {};
   }
   Status mesh() {
-    Mesh mesh;
-    TRY(lx_.expect("@"));
-    TRY_ASSIGN(mesh.name, lx_.name());
-    TRY(lx_.expect("="));
-    do {
-      TRY_ASSIGN(std::string axis, lx_.identifier());
-      TRY(lx_.expect(":"));
-      TRY_ASSIGN(int64_t size, lx_.integer());
-      mesh.axes.emplace_back(std::move(axis), size);
-    } while (lx_.accept(","));
+    TRY_ASSIGN(Mesh mesh, Mesh::parse(lx_));
     m_->meshes.push_back(std::move(mesh));
     return {};
   }

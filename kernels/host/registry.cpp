@@ -41,6 +41,22 @@ Result<int64_t> HostCall::integer(std::string_view name, int64_t fallback) const
   return n;
 }
 
+std::string_view HostCall::word(std::string_view name) const { return find_attribute(attributes, name); }
+
+Result<std::vector<int64_t>> HostCall::integers(std::string_view name) const {
+  std::string_view v = find_attribute(attributes, name);
+  std::vector<int64_t> out;
+  for (const char *p = v.data(), *end = p + v.size(); p != end;) {
+    int64_t n = 0;
+    auto r = std::from_chars(p, end, n);
+    if (r.ec != std::errc() || (r.ptr != end && *r.ptr != ','))
+      return invalid("the attribute " + std::string(name) + " of a host call is no list of integers: " + std::string(v));
+    out.push_back(n);
+    p = r.ptr == end ? end : r.ptr + 1;
+  }
+  return out;
+}
+
 Result<double> HostCall::real(std::string_view name, double fallback) const {
   std::string_view v = find_attribute(attributes, name);
   if (!v.data()) return fallback;

@@ -30,6 +30,8 @@ struct HostCall {
   bool has(std::string_view name) const;
   Result<int64_t> integer(std::string_view name, int64_t fallback) const;
   Result<double> real(std::string_view name, double fallback) const;
+  Result<std::vector<int64_t>> integers(std::string_view name) const;  // with commas between
+  std::string_view word(std::string_view name) const;
 };
 
 using HostFn = Status (*)(HostCall&);

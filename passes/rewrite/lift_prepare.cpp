@@ -1,10 +1,11 @@
 // lift-prepare: what depends on constants alone moves to the prepare graph, which runs once, when the model is loaded. Views
 // and copies that only repeat elements stay behind: they cost nothing where they are read, and memory when prepared. So
-// does what decompresses weights.
+// does what decompresses weights. A rank's coordinates are constants here: its part of a weight is cut when it loads it.
 #include <map>
 #include <unordered_set>
 
 #include "ir/base/check.h"
+#include "ir/ops/sharding.h"
 #include "ir/ops/structure.h"
 #include "passes/rewrite/rewrite.h"
 
@@ -37,7 +38,7 @@ class Lift {
 
   bool run() {
     for (auto& op : g_.ops) {
-      bool fixed = op->kind == OpKind::constant || op->kind == OpKind::prepared;
+      bool fixed = is_given(*op);
       if (!fixed && may_lift(*op)) {
         fixed = true;
         for (const Value* v : op->operands) fixed = fixed && (!v || fixed_.count(v->def));
@@ -55,7 +56,8 @@ class Lift {
   }
 
  private:
-  bool stays(const Op& op) const { return !fixed_.count(&op) || op.kind == OpKind::constant || op.kind == OpKind::prepared || only_repeats(op); }
+  static bool is_given(const Op& op) { return op.kind == OpKind::constant || op.kind == OpKind::prepared || depends_on_rank_alone(op); }
+  bool stays(const Op& op) const { return !fixed_.count(&op) || is_given(op) || only_repeats(op); }
 
   // Read at run time: by an output, by an op that is not fixed, or by one that stays behind.
   bool is_root(const Value& v) const {

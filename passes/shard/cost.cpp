@@ -5,7 +5,9 @@
 namespace weft {
 
 ShardingCosts::ShardingCosts(const Module& m, const Target& target) {
-  for (auto& [name, info] : m.symbols) values_[name] = info.opt > 0 ? info.opt : std::clamp<int64_t>(16, std::max<int64_t>(info.lo, 1), std::max<int64_t>(info.hi, 1));
+  constexpr int64_t kTypical = 16;
+  for (auto& [name, info] : m.symbols)
+    values_[name] = info.opt > 0 ? info.opt : std::clamp(kTypical, std::max<int64_t>(info.lo, 1), std::max<int64_t>(info.hi, 1));
   bool gpu = target.backend == Backend::cuda;
   flops_ = gpu ? 5e14 : 1e11;
   memory_ = gpu ? 3e12 : 2e10;

@@ -56,11 +56,13 @@ struct Solve {
 };
 
 struct Step {
-  enum class Kind : uint8_t { launch, copy, fill, host_call, set, read, check, select, branch, jump, loop_enter, loop_next, alloc, free, swap };
+  enum class Kind : uint8_t {
+    launch, copy, fill, host_call, collective, set, read, check, select, branch, jump, loop_enter, loop_next, alloc, free, swap
+  };
   Kind kind;
   int command;              // pre-order number
   int target = -1;          // branch: when false; jump; loop_enter: behind the loop; loop_next: first step of the body
-  int item = -1;            // launch, host call, select, loop: number in its table
+  int item = -1;            // launch, host call, collective, select, loop: number in its table
   int slot = -1;            // set, read, loop's counter
   int stretch = -1;         // number of the one that begins here
   CompiledDim dim;          // set, check, loop's trip count
@@ -88,6 +90,12 @@ struct HostCallCode {
   std::vector<char> sized_here; // per output: its dims depend on `sets`
 };
 
+struct CollectiveCode {
+  Communicator* group = nullptr;
+  Collective call;              // but for its extents
+  int64_t dim = 0, join = 0;
+};
+
 struct SelectCode {
   std::vector<int> slots;
   std::vector<std::vector<CompiledDim>> ranges;  // lo, hi per slot
@@ -112,6 +120,7 @@ struct Program {
   std::vector<Stretch> stretches;            // in order; only for a device
   std::vector<LaunchCode> launches;
   std::vector<HostCallCode> host_calls;
+  std::vector<CollectiveCode> collectives;
   std::vector<SelectCode> selects;
   int loops = 0;
   std::vector<int> ptr_tensors;

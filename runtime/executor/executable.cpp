@@ -1,6 +1,8 @@
 // make_executable: verifies and compiles the plan, finds the bytes of constants, and runs the prepare region.
 #include "runtime/executable.h"
 
+#include <algorithm>
+
 #include "ir/base/text.h"
 #include "runtime/executor/executable_impl.h"
 #include "runtime/executor/prepared_cache.h"
@@ -43,10 +45,33 @@ void release_unused(ExecutableImpl& exe) {
     if (!used_constants[i]) exe.constants[i] = {};
 }
 
+// This rank's place in the mesh, and the groups it exchanges in.
+Status join_groups(ExecutableParts& parts) {
+  const Mesh& mesh = parts.plan.mesh;
+  int64_t ranks = mesh.size();
+  if (!parts.world) return ranks == 1 ? Status{} : usage("the model is compiled for " + std::to_string(ranks) + " ranks, and runs as one");
+  if (parts.world->size() != ranks)
+    return usage("the model is compiled for " + std::to_string(ranks) + " ranks, there are " + std::to_string(parts.world->size()));
+  int rank = parts.world->rank();
+  for (auto& [symbol, value] : mesh.coordinates(rank)) parts.symbols[symbol] = value;
+  for (const PlanGroup& g : parts.plan.groups) {
+    std::vector<int> members;
+    for (int64_t r : mesh.group(rank, g.axes)) members.push_back(static_cast<int>(r));
+    if (static_cast<int64_t>(members.size()) == ranks && std::is_sorted(members.begin(), members.end())) {
+      parts.groups.push_back(parts.world);
+      continue;
+    }
+    TRY_ASSIGN(std::shared_ptr<Communicator> group, parts.world->split(members));
+    parts.groups.push_back(std::move(group));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const ExecutableImpl>> make_executable(ExecutableParts parts) {
   TRY(verify_plan(parts.plan));
+  TRY(join_groups(parts));
   auto exe = std::make_shared<ExecutableImpl>();
   PreparedCache kept;
   if (!parts.device) exe->prepared.found = kept.fetch(parts);
@@ -56,6 +81,8 @@ Result<std::shared_ptr<const ExecutableImpl>> make_executable(ExecutableParts pa
   exe->objects = std::move(parts.objects);
   exe->constants = std::move(parts.constants);
   exe->pool = std::move(parts.pool);
+  exe->world = std::move(parts.world);
+  exe->groups = std::move(parts.groups);
   exe->device = std::move(parts.device);
   if (!parts.loaded) {
     TRY_ASSIGN(exe->loaded, load_constants(exe->plan, parts.symbols, exe->constants, exe->device.get(), exe->pool.get()));

@@ -19,6 +19,8 @@ class ExecutableImpl {
   std::shared_ptr<Device> device;
   std::vector<ConstantBytes> constants;
   std::shared_ptr<ThreadPool> pool;
+  std::shared_ptr<Communicator> world;
+  std::vector<std::shared_ptr<Communicator>> groups;
   LoadedConstants loaded;
   PreparedBytes prepared;
 };

@@ -100,10 +100,10 @@ class Flattener {
       case CommandKind::alloc: return emit(Step::Kind::alloc, c, number), Status{};
       case CommandKind::free: return emit(Step::Kind::free, c, number), Status{};
       case CommandKind::swap: return emit(Step::Kind::swap, c, number), Status{};
+      case CommandKind::collective: return collective(c, number);
       case CommandKind::record:
-      case CommandKind::wait: return {};  // streams run one after the other here
-      case CommandKind::collective:
-      case CommandKind::wait_collective: return unsupported("collectives on the CPU");
+      case CommandKind::wait:
+      case CommandKind::wait_collective: return {};  // streams run one after the other here
     }
     return invalid("unknown command");
   }
@@ -206,6 +206,32 @@ class Flattener {
     }
     emit(Step::Kind::host_call, c, number).item = static_cast<int>(out_.host_calls.size());
     out_.host_calls.push_back(std::move(h));
+    return {};
+  }
+
+  Status collective(const Command& c, int number) {
+    CollectiveCode k;
+    for (size_t g = 0; g < parts_.groups.size(); ++g)
+      if (plan_.groups[g].name == c.group) k.group = parts_.groups[g].get();
+    if (!k.group) return unsupported("a collective over group " + name_text(c.group) + " in a plan that runs as one rank");
+    auto kind = collective_from_name(c.name);
+    if (!kind) return unsupported("there is no collective " + name_text(c.name));
+    k.call.kind = *kind;
+    k.call.dtype = plan_.tensors[c.tensors[0]].dtype;
+    k.call.label = c.nodes.empty() ? plan_.tensors[c.tensors[1]].name : c.nodes[0];
+    HostCall attributes;
+    attributes.attributes = c.text;
+    TRY_ASSIGN(k.dim, attributes.integer(*kind == CollectiveKind::all_to_all ? "split" : "dim", 0));
+    TRY_ASSIGN(k.join, attributes.integer("join", 0));
+    TRY_ASSIGN(k.call.root, attributes.integer("root", 0));
+    TRY_ASSIGN(k.call.pairs, attributes.integers("pairs"));
+    if (auto name = attributes.word("reduction"); !name.empty()) {
+      auto r = reduction_from_name(name);
+      if (!r) return unsupported("there is no reduction " + quote(name));
+      k.call.reduction = *r;
+    }
+    emit(Step::Kind::collective, c, number).item = static_cast<int>(out_.collectives.size());
+    out_.collectives.push_back(std::move(k));
     return {};
   }
 

@@ -13,6 +13,11 @@ namespace weft {
 
 static int64_t now_ns() { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
+// Whether a step makes elements of tensors.
+static bool computes(Step::Kind k) {
+  return k == Step::Kind::launch || k == Step::Kind::copy || k == Step::Kind::fill || k == Step::Kind::host_call || k == Step::Kind::collective;
+}
+
 Machine::Machine(const Plan& plan, const PlanCode& code, const Program& program, ThreadPool* pool, Device* device)
     : plan_(plan), code_(code), program_(program), pool_(pool), arena_(device, MemoryUse::activations),
       device_dims_(device, MemoryUse::activations), dynamic_(device) {
@@ -20,6 +25,7 @@ Machine::Machine(const Plan& plan, const PlanCode& code, const Program& program,
   size_.assign(plan.buffers.size(), 0);
   block_.assign(plan.buffers.size(), -1);
   loops_.resize(program.loops);
+  for (const CollectiveCode& c : program.collectives) collectives_.push_back(c.call);
   for (size_t b = 0; b < program.patches.size(); ++b)
     if (!program.patches[b].empty()) patched_buffers_.push_back(static_cast<int>(b));
 }
@@ -118,8 +124,7 @@ Status Machine::run(const RunOptions& options, OutputMemory* outputs) {
       TRY(run_stretch(static_cast<size_t>(s.stretch)));
       continue;
     }
-    bool timed = options.profile && (s.kind == Step::Kind::launch || s.kind == Step::Kind::copy || s.kind == Step::Kind::fill ||
-                                     s.kind == Step::Kind::host_call);
+    bool timed = options.profile && computes(s.kind);
     int64_t start = timed ? now_ns() : 0;
     TRY(run_step());
     if (timed && queue_) TRY(queue_->finish());
@@ -148,8 +153,7 @@ Status Machine::run_checked(const RunOptions& options) {
     if (options.cancel && options.cancel->load(std::memory_order_relaxed)) return error(Code::kCancelled, "cancelled");
     const Step& s = program_.steps[at_];
     TRY(run_step());
-    const bool computes = s.kind == Step::Kind::launch || s.kind == Step::Kind::copy || s.kind == Step::Kind::fill || s.kind == Step::Kind::host_call;
-    Status fine = computes ? checker.after(*s.source) : Status();
+    Status fine = computes(s.kind) ? checker.after(*s.source) : Status();
     if (!fine.ok() && options.faulty_nodes) *options.faulty_nodes = s.source->nodes;
     TRY(fine);
   }
@@ -195,6 +199,7 @@ Status Machine::step(const Step& s) {
     case Step::Kind::copy: return copy(s);
     case Step::Kind::fill: return fill(s);
     case Step::Kind::host_call: return host_call(s);
+    case Step::Kind::collective: return collective(s);
     case Step::Kind::set: {
       TRY_ASSIGN(int64_t v, value(s.dim, s.source->dim, "a symbol"));
       return assign(s.slot, v);

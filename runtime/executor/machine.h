@@ -57,6 +57,7 @@ class Machine {
   Status copy(const Step& s);
   Status fill(const Step& s);
   Status host_call(const Step& s);
+  Status collective(const Step& s);
   Status host_outputs(const Step& s, const HostCallCode& h, size_t inputs);
   static Status resize_output(void* self, int output, std::span<const int64_t> dims);
   Status resize(int output, std::span<const int64_t> dims);
@@ -110,6 +111,8 @@ class Machine {
   int64_t scratch_stride_ = 0;
   BlockPool dynamic_;
 
+  std::vector<Collective> collectives_;  // with the extents of their last turn
+  Block sent_, received_;                // what a device's collective passes through the host
   // The host call under way.
   std::vector<TensorView> views_;
   const Step* call_ = nullptr;

@@ -15,7 +15,7 @@ constexpr int64_t kLeastBytes = 64 << 10;  // a smaller tensor is computed as fa
 // The commands that a prepared buffer needs, as a text without names: buffers are numbered as they appear.
 class KeyWriter {
  public:
-  explicit KeyWriter(const Plan& p) : plan_(p), commands_(p.prepare.commands) {}
+  KeyWriter(const Plan& p, const SymbolValues& symbols) : plan_(p), symbols_(symbols), commands_(p.prepare.commands) {}
 
   // Empty: not a buffer whose key can be told.
   std::string key(int buffer) {
@@ -29,8 +29,9 @@ class KeyWriter {
 
  private:
   void dim(const Dim& d) {
-    fixed_ = fixed_ && d.is_const();
-    text_ += " " + d.to_string();
+    std::optional<int64_t> value = d.eval(symbols_);  // of this rank
+    fixed_ = fixed_ && value;
+    text_ += " " + std::to_string(value.value_or(0));
   }
   int number(int buffer) {
     auto [it, fresh] = numbers_.emplace(buffer, static_cast<int>(numbers_.size()));
@@ -64,6 +65,7 @@ class KeyWriter {
   }
 
   const Plan& plan_;
+  const SymbolValues& symbols_;
   const std::vector<Command>& commands_;
   std::map<int, int> numbers_;
   std::string text_;
@@ -76,7 +78,7 @@ int64_t PreparedCache::fetch(ExecutableParts& parts) {
   cache_ = parts.prepared.cache;
   const Plan& p = parts.plan;
   if (!cache_.enabled() || !is_straight(p.prepare)) return 0;
-  KeyWriter writer(p);
+  KeyWriter writer(p, parts.symbols);
   for (size_t i = 0; i < p.buffers.size(); ++i) {
     const PlanBuffer& b = p.buffers[i];
     if (b.storage != Storage::prepared || !b.bytes.is_const() || b.bytes.value() < kLeastBytes) continue;

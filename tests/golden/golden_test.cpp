@@ -3,6 +3,7 @@
 //   // passes: canonicalize-views, eliminate-dead          or  level: 2  (all passes of a level)
 //   // states: past=present, auto                          (what --state would say; may be left out)
 //   // precision: f16                                   (what --precision would say; and keep: Conv_0, --keep-f32)
+//   // mesh: dp=2,tp=2                                   (what --mesh would say)
 //   // target: cuda:sm_90a                               (x86-64-v3 where it is left out)
 //   // what the case is about
 //   weft.module 1 "…"
@@ -80,6 +81,7 @@ TEST_P(Golden, Case) {
   const std::vector<std::string> target = header_words(input, "target");
   cx.target = *parse_target(target.empty() ? "cpu:x86-64-v3" : target[0]);
   cx.states = header_words(input, "states");
+  cx.mesh = *parse_mesh(join(header_words(input, "mesh"), ","));
   for (const std::string& t : header_words(input, "precision")) cx.precision = precision_from_name(t);
   cx.keep_f32 = header_words(input, "keep");
   Status s = run_pipeline(**m, cx, options_of(input));

@@ -22,6 +22,7 @@ struct Common {
   std::string json;           // "-": stdout; a file name; empty: tables
   std::string log_level = "info", progress = "auto";
   bool quiet = false, no_cache = false;
+  int tp = 1, dp = 1;  // axes of the mesh
   std::string tune;           // seconds; empty: not asked for
   std::string verify_key;     // of a .weft
   bool require_signature = false;

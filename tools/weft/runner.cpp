@@ -9,7 +9,8 @@ bool is_eval(const api::CompileOptions& o) { return o.target == "eval"; }
 
 // A compiled model. What shapes, states and passes say was decided when it was compiled.
 static Result<Runner> load_runner(const Common& common, const api::CompileOptions& options, const std::string& path) {
-  if (!options.shapes.empty() || !options.states.empty()) return usage("--shapes and --state are for compiling: " + path + " is compiled already");
+  if (!options.shapes.empty() || !options.states.empty() || !options.mesh.empty())
+    return usage("--shapes, --state and --mesh are for compiling: " + path + " is compiled already");
   api::LoadOptions o;
   if (options.target != "auto") o.target = options.target;
   o.verify_key = common.verify_key;
@@ -40,6 +41,7 @@ Result<Runner> make_runner(const api::CompileOptions& options, const std::string
     TRY_ASSIGN(r.inputs, describe_inputs(c.module()));
     r.outputs = describe_outputs(c.module());
     r.target = "eval";
+    TRY(c.share_out());
     r.stats = c.stats();
     r.module = c.take_module();
     return r;

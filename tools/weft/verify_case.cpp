@@ -128,7 +128,7 @@ class CaseRunner {
   Status recorded() {
     TRY(load());
     std::unique_ptr<Module> imported = options_.bisect ? compilation_.module().clone() : nullptr;
-    if (!is_eval(options_.compile)) TRY(compile());
+    TRY(is_eval(options_.compile) ? compilation_.share_out() : compile());
     if (!states_.empty()) return skip("recorded inputs are bound by the caller, those of states are not; leave --state out");
     std::vector<std::string> sets;
     for (const auto& entry : fs::directory_iterator(case_.folder))
@@ -174,7 +174,8 @@ class CaseRunner {
   // --- against the evaluator
 
   Status generated() {
-    if (is_eval(options_.compile)) return skip("nothing to hold the evaluator against; choose another --target");
+    const bool eval = is_eval(options_.compile);
+    if (eval && options_.compile.mesh.empty()) return skip("nothing to hold the evaluator against; choose another --target");
     TRY(load());
     if (random_) return skip("the model draws random numbers, which differ from run to run");
     InputHints hints = input_hints(compilation_.module());
@@ -182,7 +183,7 @@ class CaseRunner {
     TRY_ASSIGN(std::vector<api::PortInfo> ports, describe_inputs(*module));
     Result<Inputs> in = make_inputs(ports, options_.inputs, hints);
     if (!in.ok()) return skip(in.error().message + (in.error().hint.empty() ? "" : "; " + in.error().hint));
-    TRY(compile());
+    TRY(eval ? compilation_.share_out() : compile());
     if (!states_.empty()) return steps(*module, hints);
     TRY(step(*module, in->tensors, in->tensors));
     return bisect(*module, in->tensors);
@@ -199,7 +200,7 @@ class CaseRunner {
     api::RunOptions run;
     run.cancel = options_.compile.cancel;
     run.check_numerics = options_.check_numerics;
-    TRY_ASSIGN(api::NamedTensors got, context_->run(bound, {}, run));
+    TRY_ASSIGN(api::NamedTensors got, context_ ? context_->run(bound, {}, run) : evaluate_module(compilation_.module(), bound, run.cancel));
     for (const api::NamedTensor& t : got) hold(t.name, t.tensor, (*want)[t.name]);
     return std::optional(std::move(*want));
   }

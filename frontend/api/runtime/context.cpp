@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "frontend/api/runtime/executable_state.h"
+#include "frontend/api/runtime/rank_team.h"
 #include "frontend/api/runtime/tensor_access.h"
 #include "ir/base/result.h"
 #include "ir/base/text.h"
@@ -13,10 +14,24 @@ struct Context::Impl {
   weft::Context context;
   std::vector<TensorView> inputs, outputs;       // of the run under way; their vectors keep their memory
   std::vector<weft::ProfileEvent> events;
+  // Other ranks of this process: they read the same inputs, and keep their outputs to themselves.
+  std::vector<weft::Context> peers;
+  std::vector<std::vector<TensorView>> peer_outputs;
+  std::unique_ptr<RankTeam> team;
 
   Impl(std::shared_ptr<const Executable::State> s, weft::Context c) : state(std::move(s)), context(std::move(c)) {
     inputs.resize(state->inputs.size());
     outputs.resize(state->outputs.size());
+    for (auto& peer : state->peers) peers.emplace_back(peer);
+    peer_outputs.assign(peers.size(), std::vector<TensorView>(state->outputs.size()));
+    if (!peers.empty()) team = std::make_unique<RankTeam>(static_cast<int>(peers.size()) + 1);
+  }
+  // f(context, rank) for every rank of this process at once.
+  template <class F>
+  Status on_ranks(F&& f) {
+    if (!team) return f(context, 0);
+    return team->run([&](int r) { return f(r == 0 ? context : peers[static_cast<size_t>(r) - 1], r); },
+                     [&](const Error& why) { state->world->abort(why); });
   }
   Status run(const RunOptions& options) {
     weft::RunOptions o;
@@ -28,7 +43,12 @@ struct Context::Impl {
     o.stream = options.stream;
     events.clear();
     if (options.profile) o.profile = &events;
-    Status s = context.run(inputs, outputs, o);
+    Status s = on_ranks([&](weft::Context& c, int rank) {
+      if (rank == 0) return c.run(inputs, outputs, o);
+      weft::RunOptions mine;
+      mine.cancel = o.cancel;
+      return c.run(inputs, peer_outputs[static_cast<size_t>(rank) - 1], mine);
+    });
     for (const weft::ProfileEvent& e : events) options.profile->push_back({e.command, e.start_ns, e.end_ns});
     return s;
   }
@@ -154,20 +174,23 @@ Status Context::run(std::span<const Tensor> inputs, std::span<Tensor> outputs, c
   return {};
 }
 
-Status Context::finish() { return impl_->context.finish(); }
+Status Context::finish() {
+  return impl_->on_ranks([](weft::Context& c, int) { return c.finish(); });
+}
 
 Status Context::reset_state(std::string_view name) {
   TRY_ASSIGN(int i, impl_->state_number(name));
-  return impl_->context.reset_state(i);
+  return impl_->on_ranks([&](weft::Context& c, int) { return c.reset_state(i); });
 }
 
 Status Context::reset_states() {
-  for (size_t i = 0; i < impl_->state->states.size(); ++i) TRY(impl_->context.reset_state(static_cast<int>(i)));
+  for (const StateInfo& s : impl_->state->states) TRY(reset_state(s.name));
   return {};
 }
 
 Result<Tensor> Context::state(std::string_view name) const {
   TRY_ASSIGN(int i, impl_->state_number(name));
+  if (impl_->state->world) return unsupported("the state " + name_text(name) + " of a model of several ranks, each of which has a part of it");
   TRY_ASSIGN(TensorView view, impl_->context.state(i));
   Tensor t;
   TensorAccess::from_view(view, t);
@@ -176,7 +199,11 @@ Result<Tensor> Context::state(std::string_view name) const {
 
 Result<Context> Context::fork() const {
   TRY_ASSIGN(weft::Context copy, impl_->context.fork());
-  return Context(std::make_unique<Impl>(impl_->state, std::move(copy)));
+  auto impl = std::make_unique<Impl>(impl_->state, std::move(copy));
+  for (size_t r = 0; r < impl->peers.size(); ++r) {
+    TRY_ASSIGN(impl->peers[r], impl_->peers[r].fork());
+  }
+  return Context(std::move(impl));
 }
 
 int64_t Context::arena_bytes() const { return impl_->context.arena_bytes(); }

@@ -58,9 +58,9 @@ std::vector<Extent> extents_of(const Shape& dims, const SymbolTable& symbols) {
   return out;
 }
 
-Executable make_public(std::shared_ptr<const ExecutableImpl> exe, std::map<std::string, std::string> metadata, CompileStats stats, int threads) {
+Executable make_public(LocalRanks ranks, std::map<std::string, std::string> metadata, CompileStats stats, int threads) {
   auto s = std::make_shared<Executable::State>();
-  const Plan& p = plan_of(*exe);
+  const Plan& p = plan_of(*ranks.exes[0]);
   auto port = [&](const PlanPort& q) {
     const PlanTensor& t = p.tensors[q.tensor];
     return PortInfo{q.name, t.dtype, extents_of(t.dims, p.symbols)};
@@ -73,7 +73,9 @@ Executable make_public(std::shared_ptr<const ExecutableImpl> exe, std::map<std::
   }
   stats.commands = count_commands(p.main);
   arena_stats(p, stats);
-  s->exe = std::move(exe);
+  s->exe = std::move(ranks.exes[0]);
+  s->peers.assign(ranks.exes.begin() + 1, ranks.exes.end());
+  s->world = std::move(ranks.world);
   s->metadata = std::move(metadata);
   s->stats = std::move(stats);
   s->threads = threads;

@@ -8,6 +8,8 @@ namespace weft::api {
 
 struct Executable::State {
   std::shared_ptr<const ExecutableImpl> exe;
+  std::vector<std::shared_ptr<const ExecutableImpl>> peers;  // the other ranks of this process
+  std::shared_ptr<Communicator> world;                       // null: there is one rank
   std::vector<PortInfo> inputs, outputs;
   std::vector<StateInfo> states;
   std::map<std::string, std::string> metadata;
@@ -15,8 +17,14 @@ struct Executable::State {
   int threads = 1;
 };
 
+// The ranks that run in this process: one executable to callers, with the first rank's results.
+struct LocalRanks {
+  std::vector<std::shared_ptr<const ExecutableImpl>> exes;
+  std::shared_ptr<Communicator> world;  // of the first one; null: there is one rank in all
+};
+
 // Describes the plan's ports; `stats` gets what the plan alone tells (commands, arena).
-Executable make_public(std::shared_ptr<const ExecutableImpl> exe, std::map<std::string, std::string> metadata, CompileStats stats, int threads);
+Executable make_public(LocalRanks ranks, std::map<std::string, std::string> metadata, CompileStats stats, int threads);
 
 // Extents of dims over the plan's symbols.
 std::vector<Extent> extents_of(const Shape& dims, const SymbolTable& symbols);

@@ -71,7 +71,7 @@ Result<Executable> Executable::load(const std::string& path, const LoadOptions& 
   stats.upload_ms = uploaded_bytes(*exe).seconds * 1e3;
   stats.prepared_bytes = prepared_bytes(*exe).computed;
   stats.prepared_cached_bytes = prepared_bytes(*exe).found;
-  return make_public(std::move(exe), artefact->metadata(), std::move(stats), threads);
+  return make_public({{std::move(exe)}, nullptr}, artefact->metadata(), std::move(stats), threads);
 }
 
 }  // namespace weft::api

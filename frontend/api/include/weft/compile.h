@@ -46,6 +46,10 @@ struct CompileOptions {
   // empty: as the model says. keep_f32: ONNX nodes that are left as they are.
   std::string precision;
   std::vector<std::string> keep_f32;
+  // "dp=2,tp=4": the ranks that the model is shared out between, as axes of a mesh with their sizes; empty: one. Axis dp cuts
+  // the batch (dim 0 of the inputs), tp everything else, axes of other names whatever is fastest. All ranks run in this
+  // process: on a processor they divide its threads between them. Inputs and outputs are whole.
+  std::string mesh;
   // File of a tuning table, see tune(): configurations of kernels that were measured are taken in place of predicted ones.
   std::string tuning;
   // 0: only what lowering needs; 1, 2, 3: more and more passes.

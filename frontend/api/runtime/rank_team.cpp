@@ -1,0 +1,106 @@
+#include "frontend/api/runtime/rank_team.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "runtime/comm/threads.h"
+#include "runtime/cpu/thread_pool.h"
+
+namespace weft::api {
+
+// How long the others may go on after a rank failed: all fail alike where the input is wrong, and then nobody waits.
+constexpr std::chrono::milliseconds kPatience{200};
+
+RankTeam::RankTeam(int ranks) : results_(static_cast<size_t>(ranks)) {
+  for (int r = 1; r < ranks; ++r) threads_.emplace_back([this, r] { serve(r); });
+}
+
+RankTeam::~RankTeam() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  begin_.notify_all();
+  for (std::thread& t : threads_) t.join();
+}
+
+void RankTeam::serve(int rank) {
+  uint64_t seen = 0;
+  while (true) {
+    std::unique_lock lock(mutex_);
+    begin_.wait(lock, [&] { return stop_ || turn_ != seen; });
+    if (stop_) return;
+    seen = turn_;
+    lock.unlock();
+    work(rank);
+  }
+}
+
+void RankTeam::work(int rank) {
+  Status s = (*f_)(rank);
+  std::unique_lock lock(mutex_);
+  --at_work_;
+  end_.notify_all();
+  if (!s.ok()) {
+    end_.wait_for(lock, kPatience, [&] { return at_work_ == 0; });
+    if (at_work_ > 0 && !std::exchange(aborted_, true)) (*abort_)(s.error());
+  }
+  results_[static_cast<size_t>(rank)] = std::move(s);
+  --here_;
+  end_.notify_all();
+}
+
+Status RankTeam::run(const std::function<Status(int)>& f, const std::function<void(const Error&)>& abort) {
+  {
+    std::lock_guard lock(mutex_);
+    f_ = &f;
+    abort_ = &abort;
+    at_work_ = here_ = static_cast<int>(results_.size());
+    aborted_ = false;
+    ++turn_;
+  }
+  begin_.notify_all();
+  work(0);
+  std::unique_lock lock(mutex_);
+  end_.wait(lock, [&] { return here_ == 0; });
+  for (Status& s : results_)
+    if (!s.ok()) return std::move(s);
+  return {};
+}
+
+Result<LocalRanks> make_local_ranks(ExecutableParts parts) {
+  LocalRanks out;
+  const auto ranks = static_cast<size_t>(parts.plan.mesh.size());
+  if (ranks == 1) {
+    TRY_ASSIGN(auto exe, make_executable(std::move(parts)));
+    out.exes.push_back(std::move(exe));
+    return out;
+  }
+  TRY_ASSIGN(auto worlds, thread_ranks(static_cast<int>(ranks)));
+  const int threads = std::max(1, (parts.pool ? parts.pool->threads() : 1) / static_cast<int>(ranks));
+  const std::string text = print_plan(parts.plan);
+  std::vector<ExecutableParts> each(ranks);
+  for (size_t r = 0; r < ranks; ++r) {
+    ExecutableParts& p = each[r];
+    TRY_ASSIGN(p.plan, parse_plan(text));
+    p.objects = parts.objects;
+    p.device = parts.device;
+    p.functions = parts.functions;
+    p.constants = parts.constants;
+    p.prepared = parts.prepared;
+    p.world = std::move(worlds[r]);
+    TRY_ASSIGN(p.pool, ThreadPool::create(threads));
+  }
+  out.world = each[0].world;
+  out.exes.resize(ranks);
+  RankTeam team(static_cast<int>(ranks));
+  TRY(team.run(
+      [&](int r) -> Status {
+        TRY_ASSIGN(out.exes[static_cast<size_t>(r)], make_executable(std::move(each[static_cast<size_t>(r)])));
+        return {};
+      },
+      [&](const Error& why) { out.world->abort(why); }));
+  return out;
+}
+
+}  // namespace weft::api

@@ -1,0 +1,41 @@
+// The ranks of a model that run in this process: a thread for each but the first, whose work the caller's thread does.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "frontend/api/runtime/executable_state.h"
+
+namespace weft::api {
+
+class RankTeam {
+ public:
+  explicit RankTeam(int ranks);
+  ~RankTeam();  // waits for the threads
+  // f(rank) on all ranks at once; returns when all have. The first rank's Error, else another one's. Where a rank fails while
+  // others are at work, and they do not end soon, `abort` is called: they may wait for it in a collective.
+  Status run(const std::function<Status(int)>& f, const std::function<void(const Error&)>& abort);
+
+ private:
+  void serve(int rank);
+  void work(int rank);
+
+  std::mutex mutex_;
+  std::condition_variable begin_, end_;
+  const std::function<Status(int)>* f_ = nullptr;
+  const std::function<void(const Error&)>* abort_ = nullptr;
+  uint64_t turn_ = 0;
+  int at_work_ = 0, here_ = 0;  // ranks whose f has not returned; ranks that may still call abort
+  bool aborted_ = false, stop_ = false;
+  std::vector<Status> results_;
+  std::vector<std::thread> threads_;
+};
+
+// An executable for each rank of the plan's mesh, made at the same time, all of them in this process: ranks are threads, share
+// the code, and divide the threads of `parts` between them.
+Result<LocalRanks> make_local_ranks(ExecutableParts parts);
+
+}  // namespace weft::api
