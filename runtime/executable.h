@@ -49,7 +49,8 @@ struct ExecutableParts {
   std::shared_ptr<ThreadPool> pool;                          // null: the calling thread alone
   SymbolValues symbols;                                      // known before any input; make_executable adds rank.tp, …
   std::shared_ptr<Communicator> world;                       // of the plan's mesh: this rank among all of them
-  std::vector<std::shared_ptr<Communicator>> groups;         // parallel to plan.groups; made by make_executable
+  std::vector<std::shared_ptr<Communicator>> groups;         // parallel to plan.groups; made by make_executable, as is
+  std::vector<std::shared_ptr<DeviceRanks>> device_groups;   // the same on the devices; null: through the host
   std::vector<KernelFn> builtin;                             // by kernel: functions to use instead of objects (tests)
   PreparedKeeping prepared;
 };

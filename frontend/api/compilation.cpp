@@ -231,6 +231,19 @@ Status Compilation::load_on_gpu(ExecutableParts& parts, const std::vector<std::s
   return {};
 }
 
+// A GPU for each rank, the first one given, in the driver's order; where there are fewer, ranks share them.
+Result<std::vector<std::shared_ptr<Device>>> Compilation::rank_devices(std::shared_ptr<Device> first, int64_t ranks) {
+  std::vector<std::shared_ptr<Device>> out{std::move(first)};
+  TRY_ASSIGN(std::vector<CudaDevice> all, cuda_devices());
+  const auto count = static_cast<int64_t>(all.size());
+  for (int64_t k = 1; k < std::min(ranks, count); ++k) {
+    TRY_ASSIGN(auto gpu, open_gpu(static_cast<int>((options_.device + k) % count), options_.gpu_memory));
+    out.push_back(std::move(gpu));
+  }
+  if (count < ranks) stats_.notes.push_back(std::to_string(ranks) + " ranks share " + std::to_string(count) + " GPUs: what they exchange passes through the host");
+  return out;
+}
+
 Result<api::Executable> Compilation::build() {
   TRY_ASSIGN(Target t, target());
   if (t.backend == Backend::cpu && !runs_here(t)) {
@@ -270,11 +283,18 @@ Result<api::Executable> Compilation::build() {
       parts.loaded = std::make_shared<LoadedConstants>(std::move(loaded));
     }
     parts.plan = std::move(lowered_.plan);
-    if (parts.device) TRY(load_on_gpu(parts, kernels->binaries));
+    const std::vector<std::string>& binaries = kernels->binaries;
+    std::vector<std::shared_ptr<Device>> devices;
+    if (parts.device) {
+      TRY_ASSIGN(devices, rank_devices(std::move(parts.device), parts.plan.mesh.size()));
+      parts.device = devices[0];
+      if (devices.size() == 1) TRY(load_on_gpu(parts, binaries));
+    }
     parts.prepared.cache = cache("weights");
     parts.prepared.generator = std::move(kernels->generator);
     parts.prepared.failed = [this](const Error& e) { reporter_.log(api::LogLevel::warning, "weights are not kept: " + e.message); };
-    return api::make_local_ranks(std::move(parts));
+    if (devices.size() <= 1) return api::make_local_ranks(std::move(parts));
+    return api::make_local_ranks(std::move(parts), devices, [&](ExecutableParts& p) { return load_on_gpu(p, binaries); });
   });
   if (!ranks.ok()) return std::move(ranks.error());
   for (auto& exe : ranks->exes) {

@@ -18,6 +18,7 @@ namespace weft {
 struct ArtefactTarget;
 struct ConstantBytes;
 struct ExecutableParts;
+class Device;
 
 class Compilation {
  public:
@@ -69,6 +70,7 @@ class Compilation {
   Status check_cancelled();
   DiskCache cache(const std::string& section);
   std::string module_text() const;
+  Result<std::vector<std::shared_ptr<Device>>> rank_devices(std::shared_ptr<Device> first, int64_t ranks);
   Status load_on_gpu(ExecutableParts& parts, const std::vector<std::string>& binaries);
 
   api::CompileOptions options_;

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "ir/ops/move.h"
+#include "ir/ops/sharding.h"
 #include "ir/ops/structure.h"
 
 namespace weft {
@@ -111,7 +112,7 @@ Value* regroup_dims(Builder& b, Value* v, int axis, int count, const std::vector
 static bool depends_on_constants(const Value* v, int& budget) {
   if (!v->def || --budget < 0) return false;
   const Op& op = *v->def;
-  if (op.kind == OpKind::constant || op.kind == OpKind::prepared) return true;
+  if (op.kind == OpKind::constant || op.kind == OpKind::prepared || depends_on_rank_alone(op)) return true;
   if (op.operands.empty() || !op.graphs.empty() || has_trait(op, kNondeterministic)) return false;
   return std::all_of(op.operands.begin(), op.operands.end(), [&](const Value* x) { return !x || depends_on_constants(x, budget); });
 }

@@ -98,14 +98,23 @@ class Sharder {
       if (axis == "dp") node.cuts.clear();  // where the batch can be cut, it is
       node.cuts.push_back(f);
     }
-    if (axis == "tp" && node.cuts.size() > 1 && has_weights(*node.op)) node.cuts.erase(node.cuts.begin());
+    if (axis == "tp") keep_cuts_of_weights(node);
     node.seconds.clear();
     for (int f : node.cuts) node.seconds.push_back(costs_.seconds(*node.op, node.rule, f, size));
   }
-  // A product or a table of weights: ranks of tp hold a part of it each, also where all of it would be faster.
-  static bool has_weights(const Op& op) {
-    if (op_def(op).family != Family::contraction && op.kind != OpKind::gather) return false;
-    return std::any_of(op.operands.begin(), op.operands.end(), [](const Value* v) { return v && v->type.rank() >= 2 && is_fixed(v); });
+  // A product or a table of weights: ranks of tp hold a part of them each, also where all of them would be faster.
+  static void keep_cuts_of_weights(ShardNode& node) {
+    const Op& op = *node.op;
+    if (op_def(op).family != Family::contraction && op.kind != OpKind::gather) return;
+    std::vector<int> cuts;
+    for (int f : node.cuts)
+      for (int i = 0; i < op.num_operands(); ++i) {
+        const Value* v = op.operands[i];
+        if (f < 0 || !v || v->type.rank() < 2 || !is_fixed(v) || node.rule.dim_of(node.rule.operands[i], f) < 0) continue;
+        cuts.push_back(f);
+        break;
+      }
+    if (!cuts.empty()) node.cuts = std::move(cuts);
   }
   // Another axis has cut what is summed already: which factor the next one cuts would be open.
   static bool waits(const ShardNode& node) { return !node.op->result()->sharding.partial.empty(); }

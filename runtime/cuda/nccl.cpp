@@ -15,6 +15,7 @@ std::string Nccl::version_text() const {
 }
 
 static Result<Nccl> open_nccl() {
+  setenv("NCCL_NVLS_ENABLE", "0", 0);  // NVLink multicast only where the user asks for it
   auto library = DynamicLibrary::open({"libnccl.so.2", "/usr/local/cuda/lib64/libnccl.so.2", "libnccl.so"});
   if (!library.ok()) return no_nccl(library.error().message);
   Nccl n;

@@ -180,6 +180,11 @@ class GpuQueue : public DeviceQueue {
     return {};
   }
 
+  void* stream() override {
+    busy_ = true;
+    return stream_;
+  }
+
   Status mark(uint32_t number) override {
     Current current(d_, gpu_->context);
     CU_TRY(d_.cuStreamWriteValue32_v2(stream_, reinterpret_cast<CUdeviceptr>(marked_), number, 0), "running kernels on " + gpu_->name());

@@ -92,6 +92,7 @@ struct HostCallCode {
 
 struct CollectiveCode {
   Communicator* group = nullptr;
+  DeviceRanks* on_device = nullptr;  // null: through the host
   Collective call;              // but for its extents
   int64_t dim = 0, join = 0;
 };
@@ -108,7 +109,7 @@ struct ExpectCode {
   const Command* source = nullptr;
 };
 
-// Consecutive launches, of which all is early: a device is given them as one graph.
+// Consecutive launches and collectives on the device, of which all is early: a device is given them as one graph.
 struct Stretch {
   int first = 0, end = 0;
 };

@@ -1,4 +1,5 @@
-// Machine's collectives: blocking, on host memory; what lies on a device passes through the host.
+// Machine's collectives: on a device queued, where its ranks can; else blocking, on host memory, through which passes what
+// lies on a device.
 #include "runtime/executor/machine.h"
 
 namespace weft {
@@ -18,6 +19,7 @@ Status Machine::collective(const Step& s) {
   if (out.dtype != in.dtype || !fits(in, bytes.in) || !fits(out, bytes.out))
     return invalid(std::string(collective_name(call.kind)) + ": its tensors are not dense, or of other sizes");
   if (!queue_) return code.group->run(call, in.data, out.data);
+  if (code.on_device) return code.on_device->run(call, in.data, out.data, *queue_);
   TRY(sent_.reserve(bytes.in));
   TRY(received_.reserve(bytes.out));
   if (bytes.in) TRY(queue_->download(sent_.data(), in.data, bytes.in));

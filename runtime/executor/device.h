@@ -9,6 +9,7 @@
 #include <string>
 
 #include "runtime/bytes_check.h"
+#include "runtime/comm/communicator.h"
 
 namespace weft {
 
@@ -70,6 +71,7 @@ class DeviceQueue {
   virtual Result<std::unique_ptr<DeviceGraph>> end_graph() = 0;
   virtual Status replay(DeviceGraph& graph) = 0;
   virtual Status finish() = 0;  // waits for everything
+  virtual void* stream() = 0;   // of the vendor's libraries
   // A number that the device notes when it comes to it, for telling after a fault how far it got. Not recorded in graphs.
   virtual Status mark(uint32_t number) = 0;
   virtual uint32_t marked() const = 0;  // the last number noted; 0: none
@@ -77,6 +79,16 @@ class DeviceQueue {
   // the stream has now; what the stream gets from now on begins after what is queued now.
   virtual Status begin_after(void* stream) = 0;
   virtual Status end_before(void* stream) = 0;
+};
+
+// The ranks of a group on devices of their own: collectives in their memory, queued like launches, and recorded in graphs like
+// them. All ranks queue the same ones in the same order. Not thread safe.
+class DeviceRanks {
+ public:
+  virtual ~DeviceRanks() = default;
+  virtual bool supports(const Collective& c) const = 0;
+  virtual Status run(const Collective& c, const std::byte* in, std::byte* out, DeviceQueue& queue) = 0;
+  virtual const char* transport() const = 0;
 };
 
 // Thread safe.
@@ -96,6 +108,9 @@ class Device {
   // it. What lies between the pieces is overwritten with anything. Asks each piece's check about bytes before they are used: its Error.
   virtual Status upload(std::byte* to, std::span<const UploadPiece> pieces, ThreadPool* pool) = 0;
   virtual Result<std::unique_ptr<DeviceQueue>> queue() = 0;
+  // All ranks of the group call it at the same time, each for its device. Null on all of them: their collectives pass through
+  // the host.
+  virtual Result<std::unique_ptr<DeviceRanks>> join(Communicator& group) { return std::unique_ptr<DeviceRanks>(); }
   // Loads code (the bytes may go afterwards) and finds a kernel in it. The device owns both.
   virtual Result<void*> load(std::span<const std::byte> code, const std::string& kernel, int64_t shared_bytes) = 0;
 };

@@ -57,12 +57,16 @@ Status join_groups(ExecutableParts& parts) {
   for (const PlanGroup& g : parts.plan.groups) {
     std::vector<int> members;
     for (int64_t r : mesh.group(rank, g.axes)) members.push_back(static_cast<int>(r));
-    if (static_cast<int64_t>(members.size()) == ranks && std::is_sorted(members.begin(), members.end())) {
-      parts.groups.push_back(parts.world);
-      continue;
+    std::shared_ptr<Communicator> group = parts.world;
+    if (static_cast<int64_t>(members.size()) != ranks || !std::is_sorted(members.begin(), members.end())) {
+      TRY_ASSIGN(group, parts.world->split(members));
     }
-    TRY_ASSIGN(std::shared_ptr<Communicator> group, parts.world->split(members));
+    std::shared_ptr<DeviceRanks> on_device;
+    if (parts.device) {
+      TRY_ASSIGN(on_device, parts.device->join(*group));
+    }
     parts.groups.push_back(std::move(group));
+    parts.device_groups.push_back(std::move(on_device));
   }
   return {};
 }
@@ -83,6 +87,7 @@ Result<std::shared_ptr<const ExecutableImpl>> make_executable(ExecutableParts pa
   exe->pool = std::move(parts.pool);
   exe->world = std::move(parts.world);
   exe->groups = std::move(parts.groups);
+  exe->device_groups = std::move(parts.device_groups);
   exe->device = std::move(parts.device);
   if (!parts.loaded) {
     TRY_ASSIGN(exe->loaded, load_constants(exe->plan, parts.symbols, exe->constants, exe->device.get(), exe->pool.get()));

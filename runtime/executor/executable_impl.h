@@ -21,6 +21,7 @@ class ExecutableImpl {
   std::shared_ptr<ThreadPool> pool;
   std::shared_ptr<Communicator> world;
   std::vector<std::shared_ptr<Communicator>> groups;
+  std::vector<std::shared_ptr<DeviceRanks>> device_groups;
   LoadedConstants loaded;
   PreparedBytes prepared;
 };

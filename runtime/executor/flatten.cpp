@@ -32,14 +32,23 @@ class Flattener {
     for (const Step& s : out_.steps) targets.insert(s.target);
     for (const SelectCode& s : out_.selects) targets.insert(s.targets.begin(), s.targets.end());
     for (int i = 0; i < here(); ++i) {
-      const Step& s = out_.steps[i];
-      if (s.kind != Step::Kind::launch || out_.launches[s.item].late) continue;
+      if (!is_early(out_.steps[i])) continue;
       bool goes_on = !out_.stretches.empty() && out_.stretches.back().end == i && !targets.count(i);
       if (goes_on) out_.stretches.back().end = i + 1;
       else out_.stretches.push_back({i, i + 1});
     }
     std::erase_if(out_.stretches, [](const Stretch& r) { return r.end - r.first < 2; });
     for (size_t k = 0; k < out_.stretches.size(); ++k) out_.steps[out_.stretches[k].first].stretch = static_cast<int>(k);
+  }
+
+  // Nothing of it has to be found when it is its turn. The tensors of a collective lie in the arena: callers' memory is another
+  // one in each run.
+  bool is_early(const Step& s) const {
+    if (s.kind == Step::Kind::launch) return !out_.launches[s.item].late;
+    if (s.kind != Step::Kind::collective || !out_.collectives[s.item].on_device) return false;
+    for (int t : s.source->tensors)
+      if (code_.tensors[t].late || code_.tensors[t].late_pointer || plan_.buffers[code_.tensors[t].buffer].storage != Storage::arena) return false;
+    return true;
   }
 
   Status region(const Region& r) {
@@ -212,7 +221,10 @@ class Flattener {
   Status collective(const Command& c, int number) {
     CollectiveCode k;
     for (size_t g = 0; g < parts_.groups.size(); ++g)
-      if (plan_.groups[g].name == c.group) k.group = parts_.groups[g].get();
+      if (plan_.groups[g].name == c.group) {
+        k.group = parts_.groups[g].get();
+        k.on_device = parts_.device_groups[g].get();
+      }
     if (!k.group) return unsupported("a collective over group " + name_text(c.group) + " in a plan that runs as one rank");
     auto kind = collective_from_name(c.name);
     if (!kind) return unsupported("there is no collective " + name_text(c.name));
@@ -230,6 +242,7 @@ class Flattener {
       if (!r) return unsupported("there is no reduction " + quote(name));
       k.call.reduction = *r;
     }
+    if (k.on_device && !k.on_device->supports(k.call)) k.on_device = nullptr;
     emit(Step::Kind::collective, c, number).item = static_cast<int>(out_.collectives.size());
     out_.collectives.push_back(std::move(k));
     return {};

@@ -53,6 +53,7 @@ class FakeQueue : public DeviceQueue {
     for (const FakeLaunch& l : static_cast<FakeGraph&>(g).launches) l.run();
     return {};
   }
+  void* stream() override { return nullptr; }
   Status finish() override {
     ++counts_.waits;
     return counts_.fault ? Status(error(Code::kDevice, "running kernels on the fake: an illegal address").with_hint("start it again")) : Status();

@@ -68,7 +68,8 @@ Status RankTeam::run(const std::function<Status(int)>& f, const std::function<vo
   return {};
 }
 
-Result<LocalRanks> make_local_ranks(ExecutableParts parts) {
+Result<LocalRanks> make_local_ranks(ExecutableParts parts, const std::vector<std::shared_ptr<Device>>& devices,
+                                    const std::function<Status(ExecutableParts&)>& load) {
   LocalRanks out;
   const auto ranks = static_cast<size_t>(parts.plan.mesh.size());
   if (ranks == 1) {
@@ -84,8 +85,10 @@ Result<LocalRanks> make_local_ranks(ExecutableParts parts) {
     ExecutableParts& p = each[r];
     TRY_ASSIGN(p.plan, parse_plan(text));
     p.objects = parts.objects;
-    p.device = parts.device;
-    p.functions = parts.functions;
+    p.device = devices.empty() ? parts.device : devices[r % devices.size()];
+    if (devices.empty()) p.functions = parts.functions;
+    else if (r < devices.size()) TRY(load(p));
+    else p.functions = each[r % devices.size()].functions;
     p.constants = parts.constants;
     p.prepared = parts.prepared;
     p.world = std::move(worlds[r]);

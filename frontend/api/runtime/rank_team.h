@@ -34,8 +34,10 @@ class RankTeam {
   std::vector<std::thread> threads_;
 };
 
-// An executable for each rank of the plan's mesh, made at the same time, all of them in this process: ranks are threads, share
-// the code, and divide the threads of `parts` between them.
-Result<LocalRanks> make_local_ranks(ExecutableParts parts);
+// An executable for each rank of the plan's mesh, made at the same time, all of them in this process: ranks are threads, and
+// divide the threads of `parts` between them. devices: rank r's is devices[r % size], with the functions that `load` finds in
+// it; empty: parts.device and its functions for all.
+Result<LocalRanks> make_local_ranks(ExecutableParts parts, const std::vector<std::shared_ptr<Device>>& devices = {},
+                                    const std::function<Status(ExecutableParts&)>& load = {});
 
 }  // namespace weft::api
