@@ -240,8 +240,23 @@ Result<std::vector<std::shared_ptr<Device>>> Compilation::rank_devices(std::shar
     TRY_ASSIGN(auto gpu, open_gpu(static_cast<int>((options_.device + k) % count), options_.gpu_memory));
     out.push_back(std::move(gpu));
   }
-  if (count < ranks) stats_.notes.push_back(std::to_string(ranks) + " ranks share " + std::to_string(count) + " GPUs: what they exchange passes through the host");
+  if (count < ranks)
+    stats_.notes.push_back(std::to_string(ranks) + " ranks share " + std::to_string(count) + " GPUs: what they exchange passes through the host");
   return out;
+}
+
+// One process of a machine compiles, while the others wait to find in the cache what it made.
+Result<KernelBuild> Compilation::kernels_of_all(const Target& t) {
+  auto build = [&] { return build_kernels(lowered_, kernel_options(t), reporter_); };
+  if (!api::has_processes(options_.group)) return build();
+  const api::Group& group = *options_.group;
+  if (options_.use_cache && group.state()->local_rank > 0) {
+    TRY(api::agree(group, "its kernels", {}));
+    return build();
+  }
+  Result<KernelBuild> built = build();
+  TRY(api::agree(group, "its kernels", built.ok() ? Status() : Status(built.error())));
+  return built;
 }
 
 Result<api::Executable> Compilation::build() {
@@ -250,7 +265,8 @@ Result<api::Executable> Compilation::build() {
     Error e = unsupported("this processor cannot run code for " + t.to_string());
     return e.with_hint("use --target cpu, or a lower level such as cpu:x86-64-v3"), e;
   }
-  int threads = options_.threads > 0 ? options_.threads : usable_cores();
+  TRY(api::check_plan(options_.group, lowered_.plan));
+  int threads = options_.threads > 0 ? options_.threads : api::threads_of(options_.group);
   ExecutableParts parts;
   TRY_ASSIGN(parts.pool, ThreadPool::create(threads));
   TRY_ASSIGN(parts.constants, constants());
@@ -258,7 +274,8 @@ Result<api::Executable> Compilation::build() {
   // Weights are on their way while kernels are compiled. The future waits for the thread wherever this function returns.
   std::future<Result<LoadedConstants>> loading;
   if (t.backend == Backend::cuda) {
-    TRY_ASSIGN(parts.device, open_gpu(options_.device, options_.gpu_memory));
+    TRY_ASSIGN(const int device, api::device_here(options_.group, options_.device));
+    TRY_ASSIGN(parts.device, open_gpu(device, options_.gpu_memory));
     TRY(verify_plan(lowered_.plan));
   }
   // Of several ranks each one loads its own.
@@ -267,9 +284,7 @@ Result<api::Executable> Compilation::build() {
       return load_constants(lowered_.plan, parts.symbols, parts.constants, parts.device.get(), parts.pool.get());
     });
   }
-  auto kernels = timed("kernels", [&]() -> Result<KernelBuild> {
-    return build_kernels(lowered_, kernel_options(t), reporter_);
-  });
+  auto kernels = timed("kernels", [&] { return kernels_of_all(t); });
   if (!kernels.ok()) return std::move(kernels.error());
   stats_.kernels = static_cast<int>(lowered_.specs.size());
   stats_.kernels_compiled = kernels->compiled;
@@ -286,23 +301,17 @@ Result<api::Executable> Compilation::build() {
     const std::vector<std::string>& binaries = kernels->binaries;
     std::vector<std::shared_ptr<Device>> devices;
     if (parts.device) {
-      TRY_ASSIGN(devices, rank_devices(std::move(parts.device), parts.plan.mesh.size()));
+      TRY_ASSIGN(devices, rank_devices(std::move(parts.device), api::has_processes(options_.group) ? 1 : parts.plan.mesh.size()));
       parts.device = devices[0];
       if (devices.size() == 1) TRY(load_on_gpu(parts, binaries));
     }
     parts.prepared.cache = cache("weights");
     parts.prepared.generator = std::move(kernels->generator);
     parts.prepared.failed = [this](const Error& e) { reporter_.log(api::LogLevel::warning, "weights are not kept: " + e.message); };
-    if (devices.size() <= 1) return api::make_local_ranks(std::move(parts));
-    return api::make_local_ranks(std::move(parts), devices, [&](ExecutableParts& p) { return load_on_gpu(p, binaries); });
+    if (devices.size() <= 1) return api::make_local_ranks(std::move(parts), options_.group);
+    return api::make_local_ranks(std::move(parts), options_.group, devices, [&](ExecutableParts& p) { return load_on_gpu(p, binaries); });
   });
   if (!ranks.ok()) return std::move(ranks.error());
-  for (auto& exe : ranks->exes) {
-    stats_.prepared_bytes += prepared_bytes(*exe).computed;
-    stats_.prepared_cached_bytes += prepared_bytes(*exe).found;
-    stats_.uploaded_bytes += uploaded_bytes(*exe).bytes;
-    stats_.upload_ms = std::max(stats_.upload_ms, uploaded_bytes(*exe).seconds * 1e3);
-  }
   stats_.total_ms = reporter_.elapsed_s() * 1e3;
   return api::make_public(std::move(*ranks), std::move(module_->metadata), std::move(stats_), threads);
 }
@@ -392,26 +401,30 @@ Result<api::Executable> Compilation::finish() {
   return build();
 }
 
+// `load` loads the model. Where it fails, or what comes after, other ranks do not wait.
+template <class F>
+static Result<api::Executable> compile_with(const api::CompileOptions& options, F&& load) {
+  Compilation c(options);
+  Status loaded = load(c);
+  Result<api::Executable> e = loaded.ok() ? c.finish() : Result<api::Executable>(std::move(loaded.error()));
+  if (!e.ok() && options.group) options.group->abort(e.error());
+  return e;
+}
+
 }  // namespace weft
 
 namespace weft::api {
 
 Result<Executable> compile(const std::string& path, const CompileOptions& options) {
-  Compilation c(options);
-  TRY(c.load_file(path));
-  return c.finish();
+  return compile_with(options, [&](Compilation& c) { return c.load_file(path); });
 }
 
 Result<Executable> compile(std::span<const std::byte> bytes, const CompileOptions& options) {
-  Compilation c(options);
-  TRY(c.load_bytes(bytes));
-  return c.finish();
+  return compile_with(options, [&](Compilation& c) { return c.load_bytes(bytes); });
 }
 
 Result<Executable> compile(std::unique_ptr<Module> module, const CompileOptions& options) {
-  Compilation c(options);
-  c.adopt(std::move(module));
-  return c.finish();
+  return compile_with(options, [&](Compilation& c) { return c.adopt(std::move(module)), Status(); });
 }
 
 const char* version() { return WEFT_VERSION; }

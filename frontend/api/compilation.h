@@ -43,7 +43,7 @@ class Compilation {
   // What was measured, in place of what options.tuning names.
   void set_tuning(Tuning tuning) { tuning_ = std::move(tuning); }
   Status lower();
-  // Kernels, constants, the prepare region. Consumes module and plan.
+  // Kernels, constants, the prepare region. Consumes module and plan. Of ranks that are processes all come here.
   Result<api::Executable> build();
   // Of the plan's constants, which are the module's.
   Result<std::vector<ConstantBytes>> constants() const;
@@ -69,6 +69,7 @@ class Compilation {
   auto timed(const char* stage, F&& work);
   Status check_cancelled();
   DiskCache cache(const std::string& section);
+  Result<KernelBuild> kernels_of_all(const Target& t);
   std::string module_text() const;
   Result<std::vector<std::shared_ptr<Device>>> rank_devices(std::shared_ptr<Device> first, int64_t ranks);
   Status load_on_gpu(ExecutableParts& parts, const std::vector<std::string>& binaries);

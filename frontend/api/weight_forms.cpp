@@ -187,7 +187,7 @@ Result<Lowered> form_part(const FileWeights& w, const Target& target, PlanNumber
 
 void find_forms(FileWeights& w) {
   const Plan& p = w.lowered->plan;
-  if (!is_straight(p.prepare)) return;
+  if (!is_straight(p.prepare) || p.mesh.size() > 1) return;
   std::set<std::string> names;
   for (const PlanConstant& c : p.constants) names.insert(c.name);
   std::vector<char> runs;

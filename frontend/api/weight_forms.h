@@ -2,9 +2,10 @@
 // for a GPU's plan, so that loading the file lays out nothing. Kernels of the region are compiled anew for a processor level
 // that every machine of its kind makes the same bytes with.
 //
-// What stays to be prepared at load: what depends on symbols, on control flow, or on kernels that leave elements out; and,
-// under ArtefactOptions::Prepared::fit, forms for which the file would grow, since the weights that they are made of are read
-// as they are by some target, or since there are more bytes of forms than of these weights.
+// What stays to be prepared at load: what depends on symbols, on control flow, or on kernels that leave elements
+// out; where there are several ranks, everything, since each has forms of its own; and, under ArtefactOptions::Prepared::fit, forms
+// for which the file would grow, since the weights that they are made of are read as they are by some target, or since there are
+// more bytes of forms than of these weights.
 #pragma once
 
 #include "codegen/lower/lower.h"

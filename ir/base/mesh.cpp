@@ -66,6 +66,11 @@ std::string Mesh::to_string() const {
   for (auto& [k, v] : axes) s += (s.empty() ? "" : ",") + k + ":" + std::to_string(v);
   return "mesh @" + name_text(name) + " = " + s;
 }
+std::string Mesh::axes_text() const {
+  std::string s;
+  for (auto& [k, v] : axes) s += (s.empty() ? "" : ",") + k + "=" + std::to_string(v);
+  return s.empty() ? "one rank" : s;
+}
 Result<Mesh> Mesh::parse(Lexer& lx) {
   Mesh mesh;
   TRY(lx.expect("@"));

@@ -21,6 +21,7 @@ struct Mesh {
   int64_t size() const;
   int64_t axis_size(const std::string& axis) const;  // 0: no such axis
   std::string to_string() const;                     // mesh @name = dp:2,tp:4
+  std::string axes_text() const;                     // dp=2,tp=4: as users write it; "one rank" without axes
   static Result<Mesh> parse(Lexer& lx);              // what follows the word mesh
   // Ranks are numbered row-major, the first axis outermost.
   SymbolValues coordinates(int64_t rank) const;      // of the symbols below

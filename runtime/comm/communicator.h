@@ -48,6 +48,7 @@ struct Collective {
   int64_t tag = 0;             // send, recv: must agree
   std::vector<int64_t> pairs;  // permute: source, target, source, target, …; who is no target gets zeros
   std::string label;           // e.g. the ONNX node; part of what must agree, but for send and recv
+  uint64_t turn = 0;           // e.g. the model's run; as the label, so that a rank which left one out is not mistaken for the next
 
   // Sets the extents from the dims of a rank's operand. `dim` is the axis that is joined or cut (all_to_all: cut), `join`
   // the one along which all_to_all joins. Error kInvalidModel for an axis that is not there or that n does not divide.

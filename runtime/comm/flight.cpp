@@ -20,7 +20,7 @@ FlightRecord flight_record(const Collective& c, uint64_t sequence, int64_t bytes
     r.detail_hash = static_cast<uint64_t>(c.tag);
     label.insert(0, (c.kind == CollectiveKind::send ? "to rank " : "from rank ") + std::to_string(c.root) + (label.empty() ? "" : ": "));
   } else {
-    const int64_t extents[] = {c.outer, c.middle, c.inner, c.split_first, c.root};
+    const int64_t extents[] = {c.outer, c.middle, c.inner, c.split_first, c.root, static_cast<int64_t>(c.turn)};
     r.detail_hash = hash_bytes(extents, sizeof extents).lo;
     if (!c.pairs.empty()) r.detail_hash = hash_bytes(c.pairs.data(), c.pairs.size() * sizeof(int64_t), r.detail_hash).lo;
     r.label_hash = hash_text(c.label).lo;

@@ -68,16 +68,16 @@ class MpiRendezvous final : public Rendezvous {
     return {};
   }
 
-  Result<std::string> broadcast(const std::string& bytes, int root) override {
+  Result<std::string> broadcast(const std::string& bytes, int root, std::chrono::milliseconds timeout) override {
     if (root < 0 || root >= place_.size) return usage("a broadcast from rank " + std::to_string(root) + " of " + std::to_string(place_.size));
     if (bytes.size() > static_cast<size_t>(kPieceBytes)) return resources("more than 1 MiB for the other ranks");
     std::lock_guard lock(mutex_);
     uint64_t size = bytes.size();
-    TRY(move([&](const weft_mpi& m) { return m.broadcast(comm_, &size, sizeof size, root); }));
+    TRY(move([&](const weft_mpi& m) { return m.broadcast(comm_, &size, sizeof size, root); }, nullptr, timeout));
     if (size > static_cast<uint64_t>(kPieceBytes)) return error(Code::kDevice, "a broadcast of " + std::to_string(size) + " bytes");
     std::string out = bytes;
     out.resize(size);
-    TRY(move([&](const weft_mpi& m) { return m.broadcast(comm_, out.data(), static_cast<int>(size), root); }));
+    TRY(move([&](const weft_mpi& m) { return m.broadcast(comm_, out.data(), static_cast<int>(size), root); }, nullptr, timeout));
     return out;
   }
   std::optional<Error> failure() const override { return job_->failure(); }
@@ -85,13 +85,14 @@ class MpiRendezvous final : public Rendezvous {
   Result<std::unique_ptr<Communicator>> host_ranks(const CommOptions& options) override { return mpi_ranks(job_, options); }
 
  private:
-  Status move(const std::function<int(const weft_mpi&)>& begin, std::vector<uint8_t>* come = nullptr) {
+  Status move(const std::function<int(const weft_mpi&)>& begin, std::vector<uint8_t>* come = nullptr, std::chrono::milliseconds timeout = {}) {
     TRY(job_->call(begin, "at the rendezvous"));
-    return job_->finish(comm_, options_.timeout, come, [&] {
+    if (timeout.count() == 0) timeout = options_.timeout;
+    return job_->finish(comm_, timeout, come, [&] {
       std::vector<std::string> absent;
       for (size_t r = 0; come && r < come->size(); ++r)
         if (!(*come)[r]) absent.push_back(std::to_string(r));
-      return error(Code::kDevice, "at the rendezvous: waited " + std::to_string(options_.timeout.count()) + " ms for " +
+      return error(Code::kDevice, "at the rendezvous: waited " + std::to_string(timeout.count()) + " ms for " +
                                       (absent.empty() ? "the other ranks" : "ranks " + join(absent, ", ")));
     });
   }

@@ -12,7 +12,7 @@ namespace {
 class Alone final : public Rendezvous {
  public:
   explicit Alone(const RankPlace& place) { place_ = place; }
-  Result<std::string> broadcast(const std::string& bytes, int root) override {
+  Result<std::string> broadcast(const std::string& bytes, int root, std::chrono::milliseconds) override {
     if (root != 0) return usage("a broadcast from rank " + std::to_string(root) + " of 1");
     return bytes;
   }

@@ -36,8 +36,9 @@ class Rendezvous {
 
   const RankPlace& place() const { return place_; }  // with the size and rank that hold
 
-  // The root's bytes (at most 1 MiB) on every rank; all ranks call it in the same order.
-  virtual Result<std::string> broadcast(const std::string& bytes, int root = 0) = 0;
+  // The root's bytes (at most 1 MiB) on every rank; all ranks call it in the same order. Error kDevice when the root does not
+  // come within the time-out; 0 is that of joining.
+  virtual Result<std::string> broadcast(const std::string& bytes, int root = 0, std::chrono::milliseconds timeout = {}) = 0;
   // A rank has died or called abort: an Error that names it. Cheap.
   virtual std::optional<Error> failure() const = 0;
   // Makes that happen for the others.

@@ -99,12 +99,14 @@ class BoardCommunicator final : public Communicator {
   }
   bool here(int r, uint32_t phase) const { return static_cast<int32_t>(board_.state(r).phase.load() - phase) >= 0; }
 
+  std::string where() const { return "rank " + std::to_string(world_rank()) + " in " + board_.records(rank_).back().to_string() + ": "; }
+  Error lost_in(const Collective& c, Error e) const {
+    return e.prefix(where()).at_node(c.label);
+  }
   Error missing(const Collective& c, const std::vector<int>& absent, const std::string& why) const {
     std::vector<std::string> names;
     for (int r : absent) names.push_back(std::to_string(world_ranks_[static_cast<size_t>(r)]));
-    const FlightRecord mine = board_.records(rank_).back();
-    Error e = error(Code::kDevice, "rank " + std::to_string(world_rank()) + " in " + mine.to_string() + ": " + why + " rank" +
-                                       (names.size() > 1 ? "s " : " ") + join(names, ", "));
+    Error e = error(Code::kDevice, where() + why + " rank" + (names.size() > 1 ? "s " : " ") + join(names, ", "));
     for (int r : std::vector<int>{rank_, absent.front()})
       e.message += "\n  last collectives of rank " + std::to_string(world_ranks_[static_cast<size_t>(r)]) + ":\n" + flight_text(board_.records(r));
     e.message.pop_back();
@@ -122,7 +124,7 @@ class BoardCommunicator final : public Communicator {
       const uint32_t seen = word.load();
       if (done()) return {};
       if (std::optional<Error> e = job_stopped(world_.head(), world_rank())) return *e;
-      if (std::optional<Error> e = job_->lost()) return give_up(*e);
+      if (std::optional<Error> e = job_->lost()) return give_up(lost_in(c, *e));
       std::vector<int> gone;
       for (int r : absent())
         if (board_.state(r).left.load()) gone.push_back(r);

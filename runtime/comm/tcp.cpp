@@ -54,10 +54,10 @@ class TcpRendezvous final : public Rendezvous, public KeyValues, public std::ena
 
   // --- Rendezvous -----------------------------------------------------------------------------------------------------
 
-  Result<std::string> broadcast(const std::string& bytes, int root) override {
+  Result<std::string> broadcast(const std::string& bytes, int root, milliseconds timeout) override {
     if (root < 0 || root >= place_.size) return usage("a broadcast from rank " + std::to_string(root) + " of " + std::to_string(place_.size));
     const std::string key = "broadcast:" + std::to_string(broadcasts_++);
-    if (root != place_.rank) return get(key, options_.timeout);
+    if (root != place_.rank) return get(key, timeout.count() ? timeout : options_.timeout);
     TRY(set(key, bytes));
     return bytes;
   }

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <list>
@@ -21,7 +22,7 @@ namespace weft {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::chrono::seconds kHelloTime{10};
+constexpr std::chrono::seconds kHelloTime{10}, kFarewell{2};
 constexpr size_t kMaxStrangers = 64, kMaxUnsent = 16 << 20;
 
 struct Peer {
@@ -60,7 +61,11 @@ class Server final : public TcpServer {
       std::vector<pollfd> fds = {{wake_.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}};
       for (const Peer& p : peers_) fds.push_back({p.fd.get(), static_cast<short>(POLLIN | (p.out.empty() ? 0 : POLLOUT)), 0});
       poll(fds.data(), fds.size(), 100);
-      if (fds[0].revents) break;
+      if (fds[0].revents && !leaving_) {
+        uint64_t n = 0;
+        (void)!read(wake_.get(), &n, sizeof n);
+        leaving_ = Clock::now();
+      }
       size_t i = 2;
       for (Peer& p : peers_) {
         const short events = fds[i++].revents;
@@ -70,12 +75,18 @@ class Server final : public TcpServer {
       if (fds[1].revents) accept_some();
       look_at_clock();
       std::erase_if(peers_, [](const Peer& p) { return !p.fd || (p.closing && p.out.empty()); });
+      if (leaving_ && (!ready_ || failure_ || others_have_left() || Clock::now() - *leaving_ > kFarewell)) break;
     }
     // What is on its way should arrive, but nobody waits for it.
     for (Peer& p : peers_) {
       if (ready_ && member(p)) answer(p, FrameWriter(WireKind::bye));
       flush(p);
     }
+  }
+
+  // Rank 0 goes last, if the others are about to go: they may still ask for something, or for who has died.
+  bool others_have_left() const {
+    return std::none_of(peers_.begin(), peers_.end(), [](const Peer& p) { return p.rank > 0 && !p.ended; });
   }
 
   void accept_some() {
@@ -269,6 +280,7 @@ class Server final : public TcpServer {
   std::list<Peer> peers_;  // handlers hold references while others come
   std::map<std::string, std::string> values_;
   bool ready_ = false;
+  std::optional<Clock::time_point> leaving_;  // since when rank 0 is
   std::optional<Error> mismatch_, failure_;
   std::thread thread_;
 };

@@ -7,6 +7,7 @@ namespace weft {
 Status Machine::collective(const Step& s) {
   const CollectiveCode& code = program_.collectives[s.item];
   Collective& call = collectives_[s.item];
+  call.turn = turn_;
   TRY_ASSIGN(StridedRef in, locate(s.source->tensors[0]));
   TRY_ASSIGN(StridedRef out, locate(s.source->tensors[1]));
   TRY(call.set_extents(std::span(in.dims, static_cast<size_t>(in.rank)), code.dim, code.join, code.group->size()));

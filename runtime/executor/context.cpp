@@ -84,6 +84,7 @@ Status ContextImpl::open_queue() {
 
 Status ContextImpl::try_run(std::span<const TensorView> inputs, std::span<TensorView> outputs, const RunOptions& options) {
   views_ = outputs;
+  machine_.next_turn();
   TRY(open_queue());
   if (queue_ && options.stream) TRY(queue_->begin_after(options.stream));
   TRY(bind_symbols(inputs));

@@ -34,6 +34,8 @@ class Machine {
   }
   std::byte* memory(int buffer) const { return base_[buffer]; }
 
+  // Counts runs, also those that end before they begin: collectives of different ones do not meet.
+  void next_turn() { ++turn_; }
   // slots: the late values known at the start (state lengths) may be set between begin and run.
   void begin();
   void set_slot(int slot, int64_t value) { slots_[slot] = value; }
@@ -112,6 +114,7 @@ class Machine {
   BlockPool dynamic_;
 
   std::vector<Collective> collectives_;  // with the extents of their last turn
+  uint64_t turn_ = 0;
   Block sent_, received_;                // what a device's collective passes through the host
   // The host call under way.
   std::vector<TensorView> views_;

@@ -11,11 +11,6 @@ namespace {
 
 using testing::HasSubstr;
 
-// Open MPI refuses root, and more ranks than processors, unless it is told.
-const std::string kRun =
-    "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_btl_vader_single_copy_mechanism=none; "
-    "timeout 60 mpirun ";
-
 class Mpi : public testing::Test {
   void SetUp() override {
     if (access(WEFT_BUILD_DIR "/lib/libweft-mpi.so", R_OK) != 0 || shell("command -v mpirun").code != 0) GTEST_SKIP() << "there is no MPI";
@@ -24,36 +19,36 @@ class Mpi : public testing::Test {
 
 TEST_F(Mpi, EveryCollective) {
   for (int n : {2, 3}) {
-    Outcome o = shell(kRun + "-n " + std::to_string(n) + " $RANK check");
+    Outcome o = shell(kMpirun + "-n " + std::to_string(n) + " $RANK check");
     EXPECT_EQ(o.code, 0) << o.text;
     EXPECT_THAT(o.text, HasSubstr("Open MPI of " + std::to_string(n) + " by mpi: all is well\n"));
   }
 }
 
 TEST_F(Mpi, OutOfStep) {
-  Outcome o = shell(kRun + "-n 3 $RANK step:1");
+  Outcome o = shell(kMpirun + "-n 3 $RANK step:1");
   EXPECT_NE(o.code, 0);
   EXPECT_THAT(o.text, HasSubstr("out of step"));
   EXPECT_THAT(o.text, HasSubstr("last collectives of rank 1:\n    #1 all_reduce sum f32 12 bytes \"sum\" (not done)"));
 }
 
 TEST_F(Mpi, ALateRankIsNamedAndAbortIsHeard) {
-  Outcome o = shell(kRun + "-n 3 $RANK late:2");
+  Outcome o = shell(kMpirun + "-n 3 $RANK late:2");
   EXPECT_NE(o.code, 0);
   EXPECT_THAT(o.text, HasSubstr("ms for rank 2"));
-  o = shell(kRun + "-n 3 $RANK abort:1");
+  o = shell(kMpirun + "-n 3 $RANK abort:1");
   EXPECT_NE(o.code, 0);
   EXPECT_THAT(o.text, HasSubstr("rank 1 failed: no memory"));
 }
 
 TEST_F(Mpi, DifferencesAreFoundBeforeAnythingRuns) {
-  Outcome o = shell(kRun + "-n 2 $RANK mesh:1");
+  Outcome o = shell(kMpirun + "-n 2 $RANK mesh:1");
   EXPECT_NE(o.code, 0);
   EXPECT_THAT(o.text, HasSubstr("rank 0 has mesh=\"tp:2\", rank 1 has mesh=\"tp:1\""));
 }
 
 TEST_F(Mpi, AKilledRankEndsAll) {
-  Outcome o = shell(kRun + "-n 3 $RANK kill:1");
+  Outcome o = shell(kMpirun + "-n 3 $RANK kill:1");
   EXPECT_NE(o.code, 0);
   EXPECT_NE(o.code, 124) << o.text;
 }

@@ -12,4 +12,9 @@ struct Outcome {
 // In which `weft` is the program and `$RANK` this one as a rank (main.cpp).
 Outcome shell(const std::string& command);
 
+// Open MPI refuses root, and more ranks than processors, unless it is told.
+inline const std::string kMpirun =
+    "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_btl_vader_single_copy_mechanism=none; "
+    "timeout 60 mpirun ";
+
 }  // namespace weft::multi_test

@@ -49,6 +49,7 @@ class Bisector {
   Bisector(const Module& imported, const Values& inputs, const VerifyOptions& o) : imported_(imported), inputs_(inputs), options_(o) {
     options_.compile.states.clear();
     options_.compile.dump_ir.clear();
+    options_.compile.group.reset();  // parts are compiled for threads, whatever the whole ran on
     options_.compile.progress = nullptr;  // a line per stage of every try is no progress
   }
 

@@ -62,7 +62,8 @@ void add_compile_options(Verb& v, Cli& cli) {
            "products, convolutions and attention of f32 compute in it, with sums of f32; tf32: products and convolutions round what "
            "they multiply to 10 bits of mantissa; left out, as the model says");
   v.list("--keep-f32", o.keep_f32, "an ONNX node that --precision leaves as it is");
-  v.text("--mesh", o.mesh, "AXIS=N,…: ranks that share the model, as --mesh dp=2,tp=4; all of them run in this process");
+  v.text("--mesh", o.mesh,
+         "AXIS=N,…: ranks that share the model, as --mesh dp=2,tp=4: the processes of a job that `weft launch` or another launcher started, else threads");
   v.number("--tp", cli.common.tp, 1, 1024, "--mesh tp=N: ranks that share weights and the work on them");
   v.number("--dp", cli.common.dp, 1, 1024, "--mesh dp=N: ranks that share the batch");
   v.text("--tuning", o.tuning, "file of a tuning table: configurations of kernels that --tune measured are taken in place of predicted ones");
@@ -79,6 +80,7 @@ api::CompileOptions compile_options(Cli& cli) {
   o.use_cache = !cli.common.no_cache;
   for (auto [axis, size] : {std::pair("dp", cli.common.dp), std::pair("tp", cli.common.tp)})
     if (size > 1) o.mesh += (o.mesh.empty() ? "" : ",") + std::string(axis) + "=" + std::to_string(size);
+  o.group = cli.group;
   o.cancel = &cli.cancel;
   o.log = [&cli](api::LogLevel level, const std::string& text) { cli.log.write(level, text); };
   if (!cli.common.quiet && cli.common.progress != "none") o.progress = [&cli](const api::Progress& p) { cli.log.progress(p); };

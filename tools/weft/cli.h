@@ -23,6 +23,8 @@ struct Common {
   std::string log_level = "info", progress = "auto";
   bool quiet = false, no_cache = false;
   int tp = 1, dp = 1;  // axes of the mesh
+  std::string rendezvous;     // of a job, see ranks.h
+  double comm_timeout = 30;   // seconds
   std::string tune;           // seconds; empty: not asked for
   std::string verify_key;     // of a .weft
   bool require_signature = false;
@@ -36,8 +38,11 @@ struct Cli {
   std::string verb;
   std::function<Status()> work;  // set by the verb that was chosen
   int exit_code = 0;             // when work succeeds
+  std::optional<api::Group> group;  // of a model with several ranks
+  bool speaks = true;               // false: another rank says what came out, and writes the files
 
   Cli();
+  bool in_job() const;  // the group's ranks are processes
   bool json() const { return !common.json.empty(); }
   // Prints {"schema": "weft.<verb>/1", …} to where --json says. Error kResources for a file that cannot be written.
   Status emit(const Json& body);

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <unistd.h>
 
-#include "tools/weft/cli.h"
+#include "tools/weft/ranks.h"
 
 namespace {
 
@@ -22,12 +22,13 @@ void on_interrupt(int) {
 }
 
 int finish(weft::cli::Cli& cli, weft::Status status) {
+  status = leave_ranks(cli, std::move(status));
   if (status.ok()) return cli.exit_code;
   const weft::Error& e = status.error();
   cli.log.end_progress();
   cli.log.error(e.to_string());
   // A verb that found differences has printed its results already.
-  if (cli.json() && e.code != weft::Code::kCheckFailed) {
+  if (cli.json() && cli.speaks && e.code != weft::Code::kCheckFailed) {
     weft::cli::Json j;
     j["error"] = weft::cli::to_json(e);
     (void)cli.emit(j).ok();

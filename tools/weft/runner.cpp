@@ -20,6 +20,7 @@ static Result<Runner> load_runner(const Common& common, const api::CompileOption
   o.threads = options.threads;
   o.cache_dir = options.cache_dir;
   o.use_cache = options.use_cache;
+  o.group = options.group;
   Runner r;
   TRY_ASSIGN(r.exe, api::Executable::load(path, o));
   r.inputs = r.exe->inputs();

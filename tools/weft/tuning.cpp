@@ -20,6 +20,7 @@ Status tune_if_asked(Cli& cli, const std::string& model, const InputOptions& inp
   if (cli.common.tune.empty()) return {};
   std::string& file = cli.common.compile.tuning;
   if (file.empty()) return usage("--tune needs --tuning FILE, where what it finds goes");
+  if (cli.in_job()) return usage("--tune measures in one process, and this is one of several").with_hint("tune first, with --rendezvous none");
   if (is_artefact(model)) return usage("--tune chooses kernels: " + model + " is compiled already");
   api::TuneOptions how;
   const std::string& text = cli.common.tune;

@@ -34,6 +34,13 @@ static Status print_modules(const Artefact& a) {
   return {};
 }
 
+Result<Mesh> mesh_of(const Artefact& a) {
+  if (a.targets().empty()) return Mesh{};
+  TRY_ASSIGN(const ArtefactTarget t, a.target(0, false));
+  TRY_ASSIGN(Plan plan, parse_plan(t.plan));
+  return std::move(plan.mesh);
+}
+
 Status inspect_artefact(Cli& cli, const std::string& path, bool check, bool module) {
   TRY_ASSIGN(auto artefact, Artefact::open(path));
   if (check) {
@@ -47,12 +54,14 @@ Status inspect_artefact(Cli& cli, const std::string& path, bool check, bool modu
   const bool verify = key || cli.common.require_signature;
   if (verify) TRY(artefact->check_signature(key));
   if (module) return print_modules(*artefact);
+  TRY_ASSIGN(const Mesh mesh, mesh_of(*artefact));
   if (cli.json()) {
     Json j, sections = Json::array();
     j["file"] = path;
     j["format"] = kArtefactVersion;
     j["producer"] = artefact->producer();
     j["targets"] = artefact->targets();
+    for (const auto& [axis, size] : mesh.axes) j["mesh"][axis] = size;
     for (const Artefact::Section& s : artefact->sections()) {
       Json one;
       one["kind"] = artefact_section_name(s.kind);
@@ -83,6 +92,7 @@ Status inspect_artefact(Cli& cli, const std::string& path, bool check, bool modu
     bytes += s.bytes;
   }
   text += "targets: " + join(artefact->targets(), ", ") + "\n";
+  if (mesh.size() > 1) text += "mesh: " + mesh.axes_text() + ", " + std::to_string(mesh.size()) + " ranks\n";
   for (size_t n = 0; n < artefact->targets().size(); ++n) {
     TRY_ASSIGN(const ArtefactTarget t, artefact->target(n, false));
     if (!t.compiler.empty())

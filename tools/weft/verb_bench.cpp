@@ -8,6 +8,7 @@
 #include "frontend/api/reference.h"
 #include "ir/base/text.h"
 #include "tools/weft/npy.h"
+#include "tools/weft/ranks.h"
 #include "tools/weft/roof.h"
 #include "tools/weft/runner.h"
 #include "tools/weft/tuning.h"
@@ -115,7 +116,7 @@ class Bench {
   Result<double> queued(double ms) {
     api::RunOptions o = options_;
     o.wait = false;
-    const int64_t runs = std::clamp<int64_t>(static_cast<int64_t>(100 / std::max(ms, 1e-3)), 3, 10000);
+    TRY_ASSIGN(const int64_t runs, same_for_all(cli_, std::clamp<int64_t>(static_cast<int64_t>(100 / std::max(ms, 1e-3)), 3, 10000)));
     std::vector<double> means;
     for (int k = 0; k < 5; ++k) {
       auto begin = Clock::now();
@@ -153,26 +154,42 @@ class Bench {
   const api::Context& context() { return workers_[0].context(); }
 
  private:
+  // How many runs come next. Of ranks that are processes the first one says so, for about a tenth of a second, since all have to
+  // make as many.
+  Result<int64_t> more_runs(int64_t done, double limit) const {
+    if (!cli_.in_job()) return INT64_MAX;
+    const double elapsed = seconds_since(begin_);
+    const int64_t some = done ? std::clamp<int64_t>(static_cast<int64_t>(0.1 * static_cast<double>(done) / elapsed), 1, 1 << 20) : 1;
+    return same_for_all(cli_, elapsed >= limit ? 0 : some);
+  }
   void work(Worker& w, double limit, bool tell) {
     std::vector<double> ms;
     double told = 0;
-    for (int64_t i = 0; a_.iterations <= 0 || i < a_.iterations; ++i) {
+    for (int64_t i = 0, end = 0; a_.iterations <= 0 || i < a_.iterations; ++i) {
+      if (i == end) {
+        Result<int64_t> more = more_runs(i, limit);
+        if (!more.ok()) fail(std::move(more.error()));
+        if (!more.ok() || *more <= 0) break;
+        end = std::min(*more, INT64_MAX - i) + i;
+      }
       auto begin = Clock::now();
       Status s = w.run(options_);
       ms.push_back(seconds_since(begin) * 1e3);
       double elapsed = seconds_since(begin_);
-      if (!s.ok()) {
-        std::lock_guard lock(mutex_);
-        error_ = std::move(s.error());
-        stop_ = true;
-      }
-      if (stop_ || elapsed >= limit) break;
+      if (!s.ok()) fail(std::move(s.error()));
+      if (stop_ || (elapsed >= limit && !cli_.in_job())) break;
       if (!tell || elapsed - told < 0.5) continue;
       told = elapsed;
       cli_.log.progress("bench " + std::to_string(i + 1) + (a_.iterations > 0 ? "/" + std::to_string(a_.iterations) : "") + " runs", elapsed);
     }
     std::lock_guard lock(mutex_);
     timing_.ms.insert(timing_.ms.end(), ms.begin(), ms.end());
+  }
+
+  void fail(Error e) {
+    std::lock_guard lock(mutex_);
+    error_ = std::move(e);
+    stop_ = true;
   }
 
   Cli& cli_;
@@ -316,19 +333,21 @@ std::string report_text(const Runner& r, const BenchArgs& a, const Timing& t) {
   return text;
 }
 
-Result<Profile> take_profile(Bench& bench, const Runner& r, const Timing& t) {
+Result<Profile> take_profile(const Cli& cli, Bench& bench, const Runner& r, const Timing& t) {
   Profile p;
-  p.runs = std::clamp<int64_t>(static_cast<int64_t>(500 / std::max(t.median(), 1e-3)), 1, 20);
+  TRY_ASSIGN(p.runs, same_for_all(cli, std::clamp<int64_t>(static_cast<int64_t>(500 / std::max(t.median(), 1e-3)), 1, 20)));
   TRY(bench.profile(p.runs));
   p.rows = r.exe->profile_rows(bench.events(), bench.context());
   for (const api::ProfileRow& row : p.rows) p.total_ns += row.total_ns;
   p.total_ns = std::max<int64_t>(p.total_ns, 1);
   TRY_ASSIGN(Target target, parse_target(r.target));
-  if (target.backend == Backend::cpu) p.roof = measure_roof(target, r.exe->threads());
+  if (target.backend == Backend::cpu && cli.speaks) p.roof = measure_roof(target, r.exe->threads());
   return p;
 }
 
 Status bench_model(Cli& cli, const BenchArgs& a) {
+  TRY(join_ranks(cli, a.model));
+  if (cli.group && a.concurrency > 1) return usage("--concurrency is for models of one rank: the ranks of others make one run at a time");
   TRY(tune_if_asked(cli, a.model, a.inputs));
   TRY_ASSIGN(Runner r, make_runner(cli, a.model));
   if (!r.exe && (a.profile || !a.trace.empty())) return usage("--profile and --trace need a compiled model; --target eval compiles none");
@@ -344,8 +363,9 @@ Status bench_model(Cli& cli, const BenchArgs& a) {
   }
   std::optional<Profile> profile;
   if (a.profile || !a.trace.empty()) {
-    TRY_ASSIGN(profile, take_profile(bench, r, t));
+    TRY_ASSIGN(profile, take_profile(cli, bench, r, t));
   }
+  if (!cli.speaks) return {};
   if (!a.trace.empty()) TRY(write_file(a.trace, trace_text(*r.exe, bench.events())));
   if (!cli.json()) return print(report_text(r, a, t) + (a.profile ? profile_text(*profile) : "")), Status();
   Json j;
@@ -387,6 +407,7 @@ void add_bench(Cli& cli) {
   add_target_options(v, cli);
   add_signature_options(v, cli);
   add_compile_options(v, cli);
+  add_rank_options(v, cli);
   add_tune_option(v, cli);
   v.epilog(
       "\nLatencies are in ms, throughput in runs a second.\n"

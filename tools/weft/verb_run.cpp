@@ -6,6 +6,7 @@
 #include "frontend/onnx/tensor_io.h"
 #include "ir/base/text.h"
 #include "tools/weft/npy.h"
+#include "tools/weft/ranks.h"
 #include "tools/weft/runner.h"
 #include "tools/weft/tensors.h"
 #include "tools/weft/tuning.h"
@@ -114,6 +115,10 @@ Status find_fallbacks(Cli& cli, const RunArgs& a) {
 Status run_model(Cli& cli, const RunArgs& a) {
   if (!a.fallback.empty() && (cli.common.compile.precision.empty() || cli.common.compile.precision == "f32"))
     return usage("--fallback f32 is about --precision f16, bf16 or tf32");
+  TRY(join_ranks(cli, a.model));
+  if (!a.fallback.empty() && cli.in_job())
+    return usage("--fallback looks at kernels of one process, and this is one of several")
+        .with_hint("find the nodes with --rendezvous none, then name them with --keep-f32");
   if (!a.fallback.empty()) TRY(find_fallbacks(cli, a));
   TRY(tune_if_asked(cli, a.model, a.inputs));
   TRY_ASSIGN(Runner r, make_runner(cli, a.model));
@@ -128,6 +133,7 @@ Status run_model(Cli& cli, const RunArgs& a) {
     TRY_ASSIGN(out, r.run(in.tensors, options));
   }
   double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  if (!cli.speaks) return {};
   TRY(save_outputs(a, out));
   if (cli.json()) {
     Json j;
@@ -160,6 +166,7 @@ void add_run(Cli& cli) {
   add_target_options(v, cli);
   add_signature_options(v, cli);
   add_compile_options(v, cli);
+  add_rank_options(v, cli);
   add_tune_option(v, cli);
   v.epilog(
       "\nExamples:\n"

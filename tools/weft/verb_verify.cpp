@@ -7,9 +7,11 @@
 
 #include "frontend/api/target_choice.h"
 #include "ir/base/text.h"
+#include "runtime/artefact/artefact.h"
 #include "runtime/cpu/thread_pool.h"
 #include "tools/weft/cli.h"
 #include "tools/weft/jobs.h"
+#include "tools/weft/ranks.h"
 #include "tools/weft/verify_case.h"
 
 namespace weft::cli {
@@ -248,6 +250,8 @@ Status verify_paths(Cli& cli, VerifyArgs a) {
   widen_tolerance(cli, a);
   TRY_ASSIGN(const std::string target, target_here(cli.common.compile));
   TRY_ASSIGN(std::vector<VerifyCase> cases, collect(a));
+  TRY(join_ranks(cli, a.options.artefact.empty() ? cases[0].model : a.options.artefact));
+  if (cli.in_job() && cases.size() > 1) return usage("ranks that are processes verify one case, and there are " + std::to_string(cases.size()));
   TRY_ASSIGN(std::vector<CaseResult> results, run_cases(cli, a, cases));
   cli.log.end_progress();
   for (size_t i = 0; i < cases.size(); ++i)
@@ -255,7 +259,9 @@ Status verify_paths(Cli& cli, VerifyArgs a) {
   std::map<CaseStatus, int> count;
   for (CaseStatus s : {CaseStatus::passed, CaseStatus::failed, CaseStatus::unsupported, CaseStatus::skipped, CaseStatus::cancelled}) count[s] = 0;
   for (const CaseResult& r : results) ++count[r.status];
-  if (cli.json()) {
+  if (!cli.speaks) {
+    // The first rank says it all.
+  } else if (cli.json()) {
     Json j = summary_json(cases, results, count);
     j["target"] = target;
     TRY(cli.emit(j));
@@ -298,6 +304,7 @@ void add_verify(Cli& cli) {
   add_target_options(v, cli);
   add_signature_options(v, cli);
   add_compile_options(v, cli);
+  add_rank_options(v, cli);
   v.epilog(
       "\nExit code 1 when a case failed. Times are in ms.\n"
       "Examples:\n"

@@ -108,6 +108,7 @@ class CaseRunner {
       o.threads = options_.compile.threads;
       o.verify_key = options_.verify_key;
       o.require_signature = options_.require_signature;
+      o.group = options_.compile.group;
       TRY_ASSIGN(auto artefact, Artefact::open(options_.artefact));
       TRY(check_all(*artefact));
       TRY_ASSIGN(api::Executable loaded, api::Executable::load(options_.artefact, o));
@@ -197,6 +198,7 @@ class CaseRunner {
       return unjudged("the generated inputs are no valid ones: " + want.error().message + "; give others with --shapes, --range or --input");
     if (!want.ok() && want.error().code == Code::kUnsupported) return unjudged("the evaluator: " + want.error().message);
     if (!want.ok()) return std::move(want.error());
+    if (options_.compile.group) TRY(options_.compile.group->exchange("the run"));  // the evaluator takes each rank its own time
     api::RunOptions run;
     run.cancel = options_.compile.cancel;
     run.check_numerics = options_.check_numerics;
@@ -299,7 +301,8 @@ class CaseRunner {
     return {};
   }
   void bisect(const Module& imported, const std::vector<HostValue>& inputs, const std::vector<HostValue>* recorded) {
-    if (!options_.bisect || result_.status != CaseStatus::failed || !context_) return;
+    const bool speaks = !options_.compile.group || options_.compile.group->rank() == 0;
+    if (!options_.bisect || result_.status != CaseStatus::failed || !context_ || !speaks) return;
     Result<FirstWrong> first = find_first_wrong(imported, inputs, recorded, options_);
     if (first.ok()) result_.first_wrong = std::move(*first);
     else result_.reason += "; --bisect: " + first.error().message;

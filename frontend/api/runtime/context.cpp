@@ -29,7 +29,12 @@ struct Context::Impl {
   // f(context, rank) for every rank of this process at once.
   template <class F>
   Status on_ranks(F&& f) {
-    if (!team) return f(context, 0);
+    if (!team) {
+      Status s = f(context, 0);
+      // Others may wait for this rank; what was wrong before it began they find by themselves.
+      if (!s.ok() && state->group && s.error().code != Code::kUsage && s.error().code != Code::kResources) Group(state->group).abort(s.error());
+      return s;
+    }
     return team->run([&](int r) { return f(r == 0 ? context : peers[static_cast<size_t>(r) - 1], r); },
                      [&](const Error& why) { state->world->abort(why); });
   }

@@ -73,9 +73,16 @@ Executable make_public(LocalRanks ranks, std::map<std::string, std::string> meta
   }
   stats.commands = count_commands(p.main);
   arena_stats(p, stats);
+  for (auto& exe : ranks.exes) {
+    stats.prepared_bytes += prepared_bytes(*exe).computed;
+    stats.prepared_cached_bytes += prepared_bytes(*exe).found;
+    stats.uploaded_bytes += uploaded_bytes(*exe).bytes;
+    stats.upload_ms = std::max(stats.upload_ms, uploaded_bytes(*exe).seconds * 1e3);
+  }
   s->exe = std::move(ranks.exes[0]);
   s->peers.assign(ranks.exes.begin() + 1, ranks.exes.end());
   s->world = std::move(ranks.world);
+  s->group = std::move(ranks.group);
   s->metadata = std::move(metadata);
   s->stats = std::move(stats);
   s->threads = threads;

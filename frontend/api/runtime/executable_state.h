@@ -1,6 +1,7 @@
 // What a public Executable holds, and how one is made of the runtime's.
 #pragma once
 
+#include "frontend/api/runtime/group_state.h"
 #include "runtime/executable.h"
 #include "weft/executable.h"
 
@@ -10,6 +11,7 @@ struct Executable::State {
   std::shared_ptr<const ExecutableImpl> exe;
   std::vector<std::shared_ptr<const ExecutableImpl>> peers;  // the other ranks of this process
   std::shared_ptr<Communicator> world;                       // null: there is one rank
+  std::shared_ptr<const Group::State> group;                 // whose other ranks are processes; null: none is
   std::vector<PortInfo> inputs, outputs;
   std::vector<StateInfo> states;
   std::map<std::string, std::string> metadata;
@@ -21,9 +23,10 @@ struct Executable::State {
 struct LocalRanks {
   std::vector<std::shared_ptr<const ExecutableImpl>> exes;
   std::shared_ptr<Communicator> world;  // of the first one; null: there is one rank in all
+  std::shared_ptr<const Group::State> group = nullptr;  // of processes
 };
 
-// Describes the plan's ports; `stats` gets what the plan alone tells (commands, arena).
+// Describes the plan's ports; `stats` gets what the plan and the ranks tell (commands, arena, weights).
 Executable make_public(LocalRanks ranks, std::map<std::string, std::string> metadata, CompileStats stats, int threads);
 
 // Extents of dims over the plan's symbols.

@@ -1,5 +1,6 @@
 // Executable::load: the target of an artefact that fits this machine best, ready to run.
 #include "frontend/api/runtime/executable_state.h"
+#include "frontend/api/runtime/rank_team.h"
 #include "ir/base/text.h"
 #include "runtime/artefact/artefact.h"
 #include "runtime/artefact/choose_target.h"
@@ -15,7 +16,7 @@ static std::optional<CudaDevice> gpu_of(int device) {
   return (*devices)[static_cast<size_t>(device)];
 }
 
-Result<Executable> Executable::load(const std::string& path, const LoadOptions& options) {
+static Result<Executable> load_ranks(const std::string& path, const LoadOptions& options) {
   TRY_ASSIGN(auto artefact, Artefact::open(path));
   std::optional<PublicKey> key;
   if (!options.verify_key.empty()) {
@@ -39,7 +40,8 @@ Result<Executable> Executable::load(const std::string& path, const LoadOptions& 
                             "; this one is for CUDA " + driver->version_text());
       return e.with_hint("update the driver, or compile the model with an older NVRTC"), e;
     }
-    TRY_ASSIGN(parts.device, open_gpu(options.device, options.gpu_memory));
+    TRY_ASSIGN(const int device, device_here(options.group, options.device));
+    TRY_ASSIGN(parts.device, open_gpu(device, options.gpu_memory));
     parts.functions.assign(from.kernels.size(), nullptr);
   } else {
     parts.objects.resize(from.kernels.size());
@@ -57,7 +59,8 @@ Result<Executable> Executable::load(const std::string& path, const LoadOptions& 
   }
   for (const ConstantBytes& c : from.constants) stats.constant_bytes += static_cast<int64_t>(c.size);
   parts.constants = std::move(from.constants);
-  const int threads = options.threads > 0 ? options.threads : usable_cores();
+  TRY(check_plan(options.group, parts.plan));
+  const int threads = options.threads > 0 ? options.threads : threads_of(options.group);
   TRY_ASSIGN(parts.pool, ThreadPool::create(threads));
   if (options.use_cache) {
     Result<std::string> folder = options.cache_dir.empty() ? default_cache_folder() : options.cache_dir;
@@ -66,12 +69,14 @@ Result<Executable> Executable::load(const std::string& path, const LoadOptions& 
   }
   parts.prepared.generator = from.generator;
   parts.prepared.failed = [](const Error&) {};
-  TRY_ASSIGN(auto exe, make_executable(std::move(parts)));
-  stats.uploaded_bytes = uploaded_bytes(*exe).bytes;
-  stats.upload_ms = uploaded_bytes(*exe).seconds * 1e3;
-  stats.prepared_bytes = prepared_bytes(*exe).computed;
-  stats.prepared_cached_bytes = prepared_bytes(*exe).found;
-  return make_public({{std::move(exe)}, nullptr}, artefact->metadata(), std::move(stats), threads);
+  TRY_ASSIGN(LocalRanks ranks, make_local_ranks(std::move(parts), options.group));
+  return make_public(std::move(ranks), artefact->metadata(), std::move(stats), threads);
+}
+
+Result<Executable> Executable::load(const std::string& path, const LoadOptions& options) {
+  Result<Executable> e = load_ranks(path, options);
+  if (!e.ok() && options.group) options.group->abort(e.error());
+  return e;
 }
 
 }  // namespace weft::api

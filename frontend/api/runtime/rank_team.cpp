@@ -5,6 +5,7 @@
 
 #include "runtime/comm/threads.h"
 #include "runtime/cpu/thread_pool.h"
+#include "runtime/cuda/device.h"
 
 namespace weft::api {
 
@@ -68,8 +69,30 @@ Status RankTeam::run(const std::function<Status(int)>& f, const std::function<vo
   return {};
 }
 
-Result<LocalRanks> make_local_ranks(ExecutableParts parts, const std::vector<std::shared_ptr<Device>>& devices,
+Result<int> device_here(const std::optional<Group>& group, int device) {
+  if (!has_processes(group) || group->state()->local_rank == 0) return device;
+  TRY_ASSIGN(const std::vector<CudaDevice> all, cuda_devices());
+  return all.empty() ? device : (device + group->state()->local_rank) % static_cast<int>(all.size());
+}
+
+static Result<LocalRanks> make_one_rank(ExecutableParts parts, const Group& group) {
+  LocalRanks out;
+  out.group = group.state();
+  parts.world = out.world = group.state()->world;
+  auto exe = make_executable(std::move(parts));
+  if (!exe.ok()) {
+    group.abort(exe.error());
+    return std::move(exe.error());
+  }
+  out.exes.push_back(std::move(*exe));
+  // Weights take each rank its own time, for which nobody should wait in a collective.
+  TRY(agree(group, "the first run", {}));
+  return out;
+}
+
+Result<LocalRanks> make_local_ranks(ExecutableParts parts, const std::optional<Group>& group, const std::vector<std::shared_ptr<Device>>& devices,
                                     const std::function<Status(ExecutableParts&)>& load) {
+  if (has_processes(group)) return make_one_rank(std::move(parts), *group);
   LocalRanks out;
   const auto ranks = static_cast<size_t>(parts.plan.mesh.size());
   if (ranks == 1) {
@@ -77,7 +100,7 @@ Result<LocalRanks> make_local_ranks(ExecutableParts parts, const std::vector<std
     out.exes.push_back(std::move(exe));
     return out;
   }
-  TRY_ASSIGN(auto worlds, thread_ranks(static_cast<int>(ranks)));
+  TRY_ASSIGN(auto worlds, thread_ranks(static_cast<int>(ranks), group ? group->state()->comm : CommOptions{}));
   const int threads = std::max(1, (parts.pool ? parts.pool->threads() : 1) / static_cast<int>(ranks));
   const std::string text = print_plan(parts.plan);
   std::vector<ExecutableParts> each(ranks);

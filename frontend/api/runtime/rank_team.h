@@ -34,10 +34,13 @@ class RankTeam {
   std::vector<std::thread> threads_;
 };
 
-// An executable for each rank of the plan's mesh, made at the same time, all of them in this process: ranks are threads, and
-// divide the threads of `parts` between them. devices: rank r's is devices[r % size], with the functions that `load` finds in
-// it; empty: parts.device and its functions for all.
-Result<LocalRanks> make_local_ranks(ExecutableParts parts, const std::vector<std::shared_ptr<Device>>& devices = {},
+// An executable for each rank of the plan's mesh that runs in this process, made at the same time as all others. A group of
+// processes has one here, and its Error is every rank's; else ranks are threads, and divide the threads of `parts` between them.
+// check_plan comes before. devices: of threads, rank r's is devices[r % size], with the functions that `load` finds in it; empty:
+// parts.device and its functions for all.
+Result<LocalRanks> make_local_ranks(ExecutableParts parts, const std::optional<Group>& group, const std::vector<std::shared_ptr<Device>>& devices = {},
                                     const std::function<Status(ExecutableParts&)>& load = {});
+// The GPU that this process takes where the first rank of the machine takes `device`: the next one for each rank, in turn.
+Result<int> device_here(const std::optional<Group>& group, int device);
 
 }  // namespace weft::api

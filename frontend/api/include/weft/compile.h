@@ -47,9 +47,12 @@ struct CompileOptions {
   std::string precision;
   std::vector<std::string> keep_f32;
   // "dp=2,tp=4": the ranks that the model is shared out between, as axes of a mesh with their sizes; empty: one. Axis dp cuts
-  // the batch (dim 0 of the inputs), tp everything else, axes of other names whatever is fastest. All ranks run in this
-  // process: on a processor they divide its threads between them. Inputs and outputs are whole.
+  // the batch (dim 0 of the inputs), tp everything else, axes of other names whatever is fastest. Inputs
+  // and outputs are whole.
   std::string mesh;
+  // The ranks: as many as the mesh has. None: threads of this process, which on a processor divide its threads between them. Of a
+  // group of processes each one calls compile(); rank 0 compiles kernels first, and the others find them in the cache.
+  std::optional<Group> group;
   // File of a tuning table, see tune(): configurations of kernels that were measured are taken in place of predicted ones.
   std::string tuning;
   // 0: only what lowering needs; 1, 2, 3: more and more passes.

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "weft/group.h"
 #include "weft/tensor.h"
 
 namespace weft::api {
@@ -122,6 +123,8 @@ struct LoadOptions {
   bool require_signature = false;
   double gpu_memory = 0.9;  // of the GPU's memory: what weights, activations, states and tensors may take together
   int threads = 0;        // 0: as many as the processors this process may use
+  // The ranks of a model that was compiled for a mesh; none: threads of this process.
+  std::optional<Group> group;
   // Weights that are laid out at load are kept here; empty: where compile() keeps them.
   std::string cache_dir;
   bool use_cache = true;

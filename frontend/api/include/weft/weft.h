@@ -14,6 +14,7 @@
 #include "weft/compile.h"
 #include "weft/dlpack.h"
 #include "weft/executable.h"
+#include "weft/group.h"
 #include "weft/tensor.h"
 
 namespace weft {
@@ -25,6 +26,8 @@ using api::CompileStats;
 using api::Context;
 using api::Executable;
 using api::Extent;
+using api::Group;
+using api::GroupOptions;
 using api::LoadOptions;
 using api::LogLevel;
 using api::NamedTensor;

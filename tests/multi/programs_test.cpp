@@ -1,0 +1,186 @@
+// `weft` on models with a mesh, as the processes of a job: whoever started them, they give what threads of one process give.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <fstream>
+
+#include "tests/multi/forked.h"
+#include "tests/multi/shell.h"
+
+namespace weft::multi_test {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+const std::string kModels = WEFT_SOURCE_DIR "/tests/models/shared/";
+const std::string kBert = kModels + "bert_ts17/model.onnx";
+const std::string kBertRun = "weft run " + kBert + " --shapes in0=2x5 --seed 7";
+
+std::string read_file(const std::string& path) {
+  std::ifstream f(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(f), {}};
+}
+
+// What threads of one process compute, as the bytes of a file.
+std::string by_threads(const std::string& folder, const std::string& mesh) {
+  Outcome o = shell(kBertRun + " --save-outputs " + folder + "/threads.npz " + mesh);
+  EXPECT_EQ(o.code, 0) << o.text;
+  return read_file(folder + "/threads.npz");
+}
+
+struct ModelCase {
+  const char* model;
+  const char* batch;  // --shapes whose batch two ranks can share
+};
+class Model : public testing::TestWithParam<ModelCase> {};
+TEST_P(Model, IsRightOnTwoProcesses) {
+  const std::string model = kModels + GetParam().model;
+  for (const std::string& what : {model + " --tp 2", model + "/model.onnx --dp 2 " + GetParam().batch}) {
+    Outcome o = shell("weft launch -n 2 -- weft verify " + what);
+    EXPECT_EQ(o.code, 0) << o.text;
+    EXPECT_THAT(o.text, HasSubstr("[0] 1 passed, 0 failed"));
+    EXPECT_THAT(o.text, Not(HasSubstr("[1]")));
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Shared, Model,
+                         testing::Values(ModelCase{"bert_ts17", "--shapes in0=2x5"}, ModelCase{"kv_static_dynamo23", ""},
+                                         ModelCase{"llama_dynamo23", "--shapes x=2x3"}, ModelCase{"lstm_gru_ts17", ""},
+                                         ModelCase{"vit_tiny_dynamo", "--shapes x=2x3x96x96"}),
+                         [](const auto& info) { return std::string(info.param.model); });
+
+TEST(Programs, OfLaunchGiveTheBitsOfThreads) {
+  const std::string folder = fresh_folder();
+  for (const char* mesh : {"--tp 2", "--dp 2"}) {
+    const std::string want = by_threads(folder, mesh), file = folder + "/launch.npz";
+    Outcome o = shell("weft launch -n 2 -- " + kBertRun + " --save-outputs " + file + " " + mesh);
+    EXPECT_EQ(o.code, 0) << o.text;
+    EXPECT_FALSE(want.empty());
+    EXPECT_EQ(read_file(file), want);
+  }
+  const std::string want = by_threads(folder, "--mesh dp=2,tp=2"), file = folder + "/four.npz";
+  Outcome o = shell("weft launch -n 4 -- " + kBertRun + " --save-outputs " + file + " --mesh dp=2,tp=2");
+  EXPECT_EQ(o.code, 0) << o.text;
+  EXPECT_EQ(read_file(file), want);
+}
+
+// Two processes that differ in RANK, without a launcher that watches them.
+std::string two(const std::string& command) {
+  return "export MASTER_ADDR=127.0.0.1 MASTER_PORT=" + std::to_string(free_port()) + " WORLD_SIZE=2\n" +  //
+         "RANK=1 " + command + " & RANK=0 " + command + "; code=$?; wait $!; echo \"codes $code $?\"";
+}
+
+TEST(Programs, WithTorchrunsVariables) {
+  const std::string folder = fresh_folder(), file = folder + "/torchrun.npz";
+  Outcome o = shell(two(kBertRun + " --tp 2 --save-outputs " + file));
+  EXPECT_THAT(o.text, HasSubstr("codes 0 0"));
+  EXPECT_EQ(read_file(file), by_threads(folder, "--tp 2"));
+  // The variables of somebody else's job.
+  o = shell("WORLD_SIZE=8 RANK=3 " + kBertRun + " --tp 2 --rendezvous none");
+  EXPECT_EQ(o.code, 0) << o.text;
+}
+
+TEST(Programs, WithMpirun) {
+  if (access(WEFT_BUILD_DIR "/lib/libweft-mpi.so", R_OK) != 0 || shell("command -v mpirun").code != 0) GTEST_SKIP() << "there is no MPI";
+  const std::string folder = fresh_folder();
+  for (const char* mesh : {"--tp 2", "--dp 2"}) {
+    const std::string file = folder + "/mpi.npz";
+    Outcome o = shell(kMpirun + "-n 2 " + kBertRun + " --save-outputs " + file + " " + mesh);
+    EXPECT_EQ(o.code, 0) << o.text;
+    EXPECT_EQ(read_file(file), by_threads(folder, mesh));
+  }
+  Outcome o = shell(kMpirun + "-n 2 weft bench " + kBert + " --tp 2 --duration 0.2");
+  EXPECT_EQ(o.code, 0) << o.text;
+  EXPECT_THAT(o.text, HasSubstr("throughput"));
+}
+
+TEST(Programs, BenchMakesAsManyRunsOnAllRanks) {
+  Outcome o = shell("weft launch -n 2 -- weft bench " + kBert + " --tp 2 --duration 0.3 --profile --json --quiet");
+  EXPECT_EQ(o.code, 0) << o.text;
+  EXPECT_THAT(o.text, HasSubstr("\"schema\": \"weft.bench/1\""));
+  EXPECT_THAT(o.text, HasSubstr("\"name\": \"collective\""));
+  EXPECT_THAT(o.text, Not(HasSubstr("[1]")));
+  o = shell("weft launch -n 2 -- weft bench " + kBert + " --tp 2 --iterations 7");
+  EXPECT_THAT(o.text, HasSubstr("runs         7 in"));
+  o = shell("weft bench " + kBert + " --tp 2 --concurrency 2");
+  EXPECT_EQ(o.code, 2) << o.text;
+}
+
+TEST(Programs, AMeshOfAnotherSizeThanTheJob) {
+  Outcome o = shell("weft launch -n 3 -- " + kBertRun + " --tp 2");
+  EXPECT_EQ(o.code, 2) << o.text;
+  EXPECT_THAT(o.text, HasSubstr("the mesh tp=2 has 2 ranks, the job (weft launch) has 3"));
+  // Without a mesh the processes have nothing to do with each other.
+  o = shell("weft launch -n 2 -- " + kBertRun);
+  EXPECT_EQ(o.code, 0) << o.text;
+  EXPECT_THAT(o.text, HasSubstr("[1] 317: f32[2,5,64]"));
+  o = shell(kBertRun + " --rendezvous tcp://127.0.0.1:1 --tp 2");
+  EXPECT_EQ(o.code, 2) << o.text;
+  EXPECT_THAT(o.text, HasSubstr("does not say which rank"));
+}
+
+TEST(Programs, RanksThatDoNotFitAllSaySo) {
+  struct {
+    const char *zero, *one, *says;
+  } cases[] = {{"--tp 2", "--dp 2", "rank 0 has mesh tp=2, rank 1 has mesh dp=2"},
+               {"--tp 2", "--tp 2 -O 1", "rank 0 has plan "},
+               {"--tp 2", "--tp 2 --target cpu:x86-64-v2", "rank 1 has target cpu:x86-64-v2"}};
+  for (const auto& c : cases) {
+    Outcome o = shell(two("sh -c 'if [ $RANK = 0 ]; then " + kBertRun + " " + c.zero + "; else " + kBertRun + " " + c.one + "; fi'"));
+    EXPECT_THAT(o.text, HasSubstr("codes 2 2"));
+    const size_t first = o.text.find(c.says);
+    EXPECT_NE(first, std::string::npos) << o.text;
+    EXPECT_NE(o.text.find(c.says, first + 1), std::string::npos) << o.text;
+  }
+}
+
+TEST(Programs, AKilledRankEndsTheOthers) {
+  const std::string folder = fresh_folder();
+  const std::string bench = "exec weft bench " + kBert + " --tp 2 --duration 60 --comm-timeout 10";
+  for (const std::string victim : {"0", "1"}) {
+    // Its last words are those of the other one, which MPI's and other launchers leave alone.
+    Outcome o = shell(two("sh -c 'echo $$ > " + folder + "/$RANK; [ $RANK = " + victim + " ] && { sleep 0.7; kill -9 $$; } & " + bench + "'"));
+    EXPECT_THAT(o.text, HasSubstr(victim == "0" ? "codes 137 6" : "codes 6 137"));
+    EXPECT_THAT(o.text, testing::ContainsRegex("rank . in #[0-9]+ all_[a-z]+ .*: rank " + victim + " .*has died"));
+    o = shell("weft launch -n 2 -- sh -c 'echo $$ > " + folder + "/$WEFT_RANK; [ $WEFT_RANK = " + victim + " ] && { sleep 0.7; kill -9 $$; } & " + bench + "'");
+    EXPECT_EQ(o.code, 137) << o.text;
+    EXPECT_THAT(o.text, HasSubstr("rank " + victim + " ended by signal 9"));
+    EXPECT_THAT(o.text, testing::ContainsRegex("rank " + victim + " .*has died"));
+    for (const char* rank : {"0", "1"}) {
+      const int pid = std::atoi(read_file(folder + "/" + rank).c_str());
+      EXPECT_TRUE(pid > 0 && kill(pid, 0) != 0) << "rank " << rank << " still runs";
+    }
+  }
+}
+
+TEST(Programs, AStoppedRankIsNamedWithinTheTimeOut) {
+  Outcome o = shell(two("sh -c '[ $RANK = 1 ] && { sleep 0.7; kill -STOP $$; sleep 1.5; kill -CONT $$; } & exec weft bench " + kBert +
+                        " --tp 2 --duration 60 --comm-timeout 0.5'"));
+  EXPECT_THAT(o.text, HasSubstr("codes 6 6"));
+  EXPECT_THAT(o.text, testing::ContainsRegex("rank 0 in #[0-9]+ all_[a-z]+ .*: waited 5[0-9][0-9] ms for rank 1"));
+}
+
+TEST(Programs, CompiledModels) {
+  const std::string folder = fresh_folder(), model = folder + "/m.weft";
+  Outcome o = shell("weft compile " + kBert + " --shapes in0=2x5 --tp 2 -o " + model);
+  EXPECT_EQ(o.code, 0) << o.text;
+  EXPECT_THAT(o.text, Not(HasSubstr("warning")));
+  EXPECT_THAT(shell("weft inspect " + model).text, HasSubstr("mesh: tp=2, 2 ranks\n"));
+  EXPECT_THAT(shell("weft inspect --json " + model).text, HasSubstr("\"mesh\": {\n    \"tp\": 2\n  }"));
+  o = shell("weft run " + model + " --seed 7 --save-outputs " + folder + "/threads.npz");
+  EXPECT_EQ(o.code, 0) << o.text;
+  o = shell("weft launch -n 2 -- weft run " + model + " --seed 7 --save-outputs " + folder + "/launch.npz");
+  EXPECT_EQ(o.code, 0) << o.text;
+  EXPECT_EQ(read_file(folder + "/launch.npz"), read_file(folder + "/threads.npz"));
+  o = shell("weft launch -n 2 -- weft verify " + kBert + " --shapes in0=2x5 --artefact " + model);
+  EXPECT_EQ(o.code, 0) << o.text;
+  o = shell("weft launch -n 3 -- weft run " + model);
+  EXPECT_EQ(o.code, 2) << o.text;
+  EXPECT_THAT(o.text, HasSubstr("the mesh tp=2 has 2 ranks, the job (weft launch) has 3"));
+}
+
+}  // namespace
+}  // namespace weft::multi_test
