@@ -47,7 +47,7 @@ class Flattener {
     if (s.kind == Step::Kind::launch) return !out_.launches[s.item].late;
     if (s.kind != Step::Kind::collective || !out_.collectives[s.item].on_device) return false;
     for (int t : s.source->tensors)
-      if (code_.tensors[t].late || code_.tensors[t].late_pointer || plan_.buffers[code_.tensors[t].buffer].storage != Storage::arena) return false;
+      if (const TensorCode& c = code_.tensors[t]; c.late || c.late_pointer || plan_.buffers[c.buffer].storage != Storage::arena) return false;
     return true;
   }
 
