@@ -48,9 +48,11 @@ struct ExecutableParts {
   std::shared_ptr<LoadedConstants> loaded;                   // of them on the device (executor/constants.h); null: not yet
   std::shared_ptr<ThreadPool> pool;                          // null: the calling thread alone
   SymbolValues symbols;                                      // known before any input; make_executable adds rank.tp, …
+  std::string push_code;                                     // kernels of collectives for the device; empty: none
   std::shared_ptr<Communicator> world;                       // of the plan's mesh: this rank among all of them
   std::vector<std::shared_ptr<Communicator>> groups;         // parallel to plan.groups; made by make_executable, as is
   std::vector<std::shared_ptr<DeviceRanks>> device_groups;   // the same on the devices; null: through the host
+  std::chrono::milliseconds comm_timeout = CommOptions().timeout;  // for what a device waits for
   std::vector<KernelFn> builtin;                             // by kernel: functions to use instead of objects (tests)
   PreparedKeeping prepared;
 };
@@ -67,6 +69,8 @@ class ContextImpl;
 // Verifies the plan, resolves kernels, runs the prepare region. Where the plan is for several ranks, all of them must make
 // theirs at the same time. An executable of one of several ranks has one context at work at a time.
 Result<std::shared_ptr<const ExecutableImpl>> make_executable(ExecutableParts parts);
+// Ends the collectives that ranks of e's groups wait in, and all later ones, with this Error. From any thread.
+void abort_collectives(const ExecutableImpl& e, const Error& why);
 const Plan& plan_of(const ExecutableImpl& e);
 // Bytes of prepared tensors: computed at load, and found on disk.
 struct PreparedBytes {

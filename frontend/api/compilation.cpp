@@ -6,6 +6,7 @@
 #include <future>
 
 #include "codegen/cuda/nvrtc.h"
+#include "codegen/cuda/push.h"
 #include "frontend/api/kernels.h"
 #include "frontend/api/runtime/rank_team.h"
 #include "frontend/api/target_choice.h"
@@ -303,6 +304,9 @@ Result<api::Executable> Compilation::build() {
     if (parts.device) {
       TRY_ASSIGN(devices, rank_devices(std::move(parts.device), api::has_processes(options_.group) ? 1 : parts.plan.mesh.size()));
       parts.device = devices[0];
+      if (parts.plan.mesh.size() > 1) {
+        TRY_ASSIGN(parts.push_code, compile_push(t));
+      }
       if (devices.size() == 1) TRY(load_on_gpu(parts, binaries));
     }
     parts.prepared.cache = cache("weights");

@@ -4,9 +4,10 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <utility>
 
-#include "runtime/cuda/gpu_impl.h"
 #include "runtime/cuda/nccl.h"
+#include "runtime/cuda/peer_ranks.h"
 
 namespace weft {
 
@@ -47,10 +48,8 @@ class NcclRanks : public DeviceRanks {
  public:
   NcclRanks(std::shared_ptr<CudaGpu> gpu, const Nccl& n, int rank, int size) : gpu_(std::move(gpu)), n_(n), rank_(rank), size_(size) {}
   ~NcclRanks() override {
-    if (!comm_) return;
     Current current(gpu_->driver, gpu_->context);
-    // Peers may be gone: nothing is waited for.
-    n_.ncclCommAbort(comm_);
+    end();  // peers may be gone: nothing is waited for
     for (std::byte* p : memory_)
       if (p) gpu_->release(p);
   }
@@ -65,10 +64,21 @@ class NcclRanks : public DeviceRanks {
   // Bytes serve for what is only moved.
   bool supports(const Collective& c) const override { return !reduces(c.kind) || nccl_type(c.dtype); }
   const char* transport() const override { return "NCCL"; }
+  void abort(const Error& why) override {
+    std::lock_guard lock(mutex_);
+    if (failed_) return;
+    failed_ = why;
+    Current current(gpu_->driver, gpu_->context);
+    end();
+  }
 
   Status run(const Collective& c, const std::byte* in, std::byte* out, DeviceQueue& queue) override {
     Current current(gpu_->driver, gpu_->context);
     const std::string doing = std::string(collective_name(c.kind)) + " on " + gpu_->name();
+    {
+      std::lock_guard lock(mutex_);
+      if (failed_) return *failed_;
+    }
     auto stream = static_cast<cu::CUstream>(queue.stream());
     TRY_ASSIGN(CollectiveBytes bytes, collective_bytes(c, size_));
     if (bytes.in == 0 && bytes.out == 0) return {};
@@ -117,6 +127,9 @@ class NcclRanks : public DeviceRanks {
   }
 
  private:
+  void end() {
+    if (comm_) n_.ncclCommAbort(std::exchange(comm_, nullptr));
+  }
   // [rows, n, row] <- [n, rows, row], and back.
   Status spread(DeviceQueue& queue, std::byte* to, const std::byte* parts, int64_t rows, int64_t row) {
     for (int r = 0; r < size_; ++r) TRY(queue.copy_rows(to + r * row, size_ * row, parts + r * rows * row, row, row, rows));
@@ -155,6 +168,8 @@ class NcclRanks : public DeviceRanks {
   const Nccl& n_;
   int rank_, size_;
   ncclComm_t comm_ = nullptr;
+  std::mutex mutex_;                // of failed_
+  std::optional<Error> failed_;
   std::vector<std::byte*> memory_;  // outgrown ones, then the two at use
   int64_t capacity_[2] = {0, 0};
 };
@@ -166,10 +181,11 @@ struct Seat {
 
 }  // namespace
 
-Result<std::unique_ptr<DeviceRanks>> CudaGpu::join(Communicator& group) {
+// Null on all ranks where NCCL is not there, or has to serve two ranks on one GPU, which it does not.
+static Result<std::unique_ptr<DeviceRanks>> join_nccl(std::shared_ptr<CudaGpu> gpu, Communicator& group) {
   Seat mine;
   gethostname(mine.host, sizeof mine.host - 1);
-  std::strncpy(mine.gpu, facts_.pci.c_str(), sizeof mine.gpu - 1);
+  std::strncpy(mine.gpu, gpu->facts().pci.c_str(), sizeof mine.gpu - 1);
   auto n = nccl();
   if (!n.ok()) mine.gpu[0] = 0;
   std::vector<Seat> seats(static_cast<size_t>(group.size()));
@@ -179,14 +195,13 @@ Result<std::unique_ptr<DeviceRanks>> CudaGpu::join(Communicator& group) {
   gather.inner = sizeof(Seat);
   gather.label = "where ranks are";
   TRY(group.run(gather, &mine, seats.data()));
-  // One GPU for two ranks is more than NCCL takes.
   for (size_t i = 0; i < seats.size(); ++i) {
     if (!seats[i].gpu[0]) return std::unique_ptr<DeviceRanks>();
     for (size_t j = 0; j < i; ++j)
       if (!std::strcmp(seats[i].host, seats[j].host) && !std::strcmp(seats[i].gpu, seats[j].gpu)) return std::unique_ptr<DeviceRanks>();
   }
   ncclUniqueId id{};
-  Current current(driver, context);
+  Current current(gpu->driver, gpu->context);
   if (group.rank() == 0)
     if (int r = (*n)->ncclGetUniqueId(&id); r != ncclSuccess) return nccl_error(r, nullptr, "starting NCCL");
   Collective share;
@@ -195,9 +210,15 @@ Result<std::unique_ptr<DeviceRanks>> CudaGpu::join(Communicator& group) {
   share.inner = sizeof id;
   share.label = "NCCL's id";
   TRY(group.run(share, &id, &id));
-  auto ranks = std::make_unique<NcclRanks>(shared_from_this(), **n, group.rank(), group.size());
+  auto ranks = std::make_unique<NcclRanks>(std::move(gpu), **n, group.rank(), group.size());
   TRY(ranks->open(id));
   return std::unique_ptr<DeviceRanks>(std::move(ranks));
+}
+
+Result<std::unique_ptr<DeviceRanks>> CudaGpu::join(Communicator& group, std::span<const std::byte> code) {
+  TRY_ASSIGN(auto large, join_nccl(shared_from_this(), group));
+  TRY_ASSIGN(auto peers, join_peers(shared_from_this(), group, code, large));
+  return peers ? std::move(peers) : std::move(large);
 }
 
 }  // namespace weft

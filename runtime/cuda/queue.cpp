@@ -1,5 +1,7 @@
 // A stream of a GPU as the executor's queue, and launches recorded in it as graphs.
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "ir/base/text.h"
 #include "runtime/cuda/gpu_impl.h"
@@ -93,6 +95,7 @@ class GpuQueue : public DeviceQueue {
   }
   Status download(void* to, const std::byte* from, int64_t bytes) override {
     Current current(d_, gpu_->context);
+    if (give_up_) TRY(watch());  // a copy to pageable memory waits by itself, and for ever
     CU_TRY(d_.cuMemcpyDtoHAsync_v2(to, address(from), static_cast<size_t>(bytes), stream_), moving(bytes, "from"));
     return finish();
   }
@@ -175,9 +178,15 @@ class GpuQueue : public DeviceQueue {
 
   Status finish() override {
     Current current(d_, gpu_->context);
+    if (give_up_) TRY(watch());
     CU_TRY(d_.cuStreamSynchronize(stream_), "running kernels on " + gpu_->name());
     busy_ = false;
     return {};
+  }
+
+  void give_up_after(std::chrono::milliseconds time, std::function<Error()> then) override {
+    patience_ = time;
+    give_up_ = std::move(then);
   }
 
   void* stream() override {
@@ -196,6 +205,19 @@ class GpuQueue : public DeviceQueue {
   Status end_before(void* stream) override { return order(stream_, static_cast<CUstream>(stream)); }
 
  private:
+  // Asks again and again whether all is done: at once at first, since a step takes a millisecond, then with pauses.
+  Status watch() {
+    const auto begin = std::chrono::steady_clock::now();
+    while (true) {
+      const CUresult r = d_.cuStreamQuery(stream_);
+      if (r == CUDA_SUCCESS) return {};
+      if (r != CUDA_ERROR_NOT_READY) return cuda_error(r, "running kernels on " + gpu_->name());
+      const auto waited = std::chrono::steady_clock::now() - begin;
+      if (waited > patience_) return give_up_();
+      if (waited > std::chrono::milliseconds(20)) std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
+  }
+
   // While the queue is busy: over the link at once, by a stream of its own; only the last step, on the device, takes its turn.
   Status upload_early(std::byte* to, const void* from, int64_t bytes) {
     const std::string doing = moving(bytes, "to");
@@ -233,6 +255,8 @@ class GpuQueue : public DeviceQueue {
   CUstream stream_ = nullptr, early_ = nullptr;
   std::unordered_map<std::byte*, Lane> lanes_;  // by where the bytes belong
   bool busy_ = false;                    // launches may be under way
+  std::chrono::milliseconds patience_{0};
+  std::function<Error()> give_up_;       // empty: waits for as long as it takes
   CUevent order_ = nullptr;
   volatile uint32_t* marked_ = nullptr;  // in memory of the host that the device writes
   std::vector<void*> parameters_;

@@ -79,6 +79,14 @@ Status ContextImpl::open_queue() {
   if (!exe_->device || queue_) return {};
   TRY_ASSIGN(queue_, exe_->device->queue());
   machine_.set_queue(queue_.get());
+  const auto& groups = exe_->device_groups;
+  if (std::none_of(groups.begin(), groups.end(), [](auto& g) { return g != nullptr; })) return {};
+  queue_->give_up_after(exe_->comm_timeout, [this] {
+    Error e = error(Code::kDevice, "rank " + std::to_string(exe_->world->rank()) + " has waited " + std::to_string(exe_->comm_timeout.count() / 1000) +
+                                       " s for its GPU: another rank has not come to a collective, or hangs");
+    abort_collectives(*exe_, e);
+    return e;
+  });
   return {};
 }
 

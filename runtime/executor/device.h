@@ -2,8 +2,10 @@
 // executor takes one: the host itself.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -71,6 +73,9 @@ class DeviceQueue {
   virtual Result<std::unique_ptr<DeviceGraph>> end_graph() = 0;
   virtual Status replay(DeviceGraph& graph) = 0;
   virtual Status finish() = 0;  // waits for everything
+  // From now on nothing waits longer than this time: then it calls `then`, and fails with the Error that that returns. What
+  // waits for other ranks may wait forever.
+  virtual void give_up_after(std::chrono::milliseconds time, std::function<Error()> then) = 0;
   virtual void* stream() = 0;   // of the vendor's libraries
   // A number that the device notes when it comes to it, for telling after a fault how far it got. Not recorded in graphs.
   virtual Status mark(uint32_t number) = 0;
@@ -89,6 +94,8 @@ class DeviceRanks {
   virtual bool supports(const Collective& c) const = 0;
   virtual Status run(const Collective& c, const std::byte* in, std::byte* out, DeviceQueue& queue) = 0;
   virtual const char* transport() const = 0;
+  // Ends what is queued and waits for other ranks; every later call is this Error. From any thread.
+  virtual void abort(const Error& why) = 0;
 };
 
 // Thread safe.
@@ -108,9 +115,9 @@ class Device {
   // it. What lies between the pieces is overwritten with anything. Asks each piece's check about bytes before they are used: its Error.
   virtual Status upload(std::byte* to, std::span<const UploadPiece> pieces, ThreadPool* pool) = 0;
   virtual Result<std::unique_ptr<DeviceQueue>> queue() = 0;
-  // All ranks of the group call it at the same time, each for its device. Null on all of them: their collectives pass through
-  // the host.
-  virtual Result<std::unique_ptr<DeviceRanks>> join(Communicator& group) { return std::unique_ptr<DeviceRanks>(); }
+  // All ranks of the group call it at the same time, each for its device. code: kernels of collectives for it; may be empty.
+  // Null on all of them: their collectives pass through the host.
+  virtual Result<std::unique_ptr<DeviceRanks>> join(Communicator& group, std::span<const std::byte> code) { return std::unique_ptr<DeviceRanks>(); }
   // Loads code (the bytes may go afterwards) and finds a kernel in it. The device owns both.
   virtual Result<void*> load(std::span<const std::byte> code, const std::string& kernel, int64_t shared_bytes) = 0;
 };

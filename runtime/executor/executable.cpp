@@ -63,7 +63,7 @@ Status join_groups(ExecutableParts& parts) {
     }
     std::shared_ptr<DeviceRanks> on_device;
     if (parts.device) {
-      TRY_ASSIGN(on_device, parts.device->join(*group));
+      TRY_ASSIGN(on_device, parts.device->join(*group, std::as_bytes(std::span(parts.push_code))));
     }
     parts.groups.push_back(std::move(group));
     parts.device_groups.push_back(std::move(on_device));
@@ -88,6 +88,7 @@ Result<std::shared_ptr<const ExecutableImpl>> make_executable(ExecutableParts pa
   exe->world = std::move(parts.world);
   exe->groups = std::move(parts.groups);
   exe->device_groups = std::move(parts.device_groups);
+  exe->comm_timeout = parts.comm_timeout;
   exe->device = std::move(parts.device);
   if (!parts.loaded) {
     TRY_ASSIGN(exe->loaded, load_constants(exe->plan, parts.symbols, exe->constants, exe->device.get(), exe->pool.get()));
@@ -103,6 +104,11 @@ Result<std::shared_ptr<const ExecutableImpl>> make_executable(ExecutableParts pa
   return std::shared_ptr<const ExecutableImpl>(std::move(exe));
 }
 
+void abort_collectives(const ExecutableImpl& e, const Error& why) {
+  if (e.world) e.world->abort(why);
+  for (auto& group : e.device_groups)
+    if (group) group->abort(why);
+}
 const Plan& plan_of(const ExecutableImpl& e) { return e.plan; }
 PreparedBytes prepared_bytes(const ExecutableImpl& e) { return e.prepared; }
 std::span<const std::byte> prepared_tensor(const ExecutableImpl& e, int buffer) {

@@ -22,6 +22,7 @@ class ExecutableImpl {
   std::shared_ptr<Communicator> world;
   std::vector<std::shared_ptr<Communicator>> groups;
   std::vector<std::shared_ptr<DeviceRanks>> device_groups;
+  std::chrono::milliseconds comm_timeout{0};
   LoadedConstants loaded;
   PreparedBytes prepared;
 };

@@ -54,6 +54,7 @@ class FakeQueue : public DeviceQueue {
     return {};
   }
   void* stream() override { return nullptr; }
+  void give_up_after(std::chrono::milliseconds, std::function<Error()>) override {}
   Status finish() override {
     ++counts_.waits;
     return counts_.fault ? Status(error(Code::kDevice, "running kernels on the fake: an illegal address").with_hint("start it again")) : Status();

@@ -36,7 +36,10 @@ struct Context::Impl {
       return s;
     }
     return team->run([&](int r) { return f(r == 0 ? context : peers[static_cast<size_t>(r) - 1], r); },
-                     [&](const Error& why) { state->world->abort(why); });
+                     [&](const Error& why) {
+                       abort_collectives(*state->exe, why);
+                       for (auto& peer : state->peers) abort_collectives(*peer, why);
+                     });
   }
   Status run(const RunOptions& options) {
     weft::RunOptions o;

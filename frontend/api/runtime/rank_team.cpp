@@ -44,7 +44,12 @@ void RankTeam::work(int rank) {
   end_.notify_all();
   if (!s.ok()) {
     end_.wait_for(lock, kPatience, [&] { return at_work_ == 0; });
-    if (at_work_ > 0 && !std::exchange(aborted_, true)) (*abort_)(s.error());
+    if (at_work_ > 0 && !aborted_) {
+      aborted_ = s.error();
+      lock.unlock();
+      (*abort_)(s.error());
+      lock.lock();
+    }
   }
   results_[static_cast<size_t>(rank)] = std::move(s);
   --here_;
@@ -57,13 +62,14 @@ Status RankTeam::run(const std::function<Status(int)>& f, const std::function<vo
     f_ = &f;
     abort_ = &abort;
     at_work_ = here_ = static_cast<int>(results_.size());
-    aborted_ = false;
+    aborted_.reset();
     ++turn_;
   }
   begin_.notify_all();
   work(0);
   std::unique_lock lock(mutex_);
   end_.wait(lock, [&] { return here_ == 0; });
+  if (aborted_) return *aborted_;
   for (Status& s : results_)
     if (!s.ok()) return std::move(s);
   return {};
@@ -113,6 +119,7 @@ Result<LocalRanks> make_local_ranks(ExecutableParts parts, const std::optional<G
     else if (r < devices.size()) TRY(load(p));
     else p.functions = each[r % devices.size()].functions;
     p.constants = parts.constants;
+    p.push_code = parts.push_code;
     p.prepared = parts.prepared;
     p.world = std::move(worlds[r]);
     TRY_ASSIGN(p.pool, ThreadPool::create(threads));

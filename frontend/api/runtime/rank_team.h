@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -29,7 +30,8 @@ class RankTeam {
   const std::function<void(const Error&)>* abort_ = nullptr;
   uint64_t turn_ = 0;
   int at_work_ = 0, here_ = 0;  // ranks whose f has not returned; ranks that may still call abort
-  bool aborted_ = false, stop_ = false;
+  bool stop_ = false;
+  std::optional<Error> aborted_;  // why: what the others then fail of says less
   std::vector<Status> results_;
   std::vector<std::thread> threads_;
 };
