@@ -85,6 +85,7 @@ static Result<LocalRanks> make_one_rank(ExecutableParts parts, const Group& grou
   LocalRanks out;
   out.group = group.state();
   parts.world = out.world = group.state()->world;
+  parts.comm_timeout = group.state()->comm.timeout;
   auto exe = make_executable(std::move(parts));
   if (!exe.ok()) {
     group.abort(exe.error());
@@ -121,6 +122,7 @@ Result<LocalRanks> make_local_ranks(ExecutableParts parts, const std::optional<G
     p.constants = parts.constants;
     p.push_code = parts.push_code;
     p.prepared = parts.prepared;
+    if (group) p.comm_timeout = group->state()->comm.timeout;
     p.world = std::move(worlds[r]);
     TRY_ASSIGN(p.pool, ThreadPool::create(threads));
   }
