@@ -4,6 +4,7 @@
 #include <set>
 
 #include "frontend/api/compilation.h"
+#include "frontend/api/runtime/group_state.h"
 
 namespace weft {
 
@@ -156,6 +157,7 @@ namespace api {
 
 Result<TuneReport> tune(const std::string& model, const CompileOptions& options, const TuneOptions& how) {
   if (!how.inputs) return usage("tune() needs values for the inputs to run on");
+  if (has_processes(options.group)) return usage("tune() measures in one process: each rank of a group would choose other kernels");
   Tuning known;
   if (!options.tuning.empty()) {
     TRY_ASSIGN(known, read_tuning(options.tuning));

@@ -67,6 +67,9 @@ Result<int> place_in_group(std::span<const int> ranks, int rank, int size);
 
 struct CommOptions {
   std::chrono::milliseconds timeout{300'000};  // for one collective, between this rank's arrival and that of the last
+  // A rank that waits may keep its processor for some microseconds, since no other rank needs it; unset: where there are as many
+  // processors as ranks.
+  std::optional<bool> spins;
 };
 
 class Communicator {

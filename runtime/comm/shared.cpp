@@ -1,5 +1,7 @@
 #include "runtime/comm/shared.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -16,7 +18,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kLook{50};   // between looks at whether the job still runs
-constexpr std::chrono::microseconds kSpin{5};    // before the first sleep
+constexpr std::chrono::microseconds kAlone{3}, kSpin{50};    // before the first sleep
 constexpr int64_t kSlicedBytes = 1 << 16;        // pieces of an all_reduce from here on are shared out
 
 class BoardCommunicator final : public Communicator {
@@ -24,7 +26,7 @@ class BoardCommunicator final : public Communicator {
   BoardCommunicator(std::shared_ptr<BoardJob> job, std::string key, Board world, Board board, std::vector<int> world_ranks, int rank,
                     int world_size, const CommOptions& options)
       : job_(std::move(job)), key_(std::move(key)), world_(std::move(world)), board_(std::move(board)), world_ranks_(std::move(world_ranks)),
-        rank_(rank), world_size_(world_size), options_(options), spins_(world_size <= usable_cores()),
+        rank_(rank), world_size_(world_size), options_(options), spins_(options.spins.value_or(world_size <= usable_cores())),
         mails_(world_ranks_.size()) {}
   ~BoardCommunicator() override {
     board_.state(rank_).left.store(1);
@@ -118,8 +120,10 @@ class BoardCommunicator final : public Communicator {
   Status wait(const Collective& c, std::atomic<uint32_t>& word, Done done, Absent absent) const {
     if (done()) return {};
     const Clock::time_point begin = Clock::now();
-    while (spins_ && Clock::now() - begin < kSpin)
+    while (spins_ && Clock::now() - begin < kSpin) {
       if (done()) return {};
+      if (Clock::now() - begin > kAlone) sched_yield();  // both may be on one processor, whatever there is
+    }
     for (;;) {
       const uint32_t seen = word.load();
       if (done()) return {};

@@ -87,7 +87,7 @@ Status leave_ranks(Cli& cli, Status status) {
   }
   // Launchers end all processes when one dies: that one is the cause.
   if (status.error().code == Code::kCancelled)
-    if (std::optional<Error> e = cli.group->failure(kNews)) status = std::move(*e);
+    if (std::optional<Error> e = cli.group->failure(kNews); e && e->code != Code::kCancelled) status = std::move(*e);
   cli.group->abort(status.error());
   return status;
 }

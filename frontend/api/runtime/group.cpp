@@ -78,7 +78,6 @@ Result<Group> Group::from_environment(const GroupOptions& options) {
   if (options.size >= 0) where.size = options.size;
   TRY_ASSIGN(const RankPlace asked, find_place(where));
   TRY_ASSIGN(s->meeting, join_job(asked, join));
-  TRY_ASSIGN(s->world, s->meeting->host_ranks(s->comm));
   const RankPlace& place = s->meeting->place();
   s->rank = place.rank;
   s->size = place.size;
@@ -88,7 +87,12 @@ Result<Group> Group::from_environment(const GroupOptions& options) {
   // Ranks that may use the same processors share them; launchers often give each its own.
   const std::string mine = processors();
   TRY_ASSIGN(const std::vector<std::string> all, group.exchange(mine));
-  s->threads = std::max(1, usable_cores() / static_cast<int>(std::count(all.begin(), all.end(), mine)));
+  const int cores = usable_cores(), here = static_cast<int>(std::count(all.begin(), all.end(), mine));
+  s->threads = std::max(1, cores / here);
+  s->comm.spins = cores >= here;
+  auto world = s->meeting->host_ranks(s->comm);
+  if (world.ok()) s->world = std::move(*world);
+  TRY(agree(group, "joining", world.ok() ? Status() : Status(world.error())));  // all have it before one may leave
   return group;
 }
 
@@ -108,7 +112,7 @@ Result<std::vector<std::string>> Group::exchange(const std::string& mine) const 
 
 void Group::abort(const Error& why) const {
   if (!state_->meeting) return;
-  state_->world->abort(why);
+  if (state_->world) state_->world->abort(why);
   state_->meeting->abort(why);
 }
 

@@ -24,7 +24,8 @@ struct GroupOptions {
   int rank = -1, size = -1;    // -1: as the launcher's variables say
 };
 
-// A handle; copies share. Thread safe.
+// A handle; copies share. Thread safe, but for exchanges: one at a time, on all ranks in the same order, and none while a rank
+// compiles or loads.
 class Group {
  public:
   // All ranks are threads of this process, and divide its threads between them; one executable has them all. Error kResources
@@ -46,7 +47,7 @@ class Group {
   // So does a compilation or a load that fails, and a run that fails with another Error than kUsage and kResources: these,
   // which a rank gets before anything is exchanged, should be the same on all.
   void abort(const Error& why) const;
-  // What ended the group, where it was another rank; waits for that so long.
+  // What ended the group, on this rank or another one; waits for that so long. Nothing while it is well.
   std::optional<Error> failure(double wait_s = 0) const;
 
   struct State;
