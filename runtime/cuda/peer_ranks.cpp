@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 
@@ -161,9 +162,9 @@ Result<std::unique_ptr<DeviceRanks>> join_peers(std::shared_ptr<CudaGpu> gpu, Co
   mine.context = reinterpret_cast<uint64_t>(gpu->context);
   mine.device = gpu->facts().ordinal;
   TRY_ASSIGN(std::vector<Process> all, gather(group, mine, "processes of ranks"));
-  int32_t fits = 1;
-  for (size_t r = 0; r < all.size(); ++r)
-    fits = fits && all[r] == all[0] && (static_cast<int>(r) == group.rank() || reaches(*gpu, all[r], share_gpu));
+  // Contexts mean something in their own process alone.
+  int32_t fits = std::all_of(all.begin(), all.end(), [&](const Process& p) { return p == all[0]; });
+  for (size_t r = 0; r < all.size(); ++r) fits = fits && (static_cast<int>(r) == group.rank() || reaches(*gpu, all[r], share_gpu));
   TRY_ASSIGN(std::vector<int32_t> everyone, gather(group, fits, "reach of GPUs"));
   for (int32_t f : everyone)
     if (!f) return std::unique_ptr<DeviceRanks>();

@@ -72,11 +72,14 @@ TEST_P(GpuRanks, SumsAndGathers) {
           for (int64_t i = 0; i < count; ++i) v[static_cast<size_t>(i)] = number(rank, i);
           std::vector<std::byte> mine(static_cast<size_t>(bytes)), back(static_cast<size_t>(bytes * n));
           store_row_f64(t, v.data(), mine.data(), count);
-          ASSERT_TRUE(queue.upload(in, mine.data(), bytes).ok());
+          // Copies to and from the host may wait for the whole GPU, on which another rank's kernel may wait for this one.
+          ASSERT_TRUE(queue.upload(in, mine.data(), bytes).ok() && queue.finish().ok());
+          ready.arrive_and_wait();
           Collective sum;
           sum.dtype = t;
           sum.inner = count;
-          ASSERT_TRUE(ranks.run(sum, in, out, queue).ok());
+          ASSERT_TRUE(ranks.run(sum, in, out, queue).ok() && queue.finish().ok());
+          ready.arrive_and_wait();
           ASSERT_TRUE(queue.download(back.data(), out, bytes).ok());
           load_row_f64(t, back.data(), got.data(), count);
           const double tolerance = t == DType::f32 ? 1e-6 : t == DType::f16 ? 2e-3 : 2e-2;
@@ -90,7 +93,9 @@ TEST_P(GpuRanks, SumsAndGathers) {
           gather.dtype = t;
           gather.inner = count;
           if (ranks.supports(gather) || bytes % 8 == 0) {
-            ASSERT_TRUE(ranks.run(gather, in, out, queue).ok());
+            ready.arrive_and_wait();
+            ASSERT_TRUE(ranks.run(gather, in, out, queue).ok() && queue.finish().ok());
+            ready.arrive_and_wait();
             ASSERT_TRUE(queue.download(back.data(), out, bytes * n).ok());
             for (int r = 0; r < n; ++r) {
               load_row_f64(t, back.data() + r * bytes, got.data(), count);

@@ -37,8 +37,11 @@ struct Context::Impl {
     }
     return team->run([&](int r) { return f(r == 0 ? context : peers[static_cast<size_t>(r) - 1], r); },
                      [&](const Error& why) {
+                       // At once: what one of them frees may wait for the work of another one.
+                       std::vector<std::thread> ranks;
+                       for (auto& peer : state->peers) ranks.emplace_back([&] { abort_collectives(*peer, why); });
                        abort_collectives(*state->exe, why);
-                       for (auto& peer : state->peers) abort_collectives(*peer, why);
+                       for (std::thread& t : ranks) t.join();
                      });
   }
   Status run(const RunOptions& options) {
