@@ -56,8 +56,13 @@ struct Context::Impl {
     if (options.profile) o.profile = &events;
     Status s = on_ranks([&](weft::Context& c, int rank) {
       if (rank == 0) return c.run(inputs, outputs, o);
+      // All ranks run in one way: NCCL does not meet ranks of which some record graphs and others do not.
       weft::RunOptions mine;
       mine.cancel = o.cancel;
+      mine.check_numerics = o.check_numerics;
+      mine.wait = o.wait;
+      std::vector<weft::ProfileEvent> own;
+      if (o.profile) mine.profile = &own;
       return c.run(inputs, peer_outputs[static_cast<size_t>(rank) - 1], mine);
     });
     for (const weft::ProfileEvent& e : events) options.profile->push_back({e.command, e.start_ns, e.end_ns});
