@@ -73,10 +73,11 @@ Status infer_same(Op& op, InferContext&) {
   return {};
 }
 
-// Symbolic value of an integer body, or nullopt where a primitive has none.
-static std::optional<Dim> symbolic(const ScalarProgram& p, int id, const std::vector<Dim>& in) {
+// Symbolic value of an integer body, or nullopt where a primitive has none. Comparisons are known where the ranges of the
+// symbols decide them: no dim is -1.
+static std::optional<Dim> symbolic(const ScalarProgram& p, int id, const std::vector<Dim>& in, const SymbolTable& symbols) {
   const ScalarInst& x = p.insts[id];
-  auto arg = [&](int k) { return symbolic(p, x.args[k], in); };
+  auto arg = [&](int k) { return symbolic(p, x.args[k], in, symbols); };
   if (x.prim == Prim::input) return in[x.index];
   if (x.prim == Prim::constant && is_int(x.type)) return Dim(x.i);
   if (!is_int(x.type) && x.type != DType::b1) return std::nullopt;
@@ -93,9 +94,9 @@ static std::optional<Dim> symbolic(const ScalarProgram& p, int id, const std::ve
     return a ? std::optional<Dim>(Dim(0) - *a) : std::nullopt;
   }
   if (x.prim == Prim::select) {
-    auto c = arg(0);
-    if (!c || !c->is_const()) return std::nullopt;
-    return c->value() ? arg(1) : arg(2);
+    auto c = arg(0), a = arg(1), b = arg(2);
+    if (c && c->is_const()) return c->value() ? a : b;
+    return a && b && *a == *b ? a : std::nullopt;
   }
   if (n != 2) return std::nullopt;
   auto a = arg(0), b = arg(1);
@@ -113,15 +114,16 @@ static std::optional<Dim> symbolic(const ScalarProgram& p, int id, const std::ve
     case Prim::mod: return b->is(0) ? std::nullopt : std::optional<Dim>(mod(*a, *b));
     case Prim::eq:
     case Prim::ne: {
-      Dim d = *a - *b;
-      if (!d.is_const()) return std::nullopt;
-      return Dim((d.value() == 0) == (x.prim == Prim::eq));
+      Interval r = range_of(*a - *b, symbols);
+      if (r.lo > 0 || r.hi < 0) return Dim(x.prim == Prim::ne);
+      return r.lo == r.hi ? std::optional<Dim>(Dim(x.prim == Prim::eq)) : std::nullopt;
     }
     case Prim::lt:
     case Prim::le: {
-      Dim d = *a - *b;
-      if (!d.is_const()) return std::nullopt;
-      return Dim(d.value() < 0 || (d.value() == 0 && x.prim == Prim::le));
+      Interval r = range_of(*a - *b, symbols);
+      const int64_t most = x.prim == Prim::lt ? -1 : 0;
+      if (r.hi <= most) return Dim(1);
+      return r.lo > most ? std::optional<Dim>(Dim(0)) : std::nullopt;
     }
     case Prim::bit_and:
     case Prim::bit_or:
@@ -137,7 +139,7 @@ static std::optional<std::vector<Dim>> contents(const Value* v) {
   return std::nullopt;
 }
 
-static void propagate_known(Op& op, const ScalarProgram& body, const Shape& shape) {
+static void propagate_known(Op& op, const ScalarProgram& body, const Shape& shape, const SymbolTable& symbols) {
   DType t = op.results[0]->type.dtype;
   if (op.num_results() != 1 || !(is_int(t) || t == DType::b1) || !is_static(shape)) return;
   std::vector<int64_t> dims = static_dims(shape);
@@ -153,7 +155,7 @@ static void propagate_known(Op& op, const ScalarProgram& body, const Shape& shap
   for (int64_t k = 0; k < n; ++k) {
     std::vector<Dim> row;
     for (auto& v : in) row.push_back(v[v.size() == 1 ? 0 : k]);
-    auto d = symbolic(body, body.outputs[0], row);
+    auto d = symbolic(body, body.outputs[0], row, symbols);
     if (!d || d->is_overflow()) return;
     result.push_back(std::move(*d));
   }
@@ -185,7 +187,7 @@ Status infer_pointwise(Op& op, InferContext& cx) {
   }
   TRY_ASSIGN(Shape shape, broadcast_shapes(shapes, cx, op_name(op.kind) + std::string("'s operands")));
   for (int r = 0; r < op.num_results(); ++r) set_type(op, r, Type::tensor(body.type(body.outputs[r]), shape));
-  propagate_known(op, body, shape);
+  propagate_known(op, body, shape, cx.module.symbols);
   return {};
 }
 

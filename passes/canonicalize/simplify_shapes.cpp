@@ -24,33 +24,12 @@ static bool replace_by_ints(Op& op, const std::vector<Dim>& known) {
   return replace_op(op, b.constant(b.module().constants.add_bytes(op.result()->name, t.dtype, static_dims(t.shape), std::move(bytes))));
 }
 
-// Whether a and b are equal, where that is certain.
-static std::optional<bool> equal_dims(const Dim& a, const Dim& b, const SymbolTable& symbols) {
-  if (a == b) return true;
-  Interval r = range_of(a - b, symbols);
-  if (r.lo > 0 || r.hi < 0) return false;
-  return std::nullopt;
-}
-
-static const Dim& element(const std::vector<Dim>& v, size_t i) { return v[v.size() == 1 ? 0 : i]; }
-
-// where(equal(a, b), x, y) that always is x, or always y.
+// A where that always gives one of its operands as it is.
 static bool decide_where(Op& op) {
-  if (op.kind != OpKind::where) return false;
-  Op* test = def_of(op.operands[0], OpKind::equal);
-  if (!test) return false;
-  const std::vector<Dim> *a = known_of(test->operands[0]), *b = known_of(test->operands[1]);
-  const std::vector<Dim> *x = known_of(op.operands[1]), *y = known_of(op.operands[2]);
-  const Type& t = op.result()->type;
-  if (!a || !b || !x || !y || !is_static(t.shape) || t.rank() > 1) return false;
-  bool all_x = true, all_y = true;
-  for (size_t i = 0; i < static_cast<size_t>(numel(t.shape).value()); ++i) {
-    auto equal = equal_dims(element(*a, i), element(*b, i), op.graph->module->symbols);
-    bool same = element(*x, i) == element(*y, i);
-    all_x = all_x && (same || (equal && *equal));
-    all_y = all_y && (same || (equal && !*equal));
-  }
-  return (all_y && replace_op(op, op.operands[2])) || (all_x && replace_op(op, op.operands[1]));
+  const std::vector<Dim>* known = op.kind == OpKind::where ? known_of(op.result()) : nullptr;
+  for (int i : {2, 1})
+    if (known && known_of(op.operands[i]) && *known_of(op.operands[i]) == *known && replace_op(op, op.operands[i])) return true;
+  return false;
 }
 
 // A capture that is a constant is read inside the body from a constant of its own, where inference sees it.

@@ -4,6 +4,18 @@
 
 namespace weft {
 
+// A result has a dim that only data decide: a rank's part of it cannot be told beforehand.
+static bool has_data_dims(const Op& op) {
+  for (auto& r : op.results)
+    for (const Dim& d : r->type.shape)
+      for (const std::string& s : d.symbols())
+        if (std::none_of(op.graph->inputs.begin(), op.graph->inputs.end(), [&](auto& in) {
+              return std::any_of(in->type.shape.begin(), in->type.shape.end(), [&](const Dim& x) { return x.contains(s); });
+            }))
+          return true;
+  return false;
+}
+
 ShardingRule rule_of(const Op& op) {
   ShardingRule none(op);
   const OpDef& def = op_def(op);
@@ -12,6 +24,7 @@ ShardingRule rule_of(const Op& op) {
     if (v && !v->type.is_ranked()) return none;
   for (auto& r : op.results)
     if (!r->type.is_ranked() || r->type.dtype == DType::str) return none;
+  if (has_data_dims(op)) return none;
   auto rule = def.shard(op);
   return rule.ok() ? std::move(*rule) : none;
 }

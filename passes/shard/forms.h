@@ -7,7 +7,8 @@
 
 namespace weft {
 
-// The op's rule; one without factors where it has none, holds graphs, or its operands' ranks are not known.
+// The op's rule; one without factors where it has none, holds graphs, its operands' ranks are not known, or data decide a dim
+// of its results.
 ShardingRule rule_of(const Op& op);
 // Computed from constants and symbols alone: every rank has it, and cutting it costs nothing.
 bool is_fixed(const Value* v);

@@ -21,10 +21,10 @@ Model runnable(Executable exe) {
   return {exe.inputs(), exe.outputs(), [context](const NamedTensors& in) { return context->run(in); }};
 }
 
-Result<Model> compiled(const std::string& path) {
-  CompileOptions options;
-  options.threads = 2;
-  TRY_ASSIGN(Executable exe, compile(path, options));
+Result<Model> compiled(const std::string& path, const CompileOptions& options) {
+  CompileOptions with_threads = options;
+  with_threads.threads = 2;
+  TRY_ASSIGN(Executable exe, compile(path, with_threads));
   return runnable(std::move(exe));
 }
 

@@ -16,7 +16,7 @@ struct Model {
   std::vector<PortInfo> inputs, outputs;
   std::function<Result<NamedTensors>(const NamedTensors&)> run;
 };
-Result<Model> compiled(const std::string& path);
+Result<Model> compiled(const std::string& path, const CompileOptions& options = {});
 Result<Model> evaluated(const std::string& path);
 // By the evaluator with every float a double: what a model means, but for rounding. Its outputs are rounded to float.
 Result<Model> evaluated_in_double(const std::string& path);
