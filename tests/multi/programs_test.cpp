@@ -158,6 +158,9 @@ TEST(Programs, AKilledRankEndsTheOthers) {
 }
 
 TEST(Programs, AStoppedRankIsNamedWithinTheTimeOut) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "stops a program half a second after its start, where a sanitizer's build has not come to its first run";
+#endif
   Outcome o = shell(two("sh -c '[ $RANK = 1 ] && { sleep 0.7; kill -STOP $$; sleep 1.5; kill -CONT $$; } & exec weft bench " + kBert +
                         " --tp 2 --duration 60 --comm-timeout 0.5'"));
   EXPECT_THAT(o.text, HasSubstr("codes 6 6"));
