@@ -15,6 +15,7 @@
 
 #include "ir/base/target.h"
 #include "ir/core/module.h"
+#include "passes/shard/device_table.h"
 
 namespace weft {
 
@@ -37,6 +38,8 @@ struct PassContext {
   // The ranks that the model is shared out between; without axes there is one. Axis "dp" cuts the batch (dim 0 of the inputs)
   // and nothing else, "tp" everything else, any other one whatever is fastest.
   Mesh mesh;
+  // Those ranks' devices and links; nullopt: what the target is known to be like.
+  std::optional<DeviceTable> devices;
   const std::atomic<bool>* cancel = nullptr;
   std::function<void(const std::string& pass, int done, int total)> progress;
   std::vector<std::string> notes;  // for the user

@@ -14,7 +14,7 @@ struct EmbeddedText {
   unsigned long size;
 };
 extern const EmbeddedText kEmbeddedKernels[];
-extern const unsigned long kEmbeddedKernelCount;
+extern const unsigned long kEmbeddedKernelsCount;
 
 namespace {
 
@@ -107,11 +107,11 @@ Result<CudaBinary> compile_cuda(const CudaSource& source, const std::string& isa
   // Named from the repository's root, as everywhere.
   static const std::vector<std::string> names = [] {
     std::vector<std::string> v;
-    for (unsigned long i = 0; i < kEmbeddedKernelCount; ++i) v.push_back(std::string("kernels/") + kEmbeddedKernels[i].name);
+    for (unsigned long i = 0; i < kEmbeddedKernelsCount; ++i) v.push_back(std::string("kernels/") + kEmbeddedKernels[i].name);
     return v;
   }();
   std::vector<const char*> texts, included_as;
-  for (unsigned long i = 0; i < kEmbeddedKernelCount; ++i) {
+  for (unsigned long i = 0; i < kEmbeddedKernelsCount; ++i) {
     texts.push_back(kEmbeddedKernels[i].text);
     included_as.push_back(names[i].c_str());
   }

@@ -7,6 +7,7 @@
 
 #include "codegen/cuda/nvrtc.h"
 #include "codegen/cuda/push.h"
+#include "frontend/api/device_tables.h"
 #include "frontend/api/kernels.h"
 #include "frontend/api/runtime/rank_team.h"
 #include "frontend/api/target_choice.h"
@@ -175,19 +176,27 @@ Status Compilation::share_out() {
 
 Status Compilation::optimise() { return optimise(pipeline_options()); }
 
+Result<PassContext> Compilation::pass_context() {
+  PassContext cx;
+  TRY_ASSIGN(cx.target, target());
+  cx.states = options_.states;
+  if (!options_.precision.empty()) {
+    TRY_ASSIGN(cx.precision, parse_precision(options_.precision));
+  }
+  cx.keep_f32 = options_.keep_f32;
+  TRY_ASSIGN(cx.mesh, parse_mesh(options_.mesh));
+  if (!options_.device_table.empty()) {
+    TRY_ASSIGN(cx.devices, api::find_device_table(options_.device_table));
+  }
+  cx.cancel = options_.cancel;
+  cx.progress = [this](const std::string& pass, int done, int total) { reporter_.progress("passes", pass, done, total); };
+  return cx;
+}
+
 Status Compilation::optimise(const PipelineOptions& pipeline, std::vector<PassRun>* runs) {
   TRY(check_cancelled());
   return timed("passes", [&]() -> Status {
-    PassContext cx;
-    TRY_ASSIGN(cx.target, target());
-    cx.states = options_.states;
-    if (!options_.precision.empty()) {
-      TRY_ASSIGN(cx.precision, parse_precision(options_.precision));
-    }
-    cx.keep_f32 = options_.keep_f32;
-    TRY_ASSIGN(cx.mesh, parse_mesh(options_.mesh));
-    cx.cancel = options_.cancel;
-    cx.progress = [&](const std::string& pass, int done, int total) { reporter_.progress("passes", pass, done, total); };
+    TRY_ASSIGN(PassContext cx, pass_context());
     TRY(run_pipeline(*module_, cx, pipeline, runs));
     stats_.notes.insert(stats_.notes.end(), cx.notes.begin(), cx.notes.end());
     return check_cancelled();

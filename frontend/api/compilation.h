@@ -10,7 +10,7 @@
 #include "frontend/api/reporter.h"
 #include "runtime/cache/disk_cache.h"
 #include "ir/core/module.h"
-#include "passes/pass_manager.h"
+#include "passes/shard/plan_mesh.h"
 #include "weft/compile.h"
 
 namespace weft {
@@ -19,6 +19,12 @@ struct ArtefactTarget;
 struct ConstantBytes;
 struct ExecutableParts;
 class Device;
+
+struct PlanRequest {
+  int64_t devices = 1;
+  int64_t batch = 0;   // dim 0 of the first input; 0: as the model and its symbols say
+  SymbolValues at;     // what other symbols count with
+};
 
 class Compilation {
  public:
@@ -38,6 +44,9 @@ class Compilation {
   Status optimise(const PipelineOptions& pipeline, std::vector<PassRun>* runs = nullptr);
   // Of several ranks: the passes up to the graph that each of them runs, for the evaluator.
   Status share_out();
+  // Which mesh is fastest, for the passes to share the model out over; options.mesh does not count. Nothing else may be called then.
+  // Error kUsage for symbols that no input has; else as of plan_mesh.
+  Result<MeshPlan> plan(const PlanRequest& request);
   // What options say of passes.
   PipelineOptions pipeline_options() const;
   // What was measured, in place of what options.tuning names.
@@ -68,6 +77,7 @@ class Compilation {
   template <class F>
   auto timed(const char* stage, F&& work);
   Status check_cancelled();
+  Result<PassContext> pass_context();
   DiskCache cache(const std::string& section);
   Result<KernelBuild> kernels_of_all(const Target& t);
   std::string module_text() const;

@@ -2,18 +2,14 @@
 
 #include <algorithm>
 
+#include "ir/ops/contract.h"
+
 namespace weft {
 
-ShardingCosts::ShardingCosts(const Module& m, const Target& target) {
+ShardingCosts::ShardingCosts(const Module& m, const DeviceTable& devices, const Mesh& mesh) : devices_(devices), mesh_(mesh) {
   constexpr int64_t kTypical = 16;
   for (auto& [name, info] : m.symbols)
     values_[name] = info.opt > 0 ? info.opt : std::clamp(kTypical, std::max<int64_t>(info.lo, 1), std::max<int64_t>(info.hi, 1));
-  bool gpu = target.backend == Backend::cuda;
-  flops_ = gpu ? 5e14 : 1e11;
-  memory_ = gpu ? 3e12 : 2e10;
-  link_ = gpu ? 3e11 : 4e9;
-  latency_ = gpu ? 6e-6 : 2e-5;
-  launch_ = gpu ? 2e-6 : 2e-6;
 }
 
 double ShardingCosts::number(const Dim& d) const { return static_cast<double>(d.eval(values_).value_or(16)); }
@@ -25,6 +21,8 @@ double ShardingCosts::bytes(const Value& v) const {
   return n * bit_width(v.type.dtype) / 8.0;
 }
 
+double ShardingCosts::flops(const Op& op) const { return number(op_cost(op).flops); }
+
 double ShardingCosts::part(const Value& v, const ShardingRule::Dims& dims, const ShardingRule& rule, int f, int64_t size) const {
   double n = bit_width(v.type.dtype) / 8.0;
   for (size_t d = 0; d < dims.size(); ++d) {
@@ -34,14 +32,33 @@ double ShardingCosts::part(const Value& v, const ShardingRule::Dims& dims, const
   return n;
 }
 
+// It stays in registers between two ops of one kernel.
+static bool is_inside_kernel(const Value& v) {
+  if (!v.def || v.uses.size() != 1 || v.is_output()) return false;
+  const Family from = op_def(*v.def).family, to = op_def(*v.uses[0].op).family;
+  return to == Family::pointwise && (from == Family::pointwise || from == Family::contraction);
+}
+
 double ShardingCosts::seconds(const Op& op, const ShardingRule& rule, int f, int64_t size) const {
   if (has_trait(op, kViewLike)) return 0;
-  double traffic = 0, ranks = f < 0 ? 1 : static_cast<double>(size);
-  for (int i = 0; i < op.num_operands(); ++i)
-    if (op.operands[i]) traffic += part(*op.operands[i], rule.operands[i], rule, f, size);
-  for (int r = 0; r < op.num_results(); ++r) traffic += part(*op.result(r), rule.results[r], rule, f, size);
-  double flops = number(op_cost(op).flops) / ranks;
-  return launch_ + std::max(flops / flops_, traffic / memory_);
+  const Family family = op_def(op).family;
+  double traffic = 0;
+  for (int i = 0; i < op.num_operands(); ++i) {
+    // Of what is indexed or cut, what is taken is read.
+    const Value* v = family == Family::move && i == 0 ? op.result() : op.operands[i];
+    if (!v || is_inside_kernel(*op.operands[i])) continue;
+    traffic += v == op.operands[i] ? part(*v, rule.operands[i], rule, f, size) : part(*v, rule.results[0], rule, f, size);
+  }
+  // New keys and values are put behind the old ones.
+  const int written = family == Family::attention ? 1 : op.num_results();
+  for (int r = 0; r < written; ++r)
+    if (!is_inside_kernel(*op.result(r))) traffic += part(*op.result(r), rule.results[r], rule, f, size);
+  const DType type = op.operands.empty() || !op.operands[0] ? DType::f32 : op.operands[0]->type.dtype;
+  double rate = devices_.flops[DeviceTable::f32], ranks = f < 0 ? 1 : static_cast<double>(size);
+  if (family == Family::contraction) rate = devices_.flops_of(type, op.kind == OpKind::contract && op.attr<ContractAttrs>().tf32) * devices_.contraction;
+  if (family == Family::attention) rate = devices_.flops_of(type) * devices_.attention;
+  const double busy = std::max(flops(op) / ranks / rate, traffic / (devices_.memory_rate * devices_.memory));
+  return busy + (family == Family::pointwise ? 0 : devices_.launch_s);
 }
 
 }  // namespace weft

@@ -19,8 +19,8 @@ constexpr Form kWhole = -1, kPartial = -2, kOpen = -3;  // open: a state, cut as
 
 class AxisSearch {
  public:
-  AxisSearch(const std::vector<ShardNode>& nodes, const Graph& g, const StatePairs& pairs, const ShardingCosts& costs, int64_t size)
-      : nodes_(nodes), g_(g), pairs_(pairs), costs_(costs), n_(size) {}
+  AxisSearch(const std::vector<ShardNode>& nodes, const Graph& g, const StatePairs& pairs, const ShardingCosts& costs, const LinkGroup& links)
+      : nodes_(nodes), g_(g), pairs_(pairs), costs_(costs), links_(links) {}
 
   // Which factor every node cuts.
   std::vector<int> run() {
@@ -80,8 +80,8 @@ class AxisSearch {
   double exchange(const Value* v, Form from, Form to) const {
     if (from == to || from == kWhole || from == kOpen) return 0;
     double bytes = costs_.bytes(*v);  // of all that the ranks of this axis hold together
-    if (from == kPartial) return to == kWhole ? costs_.all_reduce(bytes, n_) : costs_.reduce_scatter(bytes, n_);
-    return to == kWhole ? costs_.all_gather(bytes, n_) : costs_.all_to_all(bytes / static_cast<double>(n_), n_);
+    if (from == kPartial) return to == kWhole ? links_.all_reduce(bytes) : links_.reduce_scatter(bytes);
+    return to == kWhole ? links_.all_gather(bytes) : links_.all_to_all(bytes / static_cast<double>(links_.size()));
   }
   static Form needed(const ShardNode& node, int operand, int factor) {
     return factor < 0 ? kWhole : static_cast<Form>(node.rule.dim_of(node.rule.operands[operand], factor));
@@ -150,7 +150,7 @@ class AxisSearch {
       next.insert(out);
       int a = slot(in), b = slot(out);
       if (a >= 0 && b >= 0 && s.forms[a] != kOpen && s.forms[b] != s.forms[a]) t += exchange(out, s.forms[b], s.forms[a] == kWhole ? kWhole : s.forms[a]) +
-                                                                                  (s.forms[b] == kWhole ? costs_.all_gather(costs_.bytes(*out), n_) : 0);
+                                                                                  (s.forms[b] == kWhole ? links_.all_gather(costs_.bytes(*out)) : 0);
     }
     for (const Value* v : g_.outputs)
       if (int k = slot(v); k >= 0 && !next.count(v)) t += exchange(v, s.forms[k], kWhole);
@@ -161,7 +161,7 @@ class AxisSearch {
   const Graph& g_;
   const StatePairs& pairs_;
   const ShardingCosts& costs_;
-  int64_t n_;
+  const LinkGroup& links_;
   std::unordered_map<const Value*, size_t> last_;
   std::vector<const Value*> live_;
   std::vector<State> states_;
@@ -170,8 +170,8 @@ class AxisSearch {
 
 }  // namespace
 
-std::vector<int> search_axis(const std::vector<ShardNode>& nodes, const Graph& g, const StatePairs& pairs, const ShardingCosts& costs, int64_t size) {
-  return AxisSearch(nodes, g, pairs, costs, size).run();
+std::vector<int> search_axis(const std::vector<ShardNode>& nodes, const Graph& g, const StatePairs& pairs, const ShardingCosts& costs, const LinkGroup& links) {
+  return AxisSearch(nodes, g, pairs, costs, links).run();
 }
 
 }  // namespace weft

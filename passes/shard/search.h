@@ -17,6 +17,6 @@ struct ShardNode {
 using StatePairs = std::map<const Value*, const Value*>;
 
 // Which factor each node cuts (-1: none), as far as found the fastest in all.
-std::vector<int> search_axis(const std::vector<ShardNode>& nodes, const Graph& g, const StatePairs& pairs, const ShardingCosts& costs, int64_t size);
+std::vector<int> search_axis(const std::vector<ShardNode>& nodes, const Graph& g, const StatePairs& pairs, const ShardingCosts& costs, const LinkGroup& links);
 
 }  // namespace weft

@@ -42,7 +42,7 @@ class Batch {
 
 class Sharder {
  public:
-  Sharder(Module& m, const PassContext& cx) : m_(m), cx_(cx), g_(*m.main()), costs_(m, cx.target) {
+  Sharder(Module& m, const PassContext& cx, const DeviceTable& devices) : cx_(cx), g_(*m.main()), costs_(m, devices, cx.mesh) {
     Batch batch(g_);
     for (auto& op : g_.ops) {
       if (std::all_of(op->results.begin(), op->results.end(), [](auto& r) { return is_fixed(r.get()); })) continue;
@@ -70,7 +70,7 @@ class Sharder {
  private:
   void cut(const std::string& axis, int64_t size) {
     for (size_t i = 0; i < nodes_.size(); ++i) offer(nodes_[i], batch_[i], axis, size);
-    std::vector<int> factors = search_axis(nodes_, g_, pairs_, costs_, size);
+    std::vector<int> factors = search_axis(nodes_, g_, pairs_, costs_, costs_.group({axis}));
     for (size_t i = 0; i < nodes_.size(); ++i) {
       int f = factors[i];
       if (f < 0) continue;
@@ -119,7 +119,6 @@ class Sharder {
   // Another axis has cut what is summed already: which factor the next one cuts would be open.
   static bool waits(const ShardNode& node) { return !node.op->result()->sharding.partial.empty(); }
 
-  Module& m_;
   const PassContext& cx_;
   Graph& g_;
   ShardingCosts costs_;
@@ -133,7 +132,7 @@ class Sharder {
 Result<bool> pass_shard(Module& m, PassContext& cx) {
   if (cx.mesh.size() <= 1 || !m.meshes.empty()) return false;
   m.meshes.push_back(cx.mesh);
-  Sharder(m, cx).run();
+  Sharder(m, cx, cx.devices ? *cx.devices : default_devices(cx.target)).run();
   return true;
 }
 

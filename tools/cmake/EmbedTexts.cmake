@@ -1,4 +1,5 @@
-# Writes OUT, a C++ source with the texts of the files named in LIST (paths below ROOT); see weft_embed_texts.
+# Writes OUT, a C++ source with the texts of the files named in LIST (paths below ROOT) as the array NAME; see
+# weft_embed_texts.
 file(READ ${LIST} files)
 set(texts "")
 set(rows "")
@@ -21,12 +22,12 @@ struct EmbeddedText {
   const char* text;
   unsigned long size;
 };
-extern const EmbeddedText kEmbeddedKernels[];
-extern const unsigned long kEmbeddedKernelCount;
+extern const EmbeddedText ${NAME}[];
+extern const unsigned long ${NAME}Count;
 namespace {
 ${texts}}  // namespace
-const EmbeddedText kEmbeddedKernels[] = {
+const EmbeddedText ${NAME}[] = {
 ${rows}    {nullptr, nullptr, 0}};
-const unsigned long kEmbeddedKernelCount = ${count};
+const unsigned long ${NAME}Count = ${count};
 }  // namespace weft
 ")

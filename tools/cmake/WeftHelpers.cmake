@@ -111,22 +111,22 @@ function(weft_programs dir output)
   endforeach()
 endfunction()
 
-# weft_embed_texts(TARGET DIR EXTENSION): an object library that holds the text of every file below DIR with that
-# extension. To use it, declare:
+# weft_embed_texts(TARGET NAME DIR EXTENSION): an object library that holds the text of every file below DIR with that
+# extension. To use it, declare, where NAME is kEmbeddedKernels:
 #
 #   namespace weft {
 #   struct EmbeddedText { const char* name; const char* text; unsigned long size; };  // name: path below DIR
 #   extern const EmbeddedText kEmbeddedKernels[];        // sorted by name
-#   extern const unsigned long kEmbeddedKernelCount;
+#   extern const unsigned long kEmbeddedKernelsCount;
 #   }
-function(weft_embed_texts target dir extension)
+function(weft_embed_texts target name dir extension)
   file(GLOB_RECURSE files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${dir}/*.${extension})
   list(SORT files)
   set(out ${CMAKE_BINARY_DIR}/${target}.cpp)
   # The list travels in a file: a command line has a length limit.
   file(CONFIGURE OUTPUT ${out}.list CONTENT "${files}" @ONLY)
   add_custom_command(OUTPUT ${out}
-    COMMAND ${CMAKE_COMMAND} -DLIST=${out}.list -DROOT=${CMAKE_SOURCE_DIR}/${dir} -DOUT=${out}
+    COMMAND ${CMAKE_COMMAND} -DNAME=${name} -DLIST=${out}.list -DROOT=${CMAKE_SOURCE_DIR}/${dir} -DOUT=${out}
             -P ${CMAKE_SOURCE_DIR}/tools/cmake/EmbedTexts.cmake
     DEPENDS ${files} ${out}.list ${CMAKE_SOURCE_DIR}/tools/cmake/EmbedTexts.cmake
     COMMENT "Embedding ${dir}/*.${extension}" VERBATIM)

@@ -66,6 +66,12 @@ void add_compile_options(Verb& v, Cli& cli) {
          "AXIS=N,…: ranks that share the model, as --mesh dp=2,tp=4: the processes of a job that `weft launch` or another launcher started, else threads");
   v.number("--tp", cli.common.tp, 1, 1024, "--mesh tp=N: ranks that share weights and the work on them");
   v.number("--dp", cli.common.dp, 1, 1024, "--mesh dp=N: ranks that share the batch");
+  v.choice("--parallel", cli.common.parallel, {"auto"}, "the mesh of --devices that is predicted to be fastest, see `weft plan`");
+  v.number("--devices", cli.common.devices, 1, 65536, "how many devices the mesh is planned for");
+  v.text("--device-table", o.device_table,
+         "what the devices and links of a mesh are like: a JSON file, or a table that weft brings along, as h100x8; left out, as the target's usually are");
+  v.number("--batch", cli.common.batch, 0, 1 << 30, "for planning: what dim 0 of the first input counts with; 0: as --shapes says");
+  v.list("--at", cli.common.at, "for planning: SYMBOL=N,…, what symbolic dims count with, as past=4096; left out, the value to optimise for, else 16");
   v.text("--tuning", o.tuning, "file of a tuning table: configurations of kernels that --tune measured are taken in place of predicted ones");
   v.number("-O", o.opt_level, 0, 3, "optimisation level");
   v.list("--disable-pass", o.disabled_passes, "a pass to leave out; see `weft opt --list-passes`");

@@ -23,6 +23,10 @@ struct Common {
   std::string log_level = "info", progress = "auto";
   bool quiet = false, no_cache = false;
   int tp = 1, dp = 1;  // axes of the mesh
+  std::string parallel;       // "auto": a planned mesh
+  int devices = 0;            // that it has; 0: not given
+  int batch = 0;              // 0: not given
+  std::vector<std::string> at;  // SYMBOL=N,…
   std::string rendezvous;     // of a job, see ranks.h
   double comm_timeout = 30;   // seconds
   std::string tune;           // seconds; empty: not asked for
@@ -58,7 +62,7 @@ void add_target_options(Verb& v, Cli& cli);
 void add_signature_options(Verb& v, Cli& cli);
 // --shapes, --external-data-root
 void add_model_options(Verb& v, Cli& cli);
-// These, and -O, --disable-pass, --dump-ir, --cache-dir, --no-cache
+// These, and those of meshes and plans, -O, --disable-pass, --dump-ir, --cache-dir, --no-cache
 void add_compile_options(Verb& v, Cli& cli);
 
 // The options as compile() takes them, with callbacks to the log, for after parsing.
@@ -78,6 +82,7 @@ void add_opt(Cli&);
 void add_cache(Cli&);
 void add_doctor(Cli&);
 void add_launch(Cli&);
+void add_plan(Cli&);
 
 // --- text on stdout ---------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@
 #include "runtime/artefact/artefact.h"
 #include "runtime/comm/environment.h"
 #include "tools/weft/artefact.h"
+#include "tools/weft/planning.h"
 
 namespace weft::cli {
 
@@ -48,6 +49,7 @@ void add_rank_options(Verb& v, Cli& cli) {
 
 Status join_ranks(Cli& cli, const std::string& model) {
   const Common& c = cli.common;
+  TRY(choose_mesh(cli, model));
   TRY_ASSIGN(const Mesh mesh, mesh_for(cli, model));
   if (mesh.size() == 1) {
     if (!c.rendezvous.empty()) return usage("--rendezvous is for models of several ranks; give --tp, --dp or --mesh");

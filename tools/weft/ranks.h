@@ -8,8 +8,9 @@ namespace weft::cli {
 
 // --rendezvous, --comm-timeout
 void add_rank_options(Verb& v, Cli& cli);
-// For the mesh that the options name, or that the model (.weft) was compiled for: sets cli.group, and joins the job if there is
-// one; nothing where the mesh has one rank. Error kUsage for a mesh that has another size than the job. No thread may run before.
+// For the mesh that the options name, that is planned (--parallel auto), or that the model (.weft) was compiled for: sets
+// cli.group, and joins the job if there is one; nothing where the mesh has one rank. Error kUsage for a mesh that has another
+// size than the job. No thread may run before.
 Status join_ranks(Cli& cli, const std::string& model);
 // At the end: who failed tells the others, and who did not waits until all have finished. The verdict on this rank.
 Status leave_ranks(Cli& cli, Status status);

@@ -8,6 +8,7 @@
 #include "runtime/artefact/artefact.h"
 #include "tools/weft/cli.h"
 #include "tools/weft/npy.h"
+#include "tools/weft/planning.h"
 #include "tools/weft/tuning.h"
 
 namespace weft::cli {
@@ -124,6 +125,7 @@ Status compile_model(Cli& cli, const CompileArgs& a) {
   TRY(check_args(a));
   if (!cli.common.tune.empty() && a.targets.size() > 1) return usage("--tune is about one target: the one that is here");
   if (!a.targets.empty()) cli.common.compile.target = a.targets[0];
+  TRY(choose_mesh(cli, a.model));
   TRY(tune_if_asked(cli, a.model, {}));
   if (a.output.ends_with(".weft")) return compile_artefact(cli, a);
   Compilation c(compile_options(cli));

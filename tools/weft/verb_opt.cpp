@@ -6,7 +6,7 @@
 #include "ir/base/text.h"
 #include "ir/text/module_file.h"
 #include "passes/pass_manager.h"
-#include "tools/weft/cli.h"
+#include "tools/weft/planning.h"
 
 namespace weft::cli {
 
@@ -105,6 +105,7 @@ Json runs_json(const std::vector<PassRun>& runs) {
 Status run_opt(Cli& cli, const OptArgs& a) {
   if (a.list) return list_all(cli);
   if (a.model.empty()) return usage("a model is missing: an .onnx or .wir file");
+  TRY(choose_mesh(cli, a.model));
   Compilation c(compile_options(cli));
   TRY(c.load_file(a.model));
   TRY(c.apply_shapes());

@@ -50,6 +50,9 @@ struct CompileOptions {
   // the batch (dim 0 of the inputs), tp everything else, axes of other names whatever is fastest. Inputs
   // and outputs are whole.
   std::string mesh;
+  // What the devices and links of a mesh are like: a table that weft brings along ("h100x8"), or a JSON file, see docs/planning.md;
+  // empty: as the target's usually are.
+  std::string device_table;
   // The ranks: as many as the mesh has. None: threads of this process, which on a processor divide its threads between them. Of a
   // group of processes each one calls compile(); rank 0 compiles kernels first, and the others find them in the cache.
   std::optional<Group> group;

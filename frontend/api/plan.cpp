@@ -1,0 +1,39 @@
+// Compilation::plan: the passes of one rank up to sharing out, then the search for a mesh.
+#include "frontend/api/compilation.h"
+#include "frontend/api/device_tables.h"
+#include "ir/base/text.h"
+
+namespace weft {
+
+// What symbols count with where something is chosen by it.
+static Status set_optima(Module& m, const PlanRequest& r) {
+  SymbolValues at = r.at;
+  if (r.batch > 0) {
+    const Graph& g = *m.main();
+    if (g.inputs.empty() || !g.inputs[0]->type.is_ranked() || g.inputs[0]->type.rank() == 0) return usage("the first input has no batch");
+    const Dim& d = g.inputs[0]->type.shape[0];
+    if (d.is_symbol()) at[d.symbol_name()] = r.batch;
+    else if (!d.is(r.batch)) return usage("the batch, dim 0 of input " + g.inputs[0]->name + ", is " + d.to_string() + ", not " + std::to_string(r.batch));
+  }
+  for (const auto& [name, value] : at) {
+    auto it = m.symbols.find(name);
+    if (it == m.symbols.end()) return usage("no dim of the inputs is called " + quote(name)).with_hint("`weft inspect` lists them");
+    if (value < it->second.lo || value > it->second.hi) return usage(name + " = " + std::to_string(value) + " is outside of its range");
+    it->second.opt = value;
+  }
+  return {};
+}
+
+Result<MeshPlan> Compilation::plan(const PlanRequest& request) {
+  TRY(set_optima(*module_, request));
+  options_.mesh.clear();
+  PipelineOptions before = pipeline_options();
+  before.stop_after = "shard";  // of one rank: it does nothing
+  TRY(optimise(before));
+  TRY_ASSIGN(PassContext cx, pass_context());
+  if (!cx.devices) cx.devices = api::devices_here(cx.target, options_.device);
+  reporter_.progress("plan", "");
+  return plan_mesh(*module_, cx, request.devices);
+}
+
+}  // namespace weft

@@ -1,0 +1,129 @@
+#include "passes/shard/predict.h"
+
+#include <algorithm>
+#include <set>
+#include <unordered_map>
+
+#include "ir/base/text.h"
+#include "ir/ops/collective.h"
+#include "passes/shard/forms.h"
+
+namespace weft {
+
+double Prediction::sum(const std::vector<Part>& parts) {
+  double s = 0;
+  for (const Part& p : parts) s += p.seconds;
+  return s;
+}
+
+namespace {
+
+class Predictor {
+ public:
+  Predictor(const Module& m, const ShardingCosts& costs) : m_(m), g_(*m.main()), costs_(costs) {}
+
+  Prediction run() {
+    for (auto& op : g_.ops)
+      if (!is_fixed_op(*op)) add(*op);
+    find_states();
+    for (const Value* v : weights_) p_.weight_bytes += costs_.bytes(*v);
+    p_.activation_bytes = most_alive();
+    return std::move(p_);
+  }
+
+ private:
+  static bool is_fixed_op(const Op& op) {
+    return std::all_of(op.results.begin(), op.results.end(), [](auto& r) { return is_fixed(r.get()); });
+  }
+
+  void add(const Op& op) {
+    for (const Value* v : op.operands)
+      if (v && !v->known && is_fixed(v)) weights_.insert(v);
+    const Family family = op_def(op).family;
+    if (family == Family::collective) return add_exchange(op);
+    p_.flops += costs_.flops(op);
+    if (has_trait(op, kViewLike)) return;
+    const char* what = family == Family::contraction ? "products" : family == Family::attention ? "attention" : "other";
+    count(p_.compute, what, costs_.seconds(op), 0);
+  }
+
+  void add_exchange(const Op& op) {
+    const auto call = collective_call(op);
+    if (!call.ok()) return;
+    const LinkGroup links = costs_.group(call->axes);
+    const double given = costs_.bytes(*op.operands[0]), made = costs_.bytes(*op.result());
+    double seconds = 0, bytes = std::max(given, made);
+    switch (op.kind) {
+      case OpKind::all_reduce: seconds = links.all_reduce(made); break;
+      case OpKind::reduce_scatter: seconds = links.reduce_scatter(given); break;
+      case OpKind::all_to_all: seconds = links.all_to_all(given); break;
+      case OpKind::collective_permute: seconds = links.permute(given); break;
+      default: seconds = links.all_gather(bytes); break;
+    }
+    count(p_.exchanges, std::string(op_name(op.kind)) + " " + join(call->axes, ","), seconds, bytes);
+  }
+
+  static void count(std::vector<Prediction::Part>& parts, const std::string& what, double seconds, double bytes) {
+    auto it = std::find_if(parts.begin(), parts.end(), [&](auto& p) { return p.what == what; });
+    if (it == parts.end()) it = parts.insert(it, Prediction::Part{what});
+    ++it->ops;
+    it->seconds += seconds;
+    it->bytes += bytes;
+  }
+
+  void find_states() {
+    for (const State& s : m_.states) {
+      if (s.graph != g_.name) continue;
+      for (size_t i = 0; i < g_.outputs.size(); ++i) {
+        if (g_.output_names[i] != s.output) continue;
+        p_.state_bytes += costs_.bytes(*g_.outputs[i]) * (s.kind == State::Kind::append ? 1 : 2);
+        in_states_.insert(root(g_.outputs[i]));
+      }
+      for (auto& in : g_.inputs)
+        if (in->name == s.input) in_states_.insert(in.get());
+    }
+  }
+
+  // The value whose memory a view is of.
+  static const Value* root(const Value* v) {
+    while (v->def && has_trait(*v->def, kViewLike) && v->def->operands[0]) v = v->def->operands[0];
+    return v;
+  }
+  bool takes_memory(const Value* v) const { return !is_fixed(v) && !in_states_.count(v); }
+
+  double most_alive() const {
+    std::unordered_map<const Value*, const Op*> last;  // null: until the end
+    for (auto& op : g_.ops)
+      for (const Value* v : op->operands)
+        if (v) last[root(v)] = op.get();
+    for (const Value* v : g_.outputs) last[root(v)] = nullptr;
+    double now = 0, most = 0;
+    for (auto& in : g_.inputs)
+      if (takes_memory(in.get())) now += costs_.bytes(*in);
+    for (auto& op : g_.ops) {
+      std::set<const Value*> ends;
+      for (auto& r : op->results)
+        if (root(r.get()) == r.get() && takes_memory(r.get())) {
+          now += costs_.bytes(*r);
+          if (!last.count(r.get())) ends.insert(r.get());
+        }
+      most = std::max(most, now);
+      for (const Value* v : op->operands)
+        if (v && last.at(root(v)) == op.get() && takes_memory(root(v)) && root(v)->def) ends.insert(root(v));
+      for (const Value* v : ends) now -= costs_.bytes(*v);
+    }
+    return std::max(most, now);
+  }
+
+  const Module& m_;
+  const Graph& g_;
+  const ShardingCosts& costs_;
+  Prediction p_;
+  std::set<const Value*> weights_, in_states_;
+};
+
+}  // namespace
+
+Prediction predict(const Module& m, const ShardingCosts& costs) { return Predictor(m, costs).run(); }
+
+}  // namespace weft

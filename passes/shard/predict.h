@@ -1,0 +1,34 @@
+// What one rank of a partitioned module takes: seconds of a step, by kinds of ops and by collectives, and bytes of memory.
+//
+// Seconds add up: nothing runs beside anything else. Memory is what must be there at once: weights as the rank reads them,
+// states with the lengths at hand (one that is overwritten twice), and the most bytes of activations alive between two ops, in
+// the order of the graph; inputs are among these.
+#pragma once
+
+#include "passes/shard/cost.h"
+
+namespace weft {
+
+struct Prediction {
+  struct Part {
+    std::string what;   // "products", "attention", "other"; of exchanges "all_reduce tp"
+    int64_t ops = 0;
+    double seconds = 0;
+    double bytes = 0;   // of exchanges: of the tensors
+  };
+  std::vector<Part> compute, exchanges;
+  double flops = 0;
+  double weight_bytes = 0, state_bytes = 0, activation_bytes = 0;
+
+  double compute_seconds() const { return sum(compute); }
+  double exchange_seconds() const { return sum(exchanges); }
+  double seconds() const { return compute_seconds() + exchange_seconds(); }
+  double bytes() const { return weight_bytes + state_bytes + activation_bytes; }
+
+ private:
+  static double sum(const std::vector<Part>& parts);
+};
+
+Prediction predict(const Module& m, const ShardingCosts& costs);
+
+}  // namespace weft

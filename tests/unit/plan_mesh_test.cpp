@@ -1,0 +1,147 @@
+// The planner: the search against all ways to share small graphs out, with the same prices; the memory limit; the enumeration.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "frontend/api/device_tables.h"
+#include "ir/text/parser.h"
+#include "passes/shard/forms.h"
+#include "passes/shard/plan_mesh.h"
+
+namespace weft {
+namespace {
+
+std::unique_ptr<Module> module_of(const std::string& text) {
+  auto m = parse_module("weft.module 1 \"m\"\n" + text);
+  EXPECT_TRUE(m.ok()) << m.error().to_string();
+  return std::move(*m);
+}
+
+// A model's layer, so small that all choices can be tried, at sizes where some choices pay.
+std::string mlp(int tokens, int width) {
+  const std::string t = std::to_string(tokens), w = std::to_string(width), f = std::to_string(4 * width);
+  return "const @w : bf16[" + w + "," + f + "] = splat(0.01)\nconst @v : bf16[" + f + "," + w + "] = splat(0.01)\nconst @s : bf16[" + w + "] = splat(1.0)\n" +
+         "graph @main(%x: bf16[" + t + "," + w + "]) -> (y = %4) {\n  %w = constant @w : bf16[" + w + "," + f + "]\n  %v = constant @v : bf16[" + f + "," +
+         w + "]\n  %s = constant @s : bf16[" + w + "]\n" +
+         "  %0 = rms_normalization(%x, %s) loc(\"norm\")\n  %1 = contract(%0, %w) {spec=\"mk,kn->mn\"} loc(\"up\")\n  %2 = relu(%1) loc(\"act\")\n"
+         "  %3 = contract(%2, %v) {spec=\"mk,kn->mn\"} loc(\"down\")\n  %4 = add(%x, %3) loc(\"sum\")\n}\n";
+}
+// Three products in a row, of which the widths differ.
+std::string chain(int rows, int a, int b, int c) {
+  auto type = [](int m, int n) { return "f32[" + std::to_string(m) + "," + std::to_string(n) + "]"; };
+  return "const @u : " + type(a, b) + " = splat(0.01)\nconst @v : " + type(b, c) + " = splat(0.01)\nconst @w : " + type(c, a) + " = splat(0.01)\n" +
+         "graph @main(%x: " + type(rows, a) + ") -> (y = %3) {\n  %u = constant @u : " + type(a, b) + "\n  %v = constant @v : " + type(b, c) +
+         "\n  %w = constant @w : " + type(c, a) + "\n  %0 = contract(%x, %u) {spec=\"mk,kn->mn\"} loc(\"0\")\n  %1 = tanh(%0) loc(\"1\")\n"
+         "  %2 = contract(%1, %v) {spec=\"mk,kn->mn\"} loc(\"2\")\n  %3 = contract(%2, %w) {spec=\"mk,kn->mn\"} loc(\"3\")\n}\n";
+}
+
+double predicted(Module& m, const DeviceTable& devices, const Mesh& mesh, std::vector<std::string> passes) {
+  PassContext cx;
+  cx.target = *parse_target("cpu:x86-64-v3");
+  cx.mesh = mesh;
+  cx.devices = devices;
+  PipelineOptions o;
+  o.passes = std::move(passes);
+  Status s = run_pipeline(m, cx, o);
+  EXPECT_TRUE(s.ok()) << s.error().to_string();
+  return predict(m, ShardingCosts(m, devices, mesh)).seconds();
+}
+
+// Tries every factor of every op from op `i` on.
+void try_all(const Module& m, std::vector<int>& cuts, size_t i, const DeviceTable& devices, const Mesh& mesh, double& least, int& tried) {
+  std::vector<const Op*> ops;
+  for (auto& op : m.main()->ops)
+    if (op->kind != OpKind::constant) ops.push_back(op.get());
+  const auto& [axis, size] = mesh.axes[0];
+  if (i < ops.size()) {
+    ShardingRule rule = rule_of(*ops[i]);
+    for (int f = -1; f < static_cast<int>(rule.factors.size()); ++f) {
+      if (f >= 0 && !can_cut(rule, f, size)) continue;
+      cuts.push_back(f);
+      try_all(m, cuts, i + 1, devices, mesh, least, tried);
+      cuts.pop_back();
+    }
+    return;
+  }
+  auto copy = m.clone();
+  copy->meshes.push_back(mesh);
+  size_t k = 0;
+  for (auto& op : copy->main()->ops) {
+    ShardingRule rule = rule_of(*op);
+    const int f = op->kind == OpKind::constant ? -1 : cuts[k++];
+    for (int r = 0; r < op->num_results(); ++r) {
+      Sharding& s = op->result(r)->sharding = whole(mesh, op->result(r)->type.rank());
+      if (f < 0) continue;
+      if (int d = rule.dim_of(rule.results[r], f); d >= 0) s.dims[d].push_back(axis);
+      else s.partial.push_back(axis);
+    }
+  }
+  least = std::min(least, predicted(*copy, devices, mesh, {"partition"}));
+  ++tried;
+}
+
+TEST(PlanMesh, IsAsGoodAsTheBestOfAllChoices) {
+  int tried = 0, cut = 0, graphs = 0;
+  for (const char* table : {"h100x8", "h20x2-pcie-x8", "a100x8-pcie", "cpu"})
+    for (const std::string& text : {mlp(8, 256), mlp(1, 8192), mlp(4096, 4096), chain(64, 256, 8192, 512), chain(8192, 512, 1024, 8192)}) {
+      const DeviceTable devices = *api::find_device_table(table);
+      const Mesh mesh = *parse_mesh("any=2");
+      double least = INFINITY;
+      auto m = module_of(text);
+      std::vector<int> cuts;
+      try_all(*m, cuts, 0, devices, mesh, least, tried);
+      const double alone = predicted(*m->clone(), devices, {}, {}), found = predicted(*m, devices, mesh, {"shard", "partition"});
+      EXPECT_LE(found, least * 1.03) << table << "\n" << text;
+      EXPECT_GE(found, least * 0.9999);
+      cut += found < alone * 0.95;
+      ++graphs;
+    }
+  std::printf("%d graphs, %d ways to share them out, %d are faster on two devices\n", graphs, tried, cut);
+  EXPECT_GT(tried, 1000);
+  EXPECT_GT(cut, 5);
+  EXPECT_LT(cut, graphs);
+}
+
+MeshPlan plan_of(const std::string& text, const DeviceTable& devices, int64_t n) {
+  PassContext cx;
+  cx.target = *parse_target("cuda:sm_90a");
+  cx.devices = devices;
+  auto plan = plan_mesh(*module_of(text), cx, n);
+  EXPECT_TRUE(plan.ok()) << plan.error().to_string();
+  return std::move(*plan);
+}
+
+TEST(PlanMesh, WhatDoesNotFitIsNotChosen) {
+  DeviceTable devices = *api::find_device_table("h100x8");
+  // Many tokens, so that dp, which exchanges the result alone, is the fastest.
+  const std::string text = mlp(65536, 1024);
+  MeshPlan free = plan_of(text, devices, 8);
+  ASSERT_NE(free.best(), nullptr);
+  EXPECT_EQ(free.candidates.size(), 4u);
+  EXPECT_EQ(free.best()->mesh.axes_text(), "dp=8");
+  EXPECT_EQ(free.greedy.mesh.size(), 8);
+  EXPECT_GE(free.greedy.prediction.seconds(), free.best()->prediction.seconds());
+  const double whole = free.best()->prediction.weight_bytes;
+  EXPECT_NEAR(whole, 2.0 * 2 * 4 * 1024 * 1024, 2048);
+  devices.memory_bytes = free.best()->prediction.bytes() - 1;
+  MeshPlan tight = plan_of(text, devices, 8);
+  for (const MeshCandidate& c : tight.candidates) EXPECT_EQ(c.fits, c.prediction.bytes() <= devices.memory_bytes) << c.mesh.axes_text();
+  EXPECT_FALSE(tight.candidates.back().fits);
+  devices.memory_bytes = 1000;
+  EXPECT_EQ(plan_of(text, devices, 8).best(), nullptr);
+}
+
+TEST(PlanMesh, AxesThatCannotBeSaySo) {
+  MeshPlan plan = plan_of(mlp(6, 256), *api::find_device_table("a100-cluster"), 4);
+  int impossible = 0;
+  for (const MeshCandidate& c : plan.candidates) impossible += c.impossible == "dp=4 does not divide a batch of 6";
+  EXPECT_EQ(impossible, 1);
+  ASSERT_NE(plan.best(), nullptr);
+  PassContext cx;
+  cx.target = *parse_target("cuda:sm_90a");
+  cx.devices = *api::find_device_table("h100x8");
+  EXPECT_EQ(plan_mesh(*module_of(mlp(6, 256)), cx, 16).error().message, "16 devices of 8 that h100x8 has");
+}
+
+}  // namespace
+}  // namespace weft

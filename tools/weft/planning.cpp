@@ -1,0 +1,56 @@
+#include "tools/weft/planning.h"
+
+#include <charconv>
+
+#include "frontend/api/compilation.h"
+#include "ir/base/text.h"
+#include "runtime/artefact/artefact.h"
+
+namespace weft::cli {
+
+namespace {
+
+// past=4096,sequence=1
+Status read_values(const std::string& text, SymbolValues& out) {
+  for (size_t from = 0; from <= text.size();) {
+    const size_t to = std::min(text.find(',', from), text.size()), equals = std::min(text.find('=', from), to);
+    int64_t value = 0;
+    const char* end = text.data() + to;
+    const auto [at, code] = std::from_chars(text.data() + std::min(equals + 1, to), end, value);
+    if (code != std::errc() || at != end || equals == from || value < 1) return usage("--at: no SYMBOL=N in " + quote(text));
+    out[text.substr(from, equals - from)] = value;
+    from = to + 1;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<MeshPlan> make_plan(Cli& cli, const std::string& model) {
+  const Common& c = cli.common;
+  if (c.devices == 0) return usage("how many devices? give --devices N");
+  if (c.tp > 1 || c.dp > 1 || !c.compile.mesh.empty()) return usage("the mesh is what is looked for: leave --mesh, --tp and --dp out");
+  PlanRequest request;
+  request.devices = c.devices;
+  request.batch = c.batch;
+  for (const std::string& text : c.at) TRY(read_values(text, request.at));
+  Compilation compilation(compile_options(cli));
+  TRY(compilation.load_file(model));
+  TRY(compilation.apply_shapes());
+  return compilation.plan(request);
+}
+
+Status choose_mesh(Cli& cli, const std::string& model) {
+  Common& c = cli.common;
+  if (c.parallel.empty()) return c.devices ? usage("--devices is for --parallel auto") : Status();
+  if (is_artefact(model)) return usage("--parallel auto: " + model + " was compiled for its mesh already");
+  TRY_ASSIGN(const MeshPlan plan, make_plan(cli, model));
+  const MeshCandidate* best = plan.best();
+  if (!best)
+    return resources("no mesh of " + std::to_string(c.devices) + " devices fits into their memory").with_hint("`weft plan --explain` shows what each takes");
+  c.compile.mesh = best->mesh.axes.empty() ? "" : best->mesh.axes_text();
+  cli.log.info("mesh " + best->mesh.axes_text() + ", a step predicted to take " + ms_text(best->prediction.seconds() * 1e3) + " ms");
+  return {};
+}
+
+}  // namespace weft::cli

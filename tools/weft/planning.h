@@ -1,0 +1,14 @@
+// Choosing a mesh by prediction, for `weft plan` and for the verbs that run what was chosen (--parallel auto).
+#pragma once
+
+#include "passes/shard/plan_mesh.h"
+#include "tools/weft/cli.h"
+
+namespace weft::cli {
+
+// For the devices that the options name.
+Result<MeshPlan> make_plan(Cli& cli, const std::string& model);
+// Where --parallel auto stands: the chosen mesh becomes the options', and is logged. Error kResources where none fits.
+Status choose_mesh(Cli& cli, const std::string& model);
+
+}  // namespace weft::cli
