@@ -36,7 +36,7 @@ struct PassContext {
   std::optional<Precision> precision;
   std::vector<std::string> keep_f32;
   // The ranks that the model is shared out between; without axes there is one. Axis "dp" cuts the batch (dim 0 of the inputs)
-  // and nothing else, "tp" everything else, any other one whatever is fastest.
+  // and nothing else, "tp" everything else, "pp" the ops into stages, any other one whatever is fastest.
   Mesh mesh;
   // Those ranks' devices and links; nullopt: what the target is known to be like.
   std::optional<DeviceTable> devices;

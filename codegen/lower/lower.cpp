@@ -9,6 +9,8 @@
 #include "codegen/lower/ports.h"
 #include "ir/base/check.h"
 #include "ir/expand/expand.h"
+#include "ir/ops/collective.h"
+#include "ir/ops/structure.h"
 
 namespace weft {
 
@@ -59,15 +61,15 @@ static bool makes_symbol(const Op& op, const std::set<std::string>& wanted) {
   return false;
 }
 
-static void find_live_ops(Graph& g, Lowering& l, std::set<std::string>& symbols) {
-  for (Value* o : g.outputs)
+static void find_live_ops(Graph& g, const std::vector<Value*>& outputs, Lowering& l, std::set<std::string>& symbols) {
+  for (Value* o : outputs)
     if (o) {
       l.needed.insert(o);
       see_symbols(o, symbols);
     }
   for (auto it = g.ops.rbegin(); it != g.ops.rend(); ++it) {
     Op& op = **it;
-    bool any = makes_symbol(op, symbols);
+    bool any = makes_symbol(op, symbols) || op.kind == OpKind::send || op.kind == OpKind::recv;
     for (auto& r : op.results) any = any || (l.needed.count(r.get()) && !known_of(r.get()));
     if (!any) continue;
     l.live.insert(&op);
@@ -78,12 +80,12 @@ static void find_live_ops(Graph& g, Lowering& l, std::set<std::string>& symbols)
       see_symbols(v, symbols);
       if (!(is_shape_operand(op, i) && (known_of(v) || reads_dims_alone(op.kind)))) l.needed.insert(v);
     }
-    for (auto& sub : op.graphs) find_live_ops(*sub, l, symbols);
+    for (auto& sub : op.graphs) find_live_ops(*sub, sub->outputs, l, symbols);
   }
 }
-void find_live(Graph& g, Lowering& l) {
+void find_live(Graph& g, const std::vector<Value*>& outputs, Lowering& l) {
   std::set<std::string> symbols;
-  find_live_ops(g, l, symbols);
+  find_live_ops(g, outputs, l, symbols);
 }
 
 // --- commands -----------------------------------------------------------------------------------------------------
@@ -372,12 +374,20 @@ static void release_prepared(Plan& p) {
   }
 }
 
-static Status lower_prepare(Lowering& l) {
-  find_live(*l.m.prepare, l);
+// What g reads of it.
+static Status lower_prepare(Lowering& l, Graph& g) {
+  std::set<std::string> names;
+  walk_nested(g, [&](Op* op) {
+    if (op->kind == OpKind::prepared) names.insert(op->attr<PreparedAttrs>().name);
+  });
+  std::vector<Value*> outputs;
+  for (size_t i = 0; i < l.m.prepare->outputs.size(); ++i)
+    if (names.count(l.m.prepare->output_names[i])) outputs.push_back(l.m.prepare->outputs[i]);
+  find_live(*l.m.prepare, outputs, l);
   l.preparing = true;
   l.commands = &l.plan().prepare.commands;
   TRY(l.graph(*l.m.prepare));
-  for (Value* v : l.m.prepare->outputs) {
+  for (Value* v : outputs) {
     TRY_ASSIGN(int t, l.tensor(v));
     PlanBuffer& b = l.plan().buffers[l.plan().tensors[t].buffer];
     if (b.storage != Storage::arena) continue;
@@ -388,7 +398,7 @@ static Status lower_prepare(Lowering& l) {
   return {};
 }
 
-Result<Lowered> lower_module(Module& m, const Target& target, const Tuning* tuning) {
+static Result<Lowered> lower_graph(Module& m, size_t number, const Target& target, const Tuning* tuning) {
   Lowering l(m, target);
   l.tuning = tuning;
   Plan& p = l.plan();
@@ -397,14 +407,15 @@ Result<Lowered> lower_module(Module& m, const Target& target, const Tuning* tuni
   if (!m.meshes.empty()) p.mesh = m.meshes[0];
   for (auto& axis : p.mesh.axes) l.early.insert(rank_symbol(axis.first));
   l.bound = l.early;
-  Graph& g = *m.main();
+  Graph& g = *m.graphs[number];
+  if (m.graphs.size() > 1) p.stage = static_cast<int>(number);
   TRY(expand_composites(g));  // what the passes left, or when none ran
   if (m.prepare) {
     TRY(expand_ops(*m.prepare));
-    TRY(lower_prepare(l));
+    TRY(lower_prepare(l, g));
   }
   TRY(expand_ops(g));
-  find_live(g, l);
+  find_live(g, g.outputs, l);
   l.commands = &p.main.commands;
   TRY(bind_inputs(l, g));
   declare_outputs(l, g);
@@ -427,6 +438,24 @@ Result<Lowered> lower_module(Module& m, const Target& target, const Tuning* tuni
   release_prepared(p);
   place_arena(p, l.in_place);
   return std::move(l.out);
+}
+
+Result<std::vector<Lowered>> lower_module(Module& m, const Target& target, const Tuning* tuning) {
+  if (m.graphs.size() > 1 && !is_pipeline(m)) return invalid("a module of several graphs that are not the stages of its mesh");
+  std::vector<Lowered> out;
+  for (size_t k = 0; k < m.graphs.size(); ++k) {
+    TRY_ASSIGN(Lowered stage, lower_graph(m, k, target, tuning));
+    out.push_back(std::move(stage));
+  }
+  // In one order everywhere, since the ranks of different stages make them together.
+  std::map<std::string, PlanGroup> groups;
+  for (const Lowered& l : out)
+    for (const PlanGroup& g : l.plan.groups) groups.emplace(g.name, g);
+  for (Lowered& l : out) {
+    l.plan.groups.clear();
+    for (auto& [name, g] : groups) l.plan.groups.push_back(g);
+  }
+  return out;
 }
 
 }  // namespace weft

@@ -14,8 +14,9 @@ struct Lowered {
   std::vector<int> constants;         // plan.constants[i] is module.constants[constants[i]]; -1: it was made of others
 };
 
-// Error kUnsupported with every op that the target cannot run, before any kernel is built.
+// A plan for each of the module's graphs, which are the stages of a pipeline; else it has one. Error kUnsupported with every op
+// that the target cannot run, before any kernel is built.
 // tuning: what was measured, for choosing; else null.
-Result<Lowered> lower_module(Module& m, const Target& target, const Tuning* tuning = nullptr);
+Result<std::vector<Lowered>> lower_module(Module& m, const Target& target, const Tuning* tuning = nullptr);
 
 }  // namespace weft

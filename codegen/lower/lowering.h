@@ -102,8 +102,8 @@ struct Lowering {
 
 // Operands that only decide shapes or axes: not read at run time when their contents are known.
 bool is_shape_operand(const Op& op, int index);
-// What needs to run for the values that g's outputs and the needed symbols depend on.
-void find_live(Graph& g, Lowering& l);
+// What needs to run for the values that these outputs of g and the needed symbols depend on.
+void find_live(Graph& g, const std::vector<Value*>& outputs, Lowering& l);
 // Gives the parts of concats their places in the results, and the operands of views those of their results, so that what
 // computes them writes them there.
 void plan_places(Lowering& l, Graph& g);

@@ -141,6 +141,17 @@ void declare_outputs(Lowering& l, Graph& g) {
 
 static Status store_states(Lowering& l, Graph& g);
 
+// Of a stage's output, among those of all that are no states.
+static int place_of_output(const Module& m, const std::string& name) {
+  if (m.graphs.size() == 1) return -1;
+  int place = 0;
+  for (const std::string& other : m.ports().outputs) {
+    if (other == name) break;
+    place += std::none_of(m.states.begin(), m.states.end(), [&](const State& s) { return s.output == other; });
+  }
+  return place;
+}
+
 Status bind_outputs(Lowering& l, Graph& g) {
   for (size_t k = 0; k < g.outputs.size(); ++k) {
     if (state_of(l, g, output_name(g, k), &State::output)) continue;
@@ -155,7 +166,7 @@ Status bind_outputs(Lowering& l, Graph& g) {
       else l.copy(t, to);
       t = to;
     }
-    l.plan().outputs.push_back({output_name(g, k), t, -1, -1, {}, {}});
+    l.plan().outputs.push_back({output_name(g, k), t, -1, -1, {}, {}, place_of_output(l.m, output_name(g, k))});
   }
   return store_states(l, g);
 }

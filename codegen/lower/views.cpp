@@ -231,7 +231,7 @@ static Result<bool> fill_border(Lowering& l, Op& op) {
 void plan_places(Lowering& l, Graph& g) {
   for (auto it = g.ops.rbegin(); it != g.ops.rend(); ++it) {
     Op& op = **it;
-    if (!l.live.count(&op) || op.operands.empty() || !l.needed.count(op.result())) continue;
+    if (!l.live.count(&op) || op.operands.empty() || op.results.empty() || !l.needed.count(op.result())) continue;
     if (op.kind == OpKind::concat) place_parts(l, g, op);
     else if (op.kind == OpKind::pad) place_padded(l, g, op);
     else if (op.kind == OpKind::transpose || has_trait(op, kViewLike)) place_operand(l, g, op);

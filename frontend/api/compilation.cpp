@@ -231,9 +231,9 @@ DiskCache Compilation::cache(const std::string& section) {
   return {};
 }
 
-Status Compilation::load_on_gpu(ExecutableParts& parts, const std::vector<std::string>& binaries) {
+Status Compilation::load_on_gpu(ExecutableParts& parts, size_t stage, const std::vector<std::string>& binaries) {
   for (size_t i = 0; i < binaries.size(); ++i) {
-    const KernelSpec& spec = lowered_.specs[i];
+    const KernelSpec& spec = lowered_[stage].specs[i];
     const std::span<const std::byte> code = std::as_bytes(std::span(binaries[i]));
     TRY_ASSIGN(void* function, parts.device->load(code, parts.plan.kernels[i].name, spec.config.shared_bytes));
     parts.functions.push_back(function);
@@ -241,126 +241,132 @@ Status Compilation::load_on_gpu(ExecutableParts& parts, const std::vector<std::s
   return {};
 }
 
-// A GPU for each rank, the first one given, in the driver's order; where there are fewer, ranks share them.
-Result<std::vector<std::shared_ptr<Device>>> Compilation::rank_devices(std::shared_ptr<Device> first, int64_t ranks) {
-  std::vector<std::shared_ptr<Device>> out{std::move(first)};
-  TRY_ASSIGN(std::vector<CudaDevice> all, cuda_devices());
-  const auto count = static_cast<int64_t>(all.size());
-  for (int64_t k = 1; k < std::min(ranks, count); ++k) {
-    TRY_ASSIGN(auto gpu, open_gpu(static_cast<int>((options_.device + k) % count), options_.gpu_memory));
-    out.push_back(std::move(gpu));
-  }
-  if (count < ranks)
-    stats_.notes.push_back(std::to_string(ranks) + " ranks share " + std::to_string(count) + " GPUs: what they exchange passes through the host");
-  return out;
-}
-
-// One process of a machine compiles, while the others wait to find in the cache what it made.
-Result<KernelBuild> Compilation::kernels_of_all(const Target& t) {
-  auto build = [&] { return build_kernels(lowered_, kernel_options(t), reporter_); };
-  if (!api::has_processes(options_.group)) return build();
+// Of the stages whose ranks run here, the others' are empty. One process of a machine compiles, while the others wait to find in
+// the cache what it made.
+Result<std::vector<KernelBuild>> Compilation::kernels_of_all(const Target& t) {
+  const bool processes = api::has_processes(options_.group);
+  auto build = [&]() -> Result<std::vector<KernelBuild>> {
+    std::vector<KernelBuild> out(lowered_.size());
+    for (size_t k = 0; k < out.size(); ++k) {
+      if (!api::runs_here(options_.group, lowered_[k].plan)) continue;
+      TRY_ASSIGN(out[k], build_kernels(lowered_[k], kernel_options(t), reporter_));
+      stats_.kernels += static_cast<int>(lowered_[k].specs.size());
+      stats_.kernels_compiled += out[k].compiled;
+      stats_.kernels_cached += out[k].cached;
+      stats_.code_bytes += out[k].code_bytes;
+    }
+    return out;
+  };
+  if (!processes) return build();
   const api::Group& group = *options_.group;
   if (options_.use_cache && group.state()->local_rank > 0) {
     TRY(api::agree(group, "its kernels", {}));
     return build();
   }
-  Result<KernelBuild> built = build();
+  Result<std::vector<KernelBuild>> built = build();
   TRY(api::agree(group, "its kernels", built.ok() ? Status() : Status(built.error())));
   return built;
 }
 
 Result<api::Executable> Compilation::build() {
   TRY_ASSIGN(Target t, target());
-  if (t.backend == Backend::cpu && !runs_here(t)) {
+  if (t.backend == Backend::cpu && !weft::runs_here(t)) {
     Error e = unsupported("this processor cannot run code for " + t.to_string());
     return e.with_hint("use --target cpu, or a lower level such as cpu:x86-64-v3"), e;
   }
-  TRY(api::check_plan(options_.group, lowered_.plan));
-  int threads = options_.threads > 0 ? options_.threads : api::threads_of(options_.group);
-  ExecutableParts parts;
-  TRY_ASSIGN(parts.pool, ThreadPool::create(threads));
-  TRY_ASSIGN(parts.constants, constants());
-  for (const ConstantBytes& c : parts.constants) stats_.constant_bytes += static_cast<int64_t>(c.size);
+  std::vector<const Plan*> plans;
+  for (const Lowered& l : lowered_) plans.push_back(&l.plan);
+  TRY(api::check_plans(options_.group, plans));
+  const int threads = options_.threads > 0 ? options_.threads : api::threads_of(options_.group);
+  const int64_t ranks = lowered_[0].plan.mesh.size();
+  std::vector<ExecutableParts> stages(lowered_.size());
+  ExecutableParts& first = stages[0];
+  TRY_ASSIGN(first.pool, ThreadPool::create(threads));
+  for (size_t k = 0; k < stages.size(); ++k) {
+    if (!api::runs_here(options_.group, lowered_[k].plan)) continue;
+    TRY_ASSIGN(stages[k].constants, constants(k));
+    for (const ConstantBytes& c : stages[k].constants) stats_.constant_bytes += static_cast<int64_t>(c.size);
+  }
   // Weights are on their way while kernels are compiled. The future waits for the thread wherever this function returns.
   std::future<Result<LoadedConstants>> loading;
   if (t.backend == Backend::cuda) {
     TRY_ASSIGN(const int device, api::device_here(options_.group, options_.device));
-    TRY_ASSIGN(parts.device, open_gpu(device, options_.gpu_memory));
-    TRY(verify_plan(lowered_.plan));
+    TRY_ASSIGN(first.device, open_gpu(device, options_.gpu_memory));
+    for (const Plan* p : plans) TRY(verify_plan(*p));
   }
   // Of several ranks each one loads its own.
-  if (parts.device && lowered_.plan.mesh.size() == 1) {
-    loading = std::async(std::launch::async, [&parts, this] {
-      return load_constants(lowered_.plan, parts.symbols, parts.constants, parts.device.get(), parts.pool.get());
+  if (first.device && ranks == 1) {
+    loading = std::async(std::launch::async, [&first, this] {
+      return load_constants(lowered_[0].plan, first.symbols, first.constants, first.device.get(), first.pool.get());
     });
   }
   auto kernels = timed("kernels", [&] { return kernels_of_all(t); });
   if (!kernels.ok()) return std::move(kernels.error());
-  stats_.kernels = static_cast<int>(lowered_.specs.size());
-  stats_.kernels_compiled = kernels->compiled;
-  stats_.kernels_cached = kernels->cached;
-  stats_.code_bytes = kernels->code_bytes;
-  auto ranks = timed("load", [&]() -> Result<api::LocalRanks> {
+  auto made = timed("load", [&]() -> Result<api::LocalRanks> {
     TRY(check_cancelled());
-    parts.objects = std::move(kernels->objects);
     if (loading.valid()) {
       TRY_ASSIGN(LoadedConstants loaded, loading.get());
-      parts.loaded = std::make_shared<LoadedConstants>(std::move(loaded));
+      first.loaded = std::make_shared<LoadedConstants>(std::move(loaded));
     }
-    parts.plan = std::move(lowered_.plan);
-    const std::vector<std::string>& binaries = kernels->binaries;
     std::vector<std::shared_ptr<Device>> devices;
-    if (parts.device) {
-      TRY_ASSIGN(devices, rank_devices(std::move(parts.device), api::has_processes(options_.group) ? 1 : parts.plan.mesh.size()));
-      parts.device = devices[0];
-      if (parts.plan.mesh.size() > 1) {
-        TRY_ASSIGN(parts.push_code, compile_push(t));
+    if (first.device) {
+      TRY_ASSIGN(devices, api::rank_devices(options_.group, first.device, options_.device, ranks, options_.gpu_memory, stats_.notes));
+      if (ranks > 1) {
+        TRY_ASSIGN(first.push_code, compile_push(t));
       }
-      if (devices.size() == 1) TRY(load_on_gpu(parts, binaries));
     }
-    parts.prepared.cache = cache("weights");
-    parts.prepared.generator = std::move(kernels->generator);
-    parts.prepared.failed = [this](const Error& e) { reporter_.log(api::LogLevel::warning, "weights are not kept: " + e.message); };
-    if (devices.size() <= 1) return api::make_local_ranks(std::move(parts), options_.group);
-    return api::make_local_ranks(std::move(parts), options_.group, devices, [&](ExecutableParts& p) { return load_on_gpu(p, binaries); });
+    for (size_t k = 0; k < stages.size(); ++k) {
+      ExecutableParts& p = stages[k];
+      p.plan = std::move(lowered_[k].plan);
+      p.objects = std::move((*kernels)[k].objects);
+      p.pool = first.pool;
+      p.device = first.device;
+      p.push_code = first.push_code;
+      p.prepared.cache = cache("weights");
+      p.prepared.generator = (*kernels)[k].generator;
+      p.prepared.failed = [this](const Error& e) { reporter_.log(api::LogLevel::warning, "weights are not kept: " + e.message); };
+    }
+    return api::make_local_ranks(std::move(stages), options_.group, devices,
+                                 [&](ExecutableParts& p, size_t stage) { return load_on_gpu(p, stage, (*kernels)[stage].binaries); });
   });
-  if (!ranks.ok()) return std::move(ranks.error());
+  if (!made.ok()) return std::move(made.error());
   stats_.total_ms = reporter_.elapsed_s() * 1e3;
-  return api::make_public(std::move(*ranks), std::move(module_->metadata), std::move(stats_), threads);
+  return api::make_public(std::move(*made), std::move(module_->metadata), std::move(stats_), threads);
 }
 
 KernelBuildOptions Compilation::kernel_options(const Target& t) {
   return {t, options_.threads > 0 ? options_.threads : usable_cores(), cache("kernels"), module_->name, options_.kernel_sources};
 }
 
-Result<std::vector<ConstantBytes>> Compilation::constants() const {
+Result<std::vector<ConstantBytes>> Compilation::constants(size_t stage) const {
   std::vector<ConstantBytes> out;
-  for (int id : lowered_.constants) {
+  for (int id : lowered_[stage].constants) {
     TRY_ASSIGN(ConstantBytes c, constant_bytes(module_->constants[id]));
     out.push_back(std::move(c));
   }
   return out;
 }
 
-Result<ArtefactTarget> Compilation::pack(std::vector<ConstantBytes> constants) {
+Result<ArtefactTarget> Compilation::pack(size_t stage, std::vector<ConstantBytes> constants) {
   TRY_ASSIGN(Target t, target());
+  Lowered& lowered = lowered_[stage];
   ArtefactTarget out;
   out.target = t.to_string();
   TRY_ASSIGN(KernelBuild kernels, timed("kernels", [&]() -> Result<KernelBuild> {
     KernelBuildOptions o = kernel_options(t);
     o.keep_code = true;
-    return build_kernels(lowered_, o, reporter_);
+    return build_kernels(lowered, o, reporter_);
   }));
   out.generator = kernels.generator;
   for (size_t i = 0; i < kernels.binaries.size(); ++i)
-    out.kernels.push_back({std::move(kernels.binaries[i]), print_spec(lowered_.specs[i]), lowered_.specs[i].config.shared_bytes});
+    out.kernels.push_back({std::move(kernels.binaries[i]), print_spec(lowered.specs[i]), lowered.specs[i].config.shared_bytes});
   if (t.backend == Backend::cuda) {
     TRY_ASSIGN(const Nvrtc* n, nvrtc());
     out.compiler = "NVRTC " + std::to_string(n->major) + "." + std::to_string(n->minor);
     out.least_driver = n->major * 1000 + (t.gpu.ptx ? n->minor * 10 : 0);  // machine code runs under all drivers of a major version
   }
   out.constants = std::move(constants);
-  out.plan = print_plan(lowered_.plan);
+  out.plan = print_plan(lowered.plan);
   out.module = module_text();
   return out;
 }
@@ -394,15 +400,16 @@ static std::string difference(const Plan& now, const Plan& old) {
   return "its kernels or commands are others: numbers of it may be part of kernels, or options differ";
 }
 
-Result<ArtefactTarget> Compilation::refit(ArtefactTarget old, std::vector<ConstantBytes> constants) {
+Result<ArtefactTarget> Compilation::refit(size_t stage, ArtefactTarget old, std::vector<ConstantBytes> constants) {
   TRY_ASSIGN(const Plan before, parse_plan(old.plan));
-  for (size_t i = 0; i < lowered_.plan.kernels.size(); ++i) lowered_.plan.kernels[i].object = static_cast<int>(i);
-  if (std::string what = difference(lowered_.plan, before); !what.empty()) {
+  Plan& plan = lowered_[stage].plan;
+  for (size_t i = 0; i < plan.kernels.size(); ++i) plan.kernels[i].object = static_cast<int>(i);
+  if (std::string what = difference(plan, before); !what.empty()) {
     Error e = usage("this model does not fit the compiled one for " + old.target + ": " + what);
     return e.with_hint("compile it anew, or with the options that the other was compiled with"), e;
   }
   old.constants = std::move(constants);
-  old.plan = print_plan(lowered_.plan);
+  old.plan = print_plan(plan);
   old.module = module_text();
   return old;
 }

@@ -54,12 +54,12 @@ class Compilation {
   Status lower();
   // Kernels, constants, the prepare region. Consumes module and plan. Of ranks that are processes all come here.
   Result<api::Executable> build();
-  // Of the plan's constants, which are the module's.
-  Result<std::vector<ConstantBytes>> constants() const;
+  // Of a stage's plan, whose constants are the module's.
+  Result<std::vector<ConstantBytes>> constants(size_t stage = 0) const;
   // What one target's part of an artefact is, for processors and GPUs that need not be here. constants: parallel to the plan's.
-  Result<ArtefactTarget> pack(std::vector<ConstantBytes> constants);
+  Result<ArtefactTarget> pack(size_t stage, std::vector<ConstantBytes> constants);
   // The same with the kernels of another artefact's target, whose plan must be this one but for the weights.
-  Result<ArtefactTarget> refit(ArtefactTarget old, std::vector<ConstantBytes> constants);
+  Result<ArtefactTarget> refit(size_t stage, ArtefactTarget old, std::vector<ConstantBytes> constants);
   KernelBuildOptions kernel_options(const Target& t);
   // All that is left to do after loading.
   Result<api::Executable> finish();
@@ -69,7 +69,9 @@ class Compilation {
   Result<Target> target();
   Module& module() { return *module_; }
   std::unique_ptr<Module> take_module() { return std::move(module_); }
-  Lowered& lowered() { return lowered_; }
+  // Of a stage of the pipeline; without one there is one stage.
+  Lowered& lowered(size_t stage = 0) { return lowered_[stage]; }
+  size_t stages() const { return lowered_.size(); }
   Reporter& reporter() { return reporter_; }
   api::CompileStats& stats() { return stats_; }
 
@@ -79,10 +81,9 @@ class Compilation {
   Status check_cancelled();
   Result<PassContext> pass_context();
   DiskCache cache(const std::string& section);
-  Result<KernelBuild> kernels_of_all(const Target& t);
+  Result<std::vector<KernelBuild>> kernels_of_all(const Target& t);
   std::string module_text() const;
-  Result<std::vector<std::shared_ptr<Device>>> rank_devices(std::shared_ptr<Device> first, int64_t ranks);
-  Status load_on_gpu(ExecutableParts& parts, const std::vector<std::string>& binaries);
+  Status load_on_gpu(ExecutableParts& parts, size_t stage, const std::vector<std::string>& binaries);
 
   api::CompileOptions options_;
   Reporter reporter_;
@@ -91,7 +92,7 @@ class Compilation {
   std::string folder_;  // of the model's file
   std::optional<Target> target_;
   std::optional<Tuning> tuning_;
-  Lowered lowered_;
+  std::vector<Lowered> lowered_;  // by stage
   bool cache_warned_ = false;
   api::CompileStats stats_;
 };

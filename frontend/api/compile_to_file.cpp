@@ -1,4 +1,5 @@
 // compile_to_file: a model for all targets of an artefact, their weights together.
+#include <algorithm>
 #include <set>
 
 #include "frontend/api/compilation.h"
@@ -11,19 +12,21 @@ namespace weft::api {
 
 namespace {
 
+// Of a pipeline's stages each is a target of the file: they have one name, and their plans say which stage they are.
 struct OneTarget {
-  std::unique_ptr<Compilation> compilation;
+  std::shared_ptr<Compilation> compilation;
+  size_t stage = 0;
   FileWeights weights;
   std::optional<ArtefactTarget> before;  // whose kernels are taken
 };
 
-Result<ArtefactTarget> target_of(const Artefact& a, const std::string& name) {
+Result<ArtefactTarget> target_of(const Artefact& a, const std::string& name, size_t stage) {
   for (size_t i = 0; i < a.targets().size(); ++i)
-    if (a.targets()[i] == name) return a.target(i, false);
+    if (a.targets()[i] == name && stage-- == 0) return a.target(i, false);
   return usage(a.path() + " has no target " + name + "; it has " + join(a.targets(), ", "));
 }
 
-Result<OneTarget> lower_for(const std::string& model, const std::string& text, const CompileOptions& options, const Artefact* old) {
+Result<std::vector<OneTarget>> lower_for(const std::string& model, const std::string& text, const CompileOptions& options, const Artefact* old) {
   CompileOptions o = options;
   o.target = text;
   if (text == "auto") {
@@ -31,21 +34,26 @@ Result<OneTarget> lower_for(const std::string& model, const std::string& text, c
     o.target = here.backend == Backend::cpu ? "cpu" : here.to_string();
   }
   if (o.target == "cpu") o.target = "cpu:x86-64-v3";
-  OneTarget out;
-  out.compilation = std::make_unique<Compilation>(o);
-  Compilation& c = *out.compilation;
+  auto compilation = std::make_shared<Compilation>(o);
+  Compilation& c = *compilation;
   TRY(c.load_file(model));
   TRY(c.apply_shapes());
   TRY(c.optimise());
   TRY(c.lower());
-  if (old) {
-    TRY_ASSIGN(const Target now, c.target());
-    TRY_ASSIGN(out.before, target_of(*old, now.to_string()));
+  std::vector<OneTarget> all(c.stages());
+  for (size_t k = 0; k < all.size(); ++k) {
+    OneTarget& out = all[k];
+    out.compilation = compilation;
+    out.stage = k;
+    if (old) {
+      TRY_ASSIGN(const Target now, c.target());
+      TRY_ASSIGN(out.before, target_of(*old, now.to_string(), k));
+    }
+    out.weights.lowered = &c.lowered(k);
+    TRY_ASSIGN(out.weights.constants, c.constants(k));
+    find_forms(out.weights);
   }
-  out.weights.lowered = &c.lowered();
-  TRY_ASSIGN(out.weights.constants, c.constants());
-  find_forms(out.weights);
-  return out;
+  return all;
 }
 
 // The forms that the other artefact has.
@@ -93,22 +101,26 @@ Result<int64_t> compile_to_file(const std::string& model, const std::string& pat
   std::vector<std::string> names = given;
   if (!artefact.refit.empty()) {
     TRY_ASSIGN(old, Artefact::open(artefact.refit));
-    if (names.empty() || names == std::vector<std::string>{"auto"}) names = old->targets();
+    if (names.empty() || names == std::vector<std::string>{"auto"}) {
+      names.clear();
+      for (const std::string& name : old->targets())
+        if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    }
   }
   if (names.empty()) return usage("there is no target to compile for");
   std::vector<OneTarget> targets;
   std::set<std::string> seen;
   for (const std::string& text : names) {
-    TRY_ASSIGN(OneTarget t, lower_for(model, text, options, old.get()));
-    TRY_ASSIGN(const Target target, t.compilation->target());
+    TRY_ASSIGN(std::vector<OneTarget> stages, lower_for(model, text, options, old.get()));
+    TRY_ASSIGN(const Target target, stages[0].compilation->target());
     if (!seen.insert(target.to_string()).second) return usage("target " + target.to_string() + " is named twice");
-    targets.push_back(std::move(t));
+    targets.insert(targets.end(), std::make_move_iterator(stages.begin()), std::make_move_iterator(stages.end()));
   }
   TRY(prepare_weights(targets, artefact.prepared));
   for (OneTarget& t : targets) {
     Compilation& c = *t.compilation;
     std::vector<ConstantBytes>& constants = t.weights.constants;
-    Result<ArtefactTarget> packed = t.before ? c.refit(std::move(*t.before), std::move(constants)) : c.pack(std::move(constants));
+    Result<ArtefactTarget> packed = t.before ? c.refit(t.stage, std::move(*t.before), std::move(constants)) : c.pack(t.stage, std::move(constants));
     TRY(packed);
     content.targets.push_back(std::move(*packed));
     content.metadata = c.module().metadata;

@@ -35,7 +35,8 @@ Result<api::Tensor> from_host_value(const HostValue& v) {
 
 Result<std::vector<api::PortInfo>> describe_inputs(const Module& m) {
   std::vector<api::PortInfo> out;
-  for (auto& in : m.main()->inputs) {
+  for (const std::string& name : m.ports().inputs) {
+    const Value* in = m.input(name);
     if (!in->type.is_ranked()) {
       Error e = unsupported("an input of type " + in->type.to_string());
       e.at_tensor(in->name);
@@ -49,11 +50,9 @@ Result<std::vector<api::PortInfo>> describe_inputs(const Module& m) {
 
 std::vector<api::PortInfo> describe_outputs(const Module& m) {
   std::vector<api::PortInfo> out;
-  const Graph& g = *m.main();
-  for (size_t i = 0; i < g.outputs.size(); ++i) {
-    const Type& t = g.outputs[i]->type;
-    out.push_back({i < g.output_names.size() ? g.output_names[i] : g.outputs[i]->name, t.dtype,
-                   t.is_ranked() ? api::extents_of(t.shape, m.symbols) : std::vector<api::Extent>()});
+  for (const std::string& name : m.ports().outputs) {
+    const Type& t = m.output(name)->type;
+    out.push_back({name, t.dtype, t.is_ranked() ? api::extents_of(t.shape, m.symbols) : std::vector<api::Extent>()});
   }
   return out;
 }
@@ -89,29 +88,27 @@ Status check_input(const Value& in, const HostValue& v, SymbolValues& symbols) {
 }  // namespace
 
 Result<std::vector<HostValue>> evaluate_values(const Module& m, std::vector<HostValue> inputs, const std::atomic<bool>* cancel) {
-  const Graph& g = *m.main();
-  if (inputs.size() != g.inputs.size())
-    return usage("the model has " + std::to_string(g.inputs.size()) + " inputs, " + std::to_string(inputs.size()) + " are given");
+  const std::vector<std::string> names = m.ports().inputs;
+  if (inputs.size() != names.size())
+    return usage("the model has " + std::to_string(names.size()) + " inputs, " + std::to_string(inputs.size()) + " are given");
   SymbolValues symbols;
-  for (size_t i = 0; i < inputs.size(); ++i) TRY(check_input(*g.inputs[i], inputs[i], symbols));
+  for (size_t i = 0; i < inputs.size(); ++i) TRY(check_input(*m.input(names[i]), inputs[i], symbols));
   EvalOptions options;
   options.cancel = cancel;
-  if (m.meshes.empty()) return evaluate(g, std::move(inputs), options);
-  TRY_ASSIGN(auto ranks, evaluate_ranks(g, std::vector(static_cast<size_t>(m.meshes[0].size()), inputs), options));
-  return std::move(ranks[0]);
+  return m.meshes.empty() ? evaluate(*m.main(), std::move(inputs), options) : evaluate_shared_out(m, inputs, options);
 }
 
 Result<api::NamedTensors> evaluate_module(const Module& m, const api::NamedTensors& inputs, const std::atomic<bool>* cancel) {
-  const Graph& g = *m.main();
   std::vector<HostValue> values;
-  for (auto& in : g.inputs) {
-    const api::Tensor* t = inputs.find(in->name);
-    if (!t || t->empty()) return input_error(in->name, "is missing");
+  const std::vector<std::string> names = m.ports().inputs;
+  for (const std::string& name : names) {
+    const api::Tensor* t = inputs.find(name);
+    if (!t || t->empty()) return input_error(name, "is missing");
     TRY_ASSIGN(Tensor host, to_host_tensor(*t));
     values.emplace_back(std::move(host));
   }
   for (const api::NamedTensor& t : inputs)
-    if (std::none_of(g.inputs.begin(), g.inputs.end(), [&](auto& in) { return in->name == t.name; }))
+    if (std::find(names.begin(), names.end(), t.name) == names.end())
       return input_error(t.name, "is not one of the model");
   TRY_ASSIGN(std::vector<HostValue> results, evaluate_values(m, std::move(values), cancel));
   api::NamedTensors out;

@@ -26,6 +26,9 @@ SymbolValues Mesh::coordinates(int64_t rank) const {
   }
   return out;
 }
+int Mesh::stage(int64_t rank) const {
+  return axis_size(kStageAxis) == 0 ? 0 : static_cast<int>(coordinates(rank).at(rank_symbol(kStageAxis)));
+}
 Dim Mesh::position(const std::vector<std::string>& of) const {
   Dim at = 0;
   for (const std::string& a : of) at = at * Dim(axis_size(a)) + Dim::symbol(rank_symbol(a));

@@ -12,6 +12,10 @@ namespace weft {
 
 class Lexer;
 
+// Along this axis each rank runs another stage of a pipeline; along all others they run the same program.
+constexpr const char* kStageAxis = "pp";
+constexpr int64_t kMaxStages = 1024;
+
 struct Mesh {
   std::string name;
   std::vector<std::pair<std::string, int64_t>> axes;  // outermost first
@@ -25,6 +29,8 @@ struct Mesh {
   static Result<Mesh> parse(Lexer& lx);              // what follows the word mesh
   // Ranks are numbered row-major, the first axis outermost.
   SymbolValues coordinates(int64_t rank) const;      // of the symbols below
+  // Which stage of a pipeline a rank runs: its coordinate along kStageAxis, 0 without one.
+  int stage(int64_t rank) const;
   // The place of a rank in its group, which differs along these axes; the first one is the outermost.
   Dim position(const std::vector<std::string>& axes) const;
   // The ranks of the group of `rank`, in order.

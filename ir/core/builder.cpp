@@ -99,7 +99,7 @@ int remove_dead(Graph& g) {
     --it;
     Op* op = it->get();
     for (auto& sub : op->graphs) n += remove_dead(*sub);
-    bool dead = !op->results.empty();  // an op without results acts elsewhere (send)
+    bool dead = !op->results.empty() && op->kind != OpKind::recv;  // what acts elsewhere: the sender waits
     for (auto& r : op->results) dead = dead && r->unused();
     if (!dead) continue;
     ++it;

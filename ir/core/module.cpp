@@ -89,6 +89,25 @@ Graph* Module::graph(const std::string& n) const {
     if (g->name == n) return g.get();
   return nullptr;
 }
+Interface Module::ports() const {
+  if (interface != Interface()) return interface;
+  Interface out;
+  for (auto& in : main()->inputs) out.inputs.push_back(in->name);
+  out.outputs = main()->output_names;
+  return out;
+}
+const Value* Module::input(const std::string& n) const {
+  for (auto& g : graphs)
+    for (auto& in : g->inputs)
+      if (in->name == n) return in.get();
+  return nullptr;
+}
+const Value* Module::output(const std::string& n) const {
+  for (auto& g : graphs)
+    for (size_t i = 0; i < g->outputs.size(); ++i)
+      if (g->output_names[i] == n) return g->outputs[i];
+  return nullptr;
+}
 Graph* Module::add_graph(std::string n) {
   auto g = std::make_unique<Graph>();
   g->name = std::move(n);
@@ -136,6 +155,7 @@ void clone_ops(const Graph& from, Graph& to, std::map<const Value*, Value*>& map
     c->attrs = op->attrs->clone();
     c->provenance = op->provenance;
     c->assumed = op->assumed;
+    c->stage = op->stage;
     for (auto& r : op->results) {
       c->results.push_back(copy_value(*r, &to, c.get()));
       map[r.get()] = c->results.back().get();
@@ -189,6 +209,7 @@ void Module::complete_layouts() {
 std::unique_ptr<Module> Module::clone() const {
   auto m = std::make_unique<Module>();
   m->name = name;
+  m->interface = interface;
   m->symbols = symbols;
   m->meshes = meshes;
   m->states = states;

@@ -54,6 +54,7 @@ struct Op {
   std::vector<std::unique_ptr<Graph>> graphs;   // isolated: captures are explicit trailing operands
   std::vector<std::string> provenance;          // the ONNX nodes it came from, in order, without duplicates
   std::vector<Assumption> assumed;              // about the operands' dims. Derived by infer, never printed.
+  int stage = -1;                               // of the pipeline, in a module that is to be shared out; -1: every one that needs it
   Graph* graph = nullptr;
   std::list<std::unique_ptr<Op>>::iterator self;
 
@@ -101,9 +102,16 @@ struct State {
   bool operator==(const State&) const = default;
 };
 
+// What callers see: names, in the model's order.
+struct Interface {
+  std::vector<std::string> inputs, outputs;
+  bool operator==(const Interface&) const = default;
+};
+
 struct Module {
   std::string name;
   std::vector<std::unique_ptr<Graph>> graphs;   // entries; the first is the main one
+  Interface interface;                          // where the graphs are the stages of a pipeline: of all together; else empty
   std::unique_ptr<Graph> prepare;               // null until something is prepared; its outputs are named
   SymbolTable symbols;
   std::vector<Mesh> meshes;
@@ -114,6 +122,11 @@ struct Module {
 
   Graph* main() const { return graphs.empty() ? nullptr : graphs.front().get(); }
   Graph* graph(const std::string& name) const;
+  // That of the stages, else of the main graph.
+  Interface ports() const;
+  // The input or output of that name of the first graph that has one; null: none.
+  const Value* input(const std::string& name) const;
+  const Value* output(const std::string& name) const;
   Graph* add_graph(std::string name);
   Graph* ensure_prepare();
   // Values that lie in memory and have no layout yet become row-major; inside fused regions nothing lies in memory.

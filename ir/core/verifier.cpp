@@ -194,6 +194,22 @@ Status verify_interface(const Graph& g) {
   return {};
 }
 
+// Of stages: every input is a stage's, every output one stage's.
+Status verify_stages(const Module& m) {
+  if (m.interface == Interface()) return {};
+  for (const std::string& name : m.interface.inputs)
+    if (!m.input(name)) return invalid("no graph has the input " + quote(name) + " of the interface");
+  size_t outputs = 0;
+  for (auto& g : m.graphs) outputs += g->outputs.size();
+  if (outputs != m.interface.outputs.size())
+    return invalid("the interface has " + std::to_string(m.interface.outputs.size()) + " outputs, the graphs " + std::to_string(outputs));
+  std::set<std::string> names(m.interface.outputs.begin(), m.interface.outputs.end());
+  for (auto& g : m.graphs)
+    for (const std::string& name : g->output_names)
+      if (!names.erase(name)) return invalid("output " + quote(name) + " of graph " + quote(g->name) + " is not of the interface, or another graph's, too");
+  return {};
+}
+
 Status verify_state(const Module& m, const State& s) {
   auto wrong = [&](const std::string& what) { return invalid("state " + quote(s.name) + ": " + what); };
   const Graph* g = m.graph(s.graph);
@@ -226,6 +242,7 @@ Status verify_structure(const Module& m, const VerifyOptions& options) {
     TRY(v.graph(*g, nullptr));
     TRY(verify_interface(*g));
   }
+  TRY(verify_stages(m));
   for (const State& s : m.states) TRY(verify_state(m, s));
   return {};
 }

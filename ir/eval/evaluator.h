@@ -19,9 +19,11 @@ struct EvalOptions {
 
 // inputs: one per graph input, in order. Values are freed after their last use.
 Result<std::vector<HostValue>> evaluate(const Graph& g, std::vector<HostValue> inputs, const EvalOptions& options = {});
-// The same graph on every rank of the module's one mesh, each in a thread of its own: inputs[i] are those of rank i, and so are
-// the results. Ranks are numbered row-major, the first axis outermost. Where one fails, all end with its Error.
-Result<std::vector<std::vector<HostValue>>> evaluate_ranks(const Graph& g, std::vector<std::vector<HostValue>> inputs, const EvalOptions& options = {});
+// Every rank of the module's one mesh in a thread of its own, with the graph of its stage: inputs[i] are those of rank i, and so
+// are the results. Ranks are numbered row-major, the first axis outermost. Where one fails, all end with its Error.
+Result<std::vector<std::vector<HostValue>>> evaluate_ranks(const Module& m, std::vector<std::vector<HostValue>> inputs, const EvalOptions& options = {});
+// The same with the model's inputs for every rank that has them, and the model's outputs: of several ranks that have one, the first's.
+Result<std::vector<HostValue>> evaluate_shared_out(const Module& m, const std::vector<HostValue>& inputs, const EvalOptions& options = {});
 // One op on concrete inputs (null pointer or kind none: absent).
 Result<std::vector<HostValue>> evaluate_op(const Op& op, std::vector<const HostValue*> inputs, const SymbolValues& symbols = {});
 // Interprets a scalar body over rows: inputs broadcast to `dims` already as carrier-agnostic tensors.

@@ -52,6 +52,9 @@ struct HostValue {
 struct RankExchange {
   virtual ~RankExchange() = default;
   virtual Result<Tensor> run(const Op& collective, const Tensor& mine) = 0;
+  // To and from the rank of another stage that differs from this one by that alone.
+  virtual Status send(const Op& op, const Tensor& mine) = 0;
+  virtual Result<Tensor> recv(const Op& op) = 0;
 };
 
 // What an op's eval sees. Concrete inputs; absent optional operands have kind none.

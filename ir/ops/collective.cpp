@@ -20,6 +20,18 @@ Result<int64_t> group_size(const Module& m, const std::string& mesh, const std::
   return n;
 }
 
+bool is_pipeline(const Module& m) {
+  return m.meshes.size() == 1 && m.graphs.size() > 1 && m.meshes[0].axis_size(kStageAxis) == static_cast<int64_t>(m.graphs.size());
+}
+Result<int> stage_number(const Module& m, const std::string& graph) {
+  for (size_t k = 0; k < m.graphs.size() && is_pipeline(m); ++k)
+    if (m.graphs[k]->name == graph) return static_cast<int>(k);
+  return invalid("there is no stage " + quote(graph) + " of a pipeline");
+}
+const Graph& stage_graph(const Module& m, int64_t rank) {
+  return m.graphs.size() == 1 ? *m.graphs[0] : *m.graphs[static_cast<size_t>(m.meshes[0].stage(rank))];
+}
+
 template <class A>
 static Result<int64_t> group_of(const Op& op) {
   const A& a = op.attr<A>();
@@ -241,7 +253,11 @@ OpDef def_send() {
             TRY(need_tensor(op, 0));
             return check_stage(op, op.attr<SendAttrs>().stage);
           },
-          .eval = [](EvalCall&) -> Result<std::vector<HostValue>> { return unsupported("the evaluator runs one stage; it does not send"); }};
+          .eval = [](EvalCall& call) -> Result<std::vector<HostValue>> {
+            if (!call.ranks) return unsupported("one rank alone has nobody to send to");
+            TRY(call.ranks->send(call.op, call.tensor(0)));
+            return std::vector<HostValue>();
+          }};
 }
 OpDef def_recv() {
   return {.family = Family::collective, .attrs = make_attrs<RecvAttrs>,
@@ -252,7 +268,10 @@ OpDef def_recv() {
             set_type(op, 0, a.type);
             return {};
           },
-          .eval = [](EvalCall&) -> Result<std::vector<HostValue>> { return unsupported("the evaluator runs one stage; it does not receive"); }};
+          .eval = [](EvalCall& call) -> Result<std::vector<HostValue>> {
+            if (!call.ranks) return unsupported("one rank alone has nobody to receive from");
+            return one(call.ranks->recv(call.op));
+          }};
 }
 
 }  // namespace weft

@@ -106,6 +106,12 @@ Result<CollectiveCall> collective_call(const Op& op);
 // for floats, and rounded once.
 Result<Tensor> collective_result(const Op& op, const std::vector<Tensor>& given, int64_t index);
 
+// The number of a stage by its graph's name: a module of a pipeline has a graph for each stage, in their order, and its mesh the
+// axis kStageAxis of that size (is_pipeline). And the graph that a rank runs.
+bool is_pipeline(const Module& m);
+Result<int> stage_number(const Module& m, const std::string& graph);
+const Graph& stage_graph(const Module& m, int64_t rank);
+
 // Ranks in a group. Error when the mesh or an axis does not exist, or an axis is given twice.
 Result<int64_t> group_size(const Module& m, const std::string& mesh, const std::vector<std::string>& axes);
 

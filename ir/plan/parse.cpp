@@ -26,6 +26,9 @@ Status PlanParser::header() {
   if (lx_.accept("arena")) {
     TRY_ASSIGN(p_.arena_bytes, lx_.integer());
   }
+  if (lx_.accept("stage")) {
+    TRY_ASSIGN(p_.stage, small_integer());
+  }
   return {};
 }
 
@@ -187,6 +190,9 @@ Status PlanParser::port(std::vector<PlanPort>& out, bool state) {
   }
   if (lx_.accept("capacity")) {
     TRY_ASSIGN(q.capacity, lx_.name());
+  }
+  if (lx_.accept("number")) {
+    TRY_ASSIGN(q.number, small_integer());
   }
   if (!state && (q.paired >= 0 || q.axis >= 0 || !q.length.empty() || !q.capacity.empty())) return lx_.fail("only a state has this");
   out.push_back(std::move(q));

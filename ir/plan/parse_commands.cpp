@@ -103,11 +103,8 @@ Status PlanParser::call_head(Command& c) {
   TRY_ASSIGN(c.name, lx_.name());
   TRY(lx_.expect("("));
   TRY(arrow_list(c, ")"));
-  if (c.kind == CommandKind::collective) {
-    c.index = 0;
-    if (lx_.accept("group")) {
-      TRY_ASSIGN(c.group, lx_.name());
-    }
+  if (c.kind == CommandKind::collective && lx_.accept("group")) {
+    TRY_ASSIGN(c.group, lx_.name());
   }
   if (lx_.peek().kind == Token::string) TRY(quoted_into(&c.text));
   if (c.kind == CommandKind::host_call && lx_.accept("sets")) {

@@ -94,7 +94,8 @@ enum class CommandKind : uint8_t {
   swap,        // exchanges the storage of the buffers of tensors[0] and tensors[1]: both arena with one lifetime and
                // size, both dynamic, or both state (loop-carried values, states)
   collective,  // `name` (as the op's) over `group` from tensors[0] to tensors[1], both dense, started on its stream; `text` says
-               // the rest: "dim=0 reduction=sum", split and join of all_to_all, root, pairs=0,1,1,0
+               // the rest: "dim=0 reduction=sum", split and join of all_to_all, root, pairs=0,1,1,0. send has no result, recv no
+               // operand: their root is the other rank, their tag agrees. The first `index` tensors are read
   wait_collective,
   record,      // event number `event` on `stream`
   wait,        // `stream` waits for `event`
@@ -148,6 +149,7 @@ struct PlanPort {
   int paired = -1;
   int axis = -1;
   std::string length, capacity;
+  int number = -1;                    // an output of a stage: its place among those of all stages; -1: there is one stage
 };
 
 struct PlanConstant {
@@ -165,6 +167,7 @@ struct PlanGroup {                    // ranks that differ along these axes of t
 struct Plan {
   std::string name, target;
   Mesh mesh;                          // the ranks that run this plan together; without axes there is one
+  int stage = -1;                     // the ranks of that coordinate along kStageAxis run this plan, others other ones; -1: all run it
   SymbolTable symbols;
   std::vector<PlanBuffer> buffers;
   std::vector<PlanTensor> tensors;
@@ -197,9 +200,9 @@ void for_each_access(const Command& c, F&& f) {
   for (size_t i = 0; i < c.tensors.size(); ++i) {
     Access a = Access::read;
     switch (c.kind) {
-      case CommandKind::copy:
-      case CommandKind::collective: a = i == 0 ? Access::read : Access::write; break;
+      case CommandKind::copy: a = i == 0 ? Access::read : Access::write; break;
       case CommandKind::fill: a = Access::write; break;
+      case CommandKind::collective:
       case CommandKind::host_call: a = static_cast<int64_t>(i) < c.index ? Access::read : Access::write; break;
       case CommandKind::alloc:
       case CommandKind::free:

@@ -71,6 +71,7 @@ class Printer {
     if (!p_.name.empty()) out_ += " name " + quote(p_.name);
     if (!p_.target.empty()) out_ += " target " + quote(p_.target);
     if (p_.arena_bytes) out_ += " arena " + std::to_string(p_.arena_bytes);
+    field("stage", p_.stage, -1);
     out_ += "\n";
     for (auto& [name, s] : p_.symbols) symbol(name, s);
     for (const PlanConstant& c : p_.constants) constant(c);
@@ -161,6 +162,7 @@ class Printer {
     field("append", q.axis, -1);
     if (!q.length.empty()) out_ += " length " + name_text(q.length);
     if (!q.capacity.empty()) out_ += " capacity " + name_text(q.capacity);
+    field("number", q.number, -1);
     out_ += "\n";
   }
 
@@ -260,7 +262,7 @@ class Printer {
         break;
       case CommandKind::collective:
         out_ += " " + name_text(c.name) + "(";
-        arrow(1);
+        arrow(static_cast<size_t>(c.index));
         out_ += ")";
         if (!c.group.empty()) out_ += " group " + name_text(c.group);
         if (!c.text.empty()) out_ += " " + quote(c.text);

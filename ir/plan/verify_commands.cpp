@@ -61,8 +61,8 @@ class Verifier {
     auto row = [&]() -> Row {
       switch (c.kind) {
         case CommandKind::copy:
-        case CommandKind::swap:
-        case CommandKind::collective: return {2, 2, 0, 0};
+        case CommandKind::swap: return {2, 2, 0, 0};
+        case CommandKind::collective: return {1, 2, 0, 0};
         case CommandKind::fill:
         case CommandKind::read:
         case CommandKind::expect:
@@ -87,6 +87,8 @@ class Verifier {
       case CommandKind::copy: return same_kind(c, true);
       case CommandKind::collective:
         if (c.name.empty()) return invalid("it has no name");
+        if (c.index != (c.name == "recv" ? 0 : 1) || c.tensors.size() != (c.name == "send" || c.name == "recv" ? 1 : 2))
+          return invalid("it has other operands and results than " + name_text(c.name));
         for (const PlanGroup& g : p_.groups)
           if (g.name == c.group) return {};
         return invalid("there is no group " + name_text(c.group));

@@ -56,13 +56,14 @@ class ModuleParser {
   Status declaration() {
     if (lx_.accept("symbol")) return symbol();
     if (lx_.accept("mesh")) return mesh();
+    if (lx_.accept("interface")) return interface();
     if (lx_.accept("metadata")) return metadata();
     if (lx_.accept("layouts")) return layouts();
     if (lx_.accept("const")) return constant();
     if (lx_.accept("state")) return state();
     if (lx_.at("prepare")) return top_graph(true);
     if (lx_.at("graph")) return top_graph(false);
-    return lx_.fail("expected symbol, mesh, metadata, layouts, const, state, prepare or graph");
+    return lx_.fail("expected symbol, mesh, interface, metadata, layouts, const, state, prepare or graph");
   }
   Status symbol() {
     TRY_ASSIGN(std::string name, lx_.identifier());
@@ -84,6 +85,23 @@ class ModuleParser {
     TRY_ASSIGN(Mesh mesh, Mesh::parse(lx_));
     m_->meshes.push_back(std::move(mesh));
     return {};
+  }
+  Status interface() {
+    TRY_ASSIGN(m_->interface.inputs, names());
+    TRY(lx_.expect("->"));
+    TRY_ASSIGN(m_->interface.outputs, names());
+    return {};
+  }
+  Result<std::vector<std::string>> names() {
+    std::vector<std::string> out;
+    TRY(lx_.expect("("));
+    while (!lx_.at(")")) {
+      TRY_ASSIGN(std::string name, lx_.name());
+      out.push_back(std::move(name));
+      if (!lx_.accept(",")) break;
+    }
+    TRY(lx_.expect(")"));
+    return out;
   }
   Status metadata() {
     TRY_ASSIGN(std::string key, lx_.quoted());
@@ -236,6 +254,14 @@ class ModuleParser {
         if (r->index) TRY(lx_.expect(","));
         TRY(value_type(*r));
       }
+    }
+    if (lx_.accept("stage")) {
+      TRY(lx_.expect("("));
+      const size_t at = lx_.peek().offset;
+      TRY_ASSIGN(int64_t stage, lx_.integer());
+      if (stage < 0 || stage >= kMaxStages) return fail_at(text_, at, invalid("a stage is from 0 to " + std::to_string(kMaxStages - 1)));
+      p->stage = static_cast<int>(stage);
+      TRY(lx_.expect(")"));
     }
     if (lx_.accept("loc")) TRY(provenance(*p));
     // Results are seen by the ops that follow only.

@@ -75,6 +75,7 @@ class ModulePrinter {
     out_ = "weft.module 1 " + quote(m_.name) + "\n";
     symbols();
     for (const Mesh& mesh : m_.meshes) out_ += mesh.to_string() + "\n";
+    if (m_.interface != Interface()) out_ += "interface " + names_text(m_.interface.inputs) + " -> " + names_text(m_.interface.outputs) + "\n";
     for (auto& [k, v] : m_.metadata) out_ += "metadata " + quote(k) + " = " + quote(v) + "\n";
     if (m_.concrete_layouts) out_ += "layouts concrete\n";
     for (int id : used_constants(m_)) constant(id);
@@ -89,6 +90,11 @@ class ModulePrinter {
   }
 
  private:
+  static std::string names_text(const std::vector<std::string>& names) {
+    std::string s;
+    for (const std::string& n : names) s += (s.empty() ? "" : ", ") + name_text(n);
+    return "(" + s + ")";
+  }
   void symbols() {
     for (auto& [name, info] : m_.symbols) {
       if (info == SymbolInfo()) continue;
@@ -176,6 +182,7 @@ class ModulePrinter {
       graph_body(*g, inner, indent);
     }
     for (auto& r : op.results) out_ += (r->index ? ", " : " : ") + value_type(*r);
+    if (op.stage >= 0) out_ += " stage(" + std::to_string(op.stage) + ")";
     if (!op.provenance.empty()) {
       std::string s;
       for (const std::string& p : op.provenance) s += (s.empty() ? "" : ", ") + quote(p);

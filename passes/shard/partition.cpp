@@ -3,9 +3,13 @@
 // a slice, which costs nothing) brings it there. Ranks differ by their coordinates alone, which are symbols (rank.tp).
 //
 // Inputs and outputs are whole on every rank; states are cut as the value is that becomes the next one.
+//
+// Ops with stages make a graph for each stage of the pipeline. What an earlier stage computes is sent, by each of its ranks to
+// the one that differs from it by the stage alone, in the order in which stages first need it: since all send and receive
+// in that one order, none waits for another in a circle.
 #include <algorithm>
 
-#include "ir/base/check.h"
+#include "ir/ops/collective.h"
 #include "passes/pass_manager.h"
 #include "passes/shard/resharding.h"
 
@@ -13,55 +17,108 @@ namespace weft {
 
 namespace {
 
+constexpr const char* kStageNames = "stage";  // stage0, stage1, …
+
 class Partition {
  public:
-  Partition(Module& m, const Mesh& mesh, const Graph& from, Graph& to) : m_(m), mesh_(mesh), from_(from), to_(to), b_(&to), forms_(mesh, b_) {}
+  // `to`: a graph for each stage; without stages one.
+  Partition(Module& m, const Mesh& mesh, const Graph& from, const std::vector<std::unique_ptr<Graph>>& to) : m_(m), mesh_(mesh), from_(from) {
+    for (auto& g : to) stages_.push_back(std::make_unique<Stage>(*g, mesh));
+  }
 
   Status run() {
+    find_needs();
     for (auto& in : from_.inputs) TRY(input(*in));
-    for (auto& op : from_.ops) TRY(place(*op));
+    for (auto& op : from_.ops)
+      for (size_t k = 0; k < stages_.size(); ++k)
+        if (needs_.at(op.get())[k]) TRY(place(*op, k));
     for (size_t i = 0; i < from_.outputs.size(); ++i) {
       const Value* v = from_.outputs[i];
       const State* s = state_of(from_.output_names[i], false);
-      b_.provenance = v->def ? v->def->provenance : std::vector<std::string>();
-      TRY_ASSIGN(Value * out, forms_.as(v, s ? state_form(*s) : whole(mesh_, v->type.rank())));
-      to_.outputs.push_back(out);
+      Stage& to = *stages_[home(v)];
+      to.b.provenance = v->def ? v->def->provenance : std::vector<std::string>();
+      TRY_ASSIGN(Value * out, to.forms.as(v, s ? state_form(*s) : whole(mesh_, v->type.rank())));
+      to.graph.outputs.push_back(out);
+      to.graph.output_names.push_back(from_.output_names[i]);
     }
-    to_.output_names = from_.output_names;
+    for (State& s : m_.states)
+      if (s.graph == from_.name) s.graph = stages_[home_of(s)]->graph.name;
     return {};
   }
 
  private:
+  struct Stage {
+    Stage(Graph& g, const Mesh& mesh) : graph(g), b(&g), forms(mesh, b) {}
+    Graph& graph;
+    Builder b;
+    Forms forms;
+  };
+
+  // The stages that compute each op.
+  void find_needs() {
+    for (auto it = from_.ops.rbegin(); it != from_.ops.rend(); ++it) {
+      const Op& op = **it;
+      std::vector<char>& needs = needs_[&op];
+      needs.assign(stages_.size(), 0);
+      if (stages_.size() == 1) {
+        needs[0] = 1;
+      } else if (op.stage >= 0) {
+        needs[static_cast<size_t>(op.stage)] = 1;
+      } else {
+        for (auto& r : op.results) {
+          if (r->is_output()) needs[home(r.get())] = 1;
+          for (const Use& u : r->uses)
+            for (size_t k = 0; k < needs.size(); ++k) needs[k] |= needs_.at(u.op)[k];
+        }
+      }
+    }
+  }
+  // The stage that computes a value; of one that any may compute, the one that gives it as an output.
+  size_t home(const Value* v) const {
+    const int stage = v->def ? v->def->stage : -1;
+    return stages_.size() == 1 ? 0 : stage >= 0 ? static_cast<size_t>(stage) : stages_.size() - 1;
+  }
   const State* state_of(const std::string& name, bool is_input) const {
     for (const State& s : m_.states)
       if (s.graph == from_.name && (is_input ? s.input : s.output) == name) return &s;
     return nullptr;
   }
+  const Value* next_of(const State& s) const {
+    for (size_t i = 0; i < from_.outputs.size(); ++i)
+      if (from_.output_names[i] == s.output) return from_.outputs[i];
+    return nullptr;
+  }
+  size_t home_of(const State& s) const {
+    const Value* next = next_of(s);
+    return next ? home(next) : 0;
+  }
   // That of its output, once nothing is pending.
   Sharding state_form(const State& s) const {
-    for (size_t i = 0; i < from_.outputs.size(); ++i) {
-      if (from_.output_names[i] != s.output) continue;
-      Sharding form = from_.outputs[i]->sharding.empty() ? whole(mesh_, from_.outputs[i]->type.rank()) : from_.outputs[i]->sharding;
-      form.partial.clear();
-      return form;
-    }
-    return {};
+    const Value* next = next_of(s);
+    if (!next) return {};
+    Sharding form = next->sharding.empty() ? whole(mesh_, next->type.rank()) : next->sharding;
+    form.partial.clear();
+    return form;
   }
 
+  // Of every stage, since its dims may be needed where its elements are not; a state's memory is one stage's.
   Status input(const Value& in) {
     const State* s = state_of(in.name, true);
-    Type t = in.type;
-    for (const Dim& d : t.shape)
-      for (const std::string& name : d.symbols()) forms_.inputs_bind(name);
-    Sharding form = whole(mesh_, t.is_ranked() ? t.rank() : 0);
-    if (s) {
-      form = state_form(*s);
-      t.shape = local_shape(t.shape, form, mesh_);
+    for (size_t k = 0; k < stages_.size(); ++k) {
+      Type t = in.type;
+      for (const Dim& d : t.shape)
+        for (const std::string& name : d.symbols()) stages_[k]->forms.inputs_bind(name);
+      if (s && k != home_of(*s)) continue;
+      Sharding form = whole(mesh_, t.is_ranked() ? t.rank() : 0);
+      if (s) {
+        form = state_form(*s);
+        t.shape = local_shape(t.shape, form, mesh_);
+      }
+      Value* v = stages_[k]->graph.add_input(t, in.name);
+      v->place = in.place;
+      v->known = in.known;
+      stages_[k]->forms.add(&in, form, v);
     }
-    Value* v = to_.add_input(t, in.name);
-    v->place = in.place;
-    v->known = in.known;
-    forms_.add(&in, form, v);
     return {};
   }
 
@@ -92,21 +149,23 @@ class Partition {
     return s;
   }
 
-  Status place(const Op& op) {
-    b_.provenance = op.provenance;
-    if (op.kind != OpKind::constant && op.num_results() == 1 && are_dims(*op.result())) {
+  Status place(const Op& op, size_t stage) {
+    Stage& to = *stages_[stage];
+    to.b.provenance = op.provenance;
+    if (op.kind != OpKind::constant && op.num_results() == 1 && are_dims(*op.result(), to)) {
       // Those of the whole model, whatever they were computed of.
       DimsAttrs a;
       a.values = *op.result()->known;
-      put(op.result(), whole(mesh_, 1), b_.op(OpKind::dims, {}, a));
+      put(to, op.result(), whole(mesh_, 1), to.b.op(OpKind::dims, {}, a));
       return {};
     }
     Cuts c = cuts_of(op);
-    LocalOp local{op, {}, {}, c.parts, b_};
+    LocalOp local{op, {}, {}, c.parts, to.b};
     for (int i = 0; i < op.num_operands(); ++i) {
       Value* v = nullptr;
       if (op.operands[i]) {
-        TRY_ASSIGN(v, forms_.as(op.operands[i], form_of(c, c.rule.operands[i])));
+        TRY(receive(op.operands[i], stage));
+        TRY_ASSIGN(v, to.forms.as(op.operands[i], form_of(c, c.rule.operands[i])));
       }
       local.operands.push_back(v);
     }
@@ -125,27 +184,54 @@ class Partition {
     if (!made.ok()) return std::move(made.error());
     for (int r = 0; r < op.num_results(); ++r) {
       Value* v = (*made)[r];
-      if (op.result(r)->type.is_ranked()) v = forms_.with_dims(v, local.results[r]);
+      if (op.result(r)->type.is_ranked()) v = to.forms.with_dims(v, local.results[r]);
       if (!op.result(r)->type.is_ranked()) v->type = op.result(r)->type;
       v->place = op.result(r)->place;
-      put(op.result(r), forms[r], v);
+      put(to, op.result(r), forms[r], v);
     }
     return {};
   }
-  bool are_dims(const Value& v) const {
-    return v.known && v.type.dtype == DType::i64 && v.type.rank() == 1 && forms_.are_decided(*v.known);
+  // Brings v from the stage that computes it, in the form in which it does but for what is pending.
+  Status receive(const Value* v, size_t stage) {
+    if (stages_[stage]->forms.has(v)) return {};
+    if (!v->def || home(v) > stage) {
+      Error e = invalid("stage " + std::to_string(stage) + " of the pipeline needs what " + (v->def ? "the later one " : "the state's one ") +
+                        std::to_string(home(v)) + " has");
+      return e.at_tensor(v->name), e;
+    }
+    Stage &from = *stages_[home(v)], &to = *stages_[stage];
+    Sharding form = v->sharding;
+    form.partial.clear();
+    from.b.provenance = v->def->provenance;
+    TRY_ASSIGN(Value * here, from.forms.as(v, form));
+    SendAttrs send;
+    send.stage = to.graph.name;
+    send.tag = sent_;
+    TRY(from.b.create(OpKind::send, {here}, std::make_unique<SendAttrs>(send), 0));
+    RecvAttrs recv;
+    recv.stage = from.graph.name;
+    recv.tag = sent_++;
+    recv.type = here->type;
+    std::vector<std::string> provenance = std::exchange(to.b.provenance, v->def->provenance);
+    Value* there = to.b.op(OpKind::recv, {}, recv);
+    to.b.provenance = std::move(provenance);
+    put(to, v, form, there);
+    return {};
   }
-  void put(const Value* whole, Sharding form, Value* v) {
+  static bool are_dims(const Value& v, const Stage& to) {
+    return v.known && v.type.dtype == DType::i64 && v.type.rank() == 1 && to.forms.are_decided(*v.known);
+  }
+  static void put(Stage& to, const Value* whole, Sharding form, Value* v) {
     if (v->name.empty()) v->name = whole->name;
-    forms_.add(whole, std::move(form), v);
+    to.forms.add(whole, std::move(form), v);
   }
 
   Module& m_;
   const Mesh& mesh_;
   const Graph& from_;
-  Graph& to_;
-  Builder b_;
-  Forms forms_;
+  std::vector<std::unique_ptr<Stage>> stages_;
+  std::map<const Op*, std::vector<char>> needs_;
+  int64_t sent_ = 0;
 };
 
 bool is_sharded(const Graph& g) {
@@ -158,14 +244,19 @@ bool is_sharded(const Graph& g) {
 }  // namespace
 
 Result<bool> pass_partition(Module& m, PassContext&) {
-  if (m.meshes.empty() || m.meshes[0].size() <= 1 || !is_sharded(*m.main())) return false;
+  if (m.meshes.empty() || m.meshes[0].size() <= 1 || m.graphs.size() != 1 || !is_sharded(*m.main())) return false;
   const Mesh& mesh = m.meshes[0];
   for (auto& [axis, size] : mesh.axes) m.symbols[rank_symbol(axis)] = {0, size - 1, 0};
-  auto to = std::make_unique<Graph>();
-  to->name = m.main()->name;
-  to->module = &m;
-  TRY(Partition(m, mesh, *m.main(), *to).run());
-  m.graphs[0] = std::move(to);
+  const auto stages = static_cast<size_t>(std::max<int64_t>(mesh.axis_size(kStageAxis), 1));
+  for (auto& op : m.main()->ops)
+    if (op->stage >= 0 && static_cast<size_t>(op->stage) >= stages)
+      return invalid("an op of stage " + std::to_string(op->stage) + " where the mesh has " + std::to_string(stages)).at_node(op->describe());
+  // Sends and receives name each other's graphs: all belong to the module from the start.
+  if (stages > 1) m.interface = m.ports();
+  std::unique_ptr<Graph> from = std::move(m.graphs[0]);
+  m.graphs.clear();
+  for (size_t k = 0; k < stages; ++k) m.add_graph(stages == 1 ? from->name : kStageNames + std::to_string(k));
+  TRY(Partition(m, mesh, *from, m.graphs).run());
   return true;
 }
 

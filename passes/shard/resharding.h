@@ -12,6 +12,7 @@ class Forms {
  public:
   Forms(const Mesh& mesh, Builder& b) : mesh_(mesh), b_(b) {}
 
+  bool has(const Value* v) const { return forms_.count(v) != 0; }
   void add(const Value* whole, Sharding form, Value* v) { forms_[whole].push_back({std::move(form), v}); }
   // v in a form, made of one that is there. Every step on the way is there for others, too. Error where it cannot be.
   Result<Value*> as(const Value* v, const Sharding& want);

@@ -64,7 +64,7 @@ class Sharder {
       for (auto& r : op->results)
         if (r->type.is_ranked()) r->sharding = whole(cx_.mesh, r->type.rank());
     for (auto& [axis, size] : cx_.mesh.axes)
-      if (size > 1) cut(axis, size);
+      if (size > 1 && axis != kStageAxis) cut(axis, size);
   }
 
  private:

@@ -95,6 +95,7 @@ struct CollectiveCode {
   DeviceRanks* on_device = nullptr;  // null: through the host
   Collective call;              // but for its extents
   int64_t dim = 0, join = 0;
+  int in = -1, out = -1;        // tensors; -1: none
 };
 
 struct SelectCode {

@@ -8,16 +8,22 @@ Status Machine::collective(const Step& s) {
   const CollectiveCode& code = program_.collectives[s.item];
   Collective& call = collectives_[s.item];
   call.turn = turn_;
-  TRY_ASSIGN(StridedRef in, locate(s.source->tensors[0]));
-  TRY_ASSIGN(StridedRef out, locate(s.source->tensors[1]));
-  TRY(call.set_extents(std::span(in.dims, static_cast<size_t>(in.rank)), code.dim, code.join, code.group->size()));
+  StridedRef in{}, out{};
+  if (code.in >= 0) {
+    TRY_ASSIGN(in, locate(code.in));
+  }
+  if (code.out >= 0) {
+    TRY_ASSIGN(out, locate(code.out));
+  }
+  const StridedRef& known = code.in >= 0 ? in : out;
+  TRY(call.set_extents(std::span(known.dims, static_cast<size_t>(known.rank)), code.dim, code.join, code.group->size()));
   TRY_ASSIGN(CollectiveBytes bytes, collective_bytes(call, code.group->size()));
   auto fits = [](const StridedRef& r, int64_t bytes) {
     int64_t dense[kMaxStridedRank], lo = 0, hi = 0;
     bool touches = strided_extent(r.dtype, r.rank, r.dims, r.strides, &lo, &hi);
     return plan_dense_strides(r.dtype, r.rank, r.dims, dense) && same_strides(r.rank, r.dims, r.strides, dense) && (touches ? hi - lo : 0) == bytes;
   };
-  if (out.dtype != in.dtype || !fits(in, bytes.in) || !fits(out, bytes.out))
+  if ((code.in >= 0 && (!fits(in, bytes.in))) || (code.out >= 0 && (out.dtype != known.dtype || !fits(out, bytes.out))))
     return invalid(std::string(collective_name(call.kind)) + ": its tensors are not dense, or of other sizes");
   if (!queue_) return code.group->run(call, in.data, out.data);
   if (code.on_device) return code.on_device->run(call, in.data, out.data, *queue_);

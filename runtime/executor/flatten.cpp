@@ -230,12 +230,15 @@ class Flattener {
     if (!kind) return unsupported("there is no collective " + name_text(c.name));
     k.call.kind = *kind;
     k.call.dtype = plan_.tensors[c.tensors[0]].dtype;
-    k.call.label = c.nodes.empty() ? plan_.tensors[c.tensors[1]].name : c.nodes[0];
+    k.call.label = c.nodes.empty() ? plan_.tensors[c.tensors.back()].name : c.nodes[0];
+    k.in = c.index > 0 ? c.tensors.front() : -1;
+    k.out = c.index < static_cast<int64_t>(c.tensors.size()) ? c.tensors.back() : -1;
     HostCall attributes;
     attributes.attributes = c.text;
     TRY_ASSIGN(k.dim, attributes.integer(*kind == CollectiveKind::all_to_all ? "split" : "dim", 0));
     TRY_ASSIGN(k.join, attributes.integer("join", 0));
     TRY_ASSIGN(k.call.root, attributes.integer("root", 0));
+    TRY_ASSIGN(k.call.tag, attributes.integer("tag", 0));
     TRY_ASSIGN(k.call.pairs, attributes.integers("pairs"));
     if (auto name = attributes.word("reduction"); !name.empty()) {
       auto r = reduction_from_name(name);

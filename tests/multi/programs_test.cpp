@@ -39,7 +39,7 @@ struct ModelCase {
 class Model : public testing::TestWithParam<ModelCase> {};
 TEST_P(Model, IsRightOnTwoProcesses) {
   const std::string model = kModels + GetParam().model;
-  for (const std::string& what : {model + " --tp 2", model + "/model.onnx --dp 2 " + GetParam().batch}) {
+  for (const std::string& what : {model + " --tp 2", model + " --pp 2", model + "/model.onnx --dp 2 " + GetParam().batch}) {
     Outcome o = shell("weft launch -n 2 -- weft verify " + what);
     EXPECT_EQ(o.code, 0) << o.text;
     EXPECT_THAT(o.text, HasSubstr("[0] 1 passed, 0 failed"));
@@ -71,6 +71,52 @@ TEST(Programs, OfLaunchGiveTheBitsOfThreads) {
 std::string two(const std::string& command) {
   return "export MASTER_ADDR=127.0.0.1 MASTER_PORT=" + std::to_string(free_port()) + " WORLD_SIZE=2\n" +  //
          "RANK=1 " + command + " & RANK=0 " + command + "; code=$?; wait $!; echo \"codes $code $?\"";
+}
+
+TEST(Programs, APipelineGivesTheBitsOfOneRank) {
+  const std::string folder = fresh_folder(), one = by_threads(folder, "");
+  EXPECT_EQ(by_threads(folder, "--pp 2"), one);
+  EXPECT_EQ(by_threads(folder, "--pp 4"), one);
+  EXPECT_EQ(by_threads(folder, "--pp 2 --tp 2"), by_threads(folder, "--tp 2"));
+  Outcome o = shell("weft launch -n 2 -- " + kBertRun + " --save-outputs " + folder + "/launch.npz --pp 2");
+  EXPECT_EQ(o.code, 0) << o.text;
+  EXPECT_EQ(read_file(folder + "/launch.npz"), one);
+  const std::string model = folder + "/m.weft";
+  o = shell("weft compile " + kBert + " --shapes in0=2x5 --pp 2 -o " + model);
+  EXPECT_EQ(o.code, 0) << o.text;
+  for (const char* launch : {"", "weft launch -n 2 -- "}) {
+    o = shell(launch + ("weft run " + model + " --seed 7 --save-outputs " + folder + "/file.npz"));
+    EXPECT_EQ(o.code, 0) << o.text;
+    EXPECT_EQ(read_file(folder + "/file.npz"), one) << launch;
+  }
+}
+
+TEST(Programs, MicrobatchesGiveWhatTheWholeBatchGives) {
+  const std::string folder = fresh_folder(), run = "weft run " + kBert + " --shapes 'in0=1..4x5@4' --seed 7 --save-outputs " + folder + "/";
+  Outcome o = shell(run + "one.npz");
+  EXPECT_EQ(o.code, 0) << o.text;
+  const std::string one = read_file(folder + "/one.npz");
+  for (const char* launch : {"", "weft launch -n 2 -- "})
+    for (const char* parts : {"1", "2", "4"}) {
+      o = shell(launch + run + "parts.npz --pp 2 --microbatches " + parts);
+      EXPECT_EQ(o.code, 0) << o.text;
+      EXPECT_EQ(read_file(folder + "/parts.npz"), one) << launch << parts;
+    }
+  o = shell(run + "parts.npz --pp 2 --microbatches 3");
+  EXPECT_EQ(o.code, 2) << o.text;
+  EXPECT_THAT(o.text, HasSubstr("a batch of 4 in 3 microbatches"));
+}
+
+TEST(Programs, PipelinesThatCannotBe) {
+  Outcome o = shell(kBertRun + " --pp 1000 --rendezvous none");
+  EXPECT_EQ(o.code, 4) << o.text;
+  EXPECT_THAT(o.text, HasSubstr("cannot be cut into 1000 stages"));
+  o = shell(kBertRun + " --pp 2 --microbatches 2");
+  EXPECT_EQ(o.code, 2) << o.text;
+  EXPECT_THAT(o.text, HasSubstr("the model's batch, dim 0 of its inputs, is fixed"));
+  o = shell(kBertRun + " --microbatches 2");
+  EXPECT_EQ(o.code, 2) << o.text;
+  EXPECT_THAT(o.text, HasSubstr("microbatches are for models that are cut into stages"));
 }
 
 TEST(Programs, WithTorchrunsVariables) {

@@ -76,7 +76,8 @@ std::string difference(const std::vector<HostValue>& got, const std::vector<Host
 
 Result<std::vector<HostValue>> run_main(const Module& m, const std::vector<HostValue>& inputs) {
   if (m.meshes.empty()) return evaluate(*m.main(), inputs);
-  TRY_ASSIGN(auto ranks, evaluate_ranks(*m.main(), std::vector(static_cast<size_t>(m.meshes[0].size()), inputs)));
+  if (m.interface != Interface()) return evaluate_shared_out(m, inputs);
+  TRY_ASSIGN(auto ranks, evaluate_ranks(m, std::vector(static_cast<size_t>(m.meshes[0].size()), inputs)));
   for (auto& r : ranks)
     if (std::string d = difference(r, ranks[0], 0); !d.empty()) return invalid("the ranks' results differ: " + d);
   return ranks[0];

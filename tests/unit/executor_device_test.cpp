@@ -402,7 +402,7 @@ main { launch @check(%k, out %r, 512) tasks 1 grid [1,1,1] expect %r 512 "axis 1
 }
 
 TEST_F(ExecutorDevice, ThePublicApi) {
-  api::Executable e = api::make_public({{exe}, nullptr}, {}, {}, 1);
+  api::Executable e = api::make_public({api::describe_ports({&plan_of(*exe)}), {exe}, nullptr}, {}, {}, 1);
   api::Context c = e.context();
   api::Tensor host = api::Tensor::view(x.v.data(), {4, 8});
   auto there = e.upload(host);

@@ -17,9 +17,9 @@ Plan plan_after(const std::string& body, int opt_level = 2) {
   EXPECT_TRUE(s.ok()) << s.error().to_string();
   auto lowered = lower_module(**m, cx.target);
   EXPECT_TRUE(lowered.ok()) << lowered.error().to_string();
-  Status v = verify_plan(lowered->plan);
+  Status v = verify_plan(lowered->front().plan);
   EXPECT_TRUE(v.ok()) << v.error().to_string();
-  return std::move(lowered->plan);
+  return std::move(lowered->front().plan);
 }
 
 int count(const Plan& p, CommandKind k) {

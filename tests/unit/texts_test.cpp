@@ -118,9 +118,9 @@ std::string expect_lowered(const std::string& text, const char* target) {
   auto lowered = lower_module(*m, cx.target);
   EXPECT_TRUE(lowered.ok()) << lowered.error().to_string();
   if (!lowered.ok()) return "";
-  for (const KernelSpec& k : lowered->specs) expect_spec(k);
-  expect_plan(lowered->plan);
-  return print_plan(lowered->plan);
+  for (const KernelSpec& k : lowered->front().specs) expect_spec(k);
+  expect_plan(lowered->front().plan);
+  return print_plan(lowered->front().plan);
 }
 
 constexpr const char* kTargets[] = {"cpu:x86-64-v3", "cuda:sm_90a"};

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "ir/base/mesh.h"
 #include "tools/weft/npy.h"
 
 namespace weft::cli {
@@ -65,6 +66,7 @@ void add_compile_options(Verb& v, Cli& cli) {
   v.text("--mesh", o.mesh,
          "AXIS=N,…: ranks that share the model, as --mesh dp=2,tp=4: the processes of a job that `weft launch` or another launcher started, else threads");
   v.number("--tp", cli.common.tp, 1, 1024, "--mesh tp=N: ranks that share weights and the work on them");
+  v.number("--pp", cli.common.pp, 1, kMaxStages, "--mesh pp=N: ranks that run the stages of a pipeline, each with its part of the layers");
   v.number("--dp", cli.common.dp, 1, 1024, "--mesh dp=N: ranks that share the batch");
   v.choice("--parallel", cli.common.parallel, {"auto"}, "the mesh of --devices that is predicted to be fastest, see `weft plan`");
   v.number("--devices", cli.common.devices, 1, 65536, "how many devices the mesh is planned for");
@@ -84,7 +86,7 @@ void add_compile_options(Verb& v, Cli& cli) {
 api::CompileOptions compile_options(Cli& cli) {
   api::CompileOptions o = cli.common.compile;
   o.use_cache = !cli.common.no_cache;
-  for (auto [axis, size] : {std::pair("dp", cli.common.dp), std::pair("tp", cli.common.tp)})
+  for (auto [axis, size] : {std::pair("dp", cli.common.dp), std::pair("pp", cli.common.pp), std::pair("tp", cli.common.tp)})
     if (size > 1) o.mesh += (o.mesh.empty() ? "" : ",") + std::string(axis) + "=" + std::to_string(size);
   o.group = cli.group;
   o.cancel = &cli.cancel;

@@ -22,13 +22,14 @@ struct Common {
   std::string json;           // "-": stdout; a file name; empty: tables
   std::string log_level = "info", progress = "auto";
   bool quiet = false, no_cache = false;
-  int tp = 1, dp = 1;  // axes of the mesh
+  int tp = 1, pp = 1, dp = 1;  // axes of the mesh
   std::string parallel;       // "auto": a planned mesh
   int devices = 0;            // that it has; 0: not given
   int batch = 0;              // 0: not given
   std::vector<std::string> at;  // SYMBOL=N,…
   std::string rendezvous;     // of a job, see ranks.h
   double comm_timeout = 30;   // seconds
+  int microbatches = 1;       // of a pipeline
   std::string tune;           // seconds; empty: not asked for
   std::string verify_key;     // of a .weft
   bool require_signature = false;

@@ -44,6 +44,7 @@ void add_rank_options(Verb& v, Cli& cli) {
   v.text("--rendezvous", cli.common.rendezvous,
          "where the ranks of a job meet: tcp://HOST:PORT, file:///DIR, mpi://; left out, as the launcher says; none: all ranks of the mesh are threads of "
          "this process, whatever launched it");
+  v.number("--microbatches", cli.common.microbatches, 1, kMaxStages, "with --pp: the batch goes through the stages in so many equal parts");
   v.number("--comm-timeout", cli.common.comm_timeout, "seconds that ranks wait for one another in a collective");
 }
 

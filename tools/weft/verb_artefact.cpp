@@ -187,10 +187,10 @@ Status extract(Cli& cli, const ExtractArgs& a) {
     TRY_ASSIGN(const Target target, parse_target(t.target));
     std::string name = t.target;
     std::replace_if(name.begin(), name.end(), [](char c) { return c == ':' || c == '/' || c == '+'; }, '_');
-    const std::string folder = a.output + "/" + name;
+    TRY_ASSIGN(const Plan plan, parse_plan(t.plan));
+    const std::string folder = a.output + "/" + name + (plan.stage < 0 ? "" : ".stage" + std::to_string(plan.stage));
     TRY(make_folder(folder + "/kernels"));
     TRY(write_file(folder + "/model.wplan", t.plan));
-    TRY_ASSIGN(const Plan plan, parse_plan(t.plan));
     std::vector<std::string> without;
     TRY_ASSIGN(const std::string module, ModuleText(*artefact, folder).of(n, t, plan, without));
     TRY(write_file(folder + "/model.wir", module));

@@ -80,6 +80,7 @@ class Bench {
  public:
   Bench(Cli& cli, const BenchArgs& a, const Runner& r, const Inputs& in) : cli_(cli), a_(a) {
     options_.cancel = &cli.cancel;
+    options_.microbatches = cli.common.microbatches;
     options_.device_outputs = a.no_transfers;
     for (int i = 0; i < a.concurrency; ++i) workers_.emplace_back(r, in);
   }

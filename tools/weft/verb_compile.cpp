@@ -24,11 +24,14 @@ struct CompileArgs {
   std::string weights = "embed", prepared = "fit", refit, sign;
 };
 
-std::string kernels_text(const Lowered& lowered) {
+std::string kernels_text(Compilation& c) {
   std::string text;
-  for (const KernelSpec& s : lowered.specs) text += (text.empty() ? "" : "\n") + print_spec(s);
+  for (size_t k = 0; k < c.stages(); ++k)
+    for (const KernelSpec& s : c.lowered(k).specs) text += (text.empty() ? "" : "\n") + print_spec(s);
   return text;
 }
+// Between the stem of a file's name and its extension: which stage of a pipeline it is about.
+std::string stage_text(const Compilation& c, size_t k) { return c.stages() == 1 ? "" : ".stage" + std::to_string(k); }
 
 // Kernels are numbered in the order of the plan's table.
 std::string kernel_file(const Lowered& lowered, size_t i) {
@@ -37,17 +40,41 @@ std::string kernel_file(const Lowered& lowered, size_t i) {
   return number + "_" + lowered.plan.kernels[i].name + ".wkernel";
 }
 
-Status write_folder(const Module& m, const Lowered& lowered, const std::string& folder, std::vector<std::string>& files) {
-  std::error_code ec;
-  fs::create_directories(folder + "/kernels", ec);
-  if (ec) return resources("cannot make the folder " + folder + ": " + ec.message());
+Status write_folder(Compilation& c, const std::string& folder, std::vector<std::string>& files) {
+  const Module& m = c.module();
   const std::string stem = folder + "/" + (m.name.empty() || m.name.find('/') != std::string::npos ? "model" : m.name);
-  TRY(save_module(m, stem + ".wir"));
-  TRY(write_file(stem + ".wplan", print_plan(lowered.plan)));
-  files = {stem + ".wir", stem + ".wplan"};
-  for (size_t i = 0; i < lowered.specs.size(); ++i) {
-    files.push_back(folder + "/kernels/" + kernel_file(lowered, i));
-    TRY(write_file(files.back(), print_spec(lowered.specs[i])));
+  auto write = [&](const std::string& file, const std::string& text) {
+    files.push_back(file);
+    return write_file(file, text);
+  };
+  for (size_t k = 0; k < c.stages(); ++k) {
+    const std::string stage = stage_text(c, k), kernels = folder + "/kernels" + stage + "/";
+    std::error_code ec;
+    fs::create_directories(kernels, ec);
+    if (ec) return resources("cannot make the folder " + kernels + ": " + ec.message());
+    if (k == 0) {
+      files.push_back(stem + ".wir");
+      TRY(save_module(m, files.back()));
+    }
+    const Lowered& lowered = c.lowered(k);
+    TRY(write(stem + stage + ".wplan", print_plan(lowered.plan)));
+    for (size_t i = 0; i < lowered.specs.size(); ++i) TRY(write(kernels + kernel_file(lowered, i), print_spec(lowered.specs[i])));
+  }
+  return {};
+}
+
+// Plans of stages one after the other, or in a file each.
+Status write_plans(Compilation& c, const std::string& output, std::vector<std::string>& files) {
+  for (size_t k = 0; k < c.stages(); ++k) {
+    const std::string text = print_plan(c.lowered(k).plan);
+    if (output.empty()) {
+      print((k ? "\n" : "") + text);
+      continue;
+    }
+    fs::path file = output;
+    file.replace_extension(stage_text(c, k) + file.extension().string());
+    files.push_back(c.stages() == 1 ? output : file.string());
+    TRY(write_file(files.back(), text));
   }
   return {};
 }
@@ -58,10 +85,11 @@ Status write_texts(Compilation& c, const CompileArgs& a, std::vector<std::string
   if (kind.empty() && a.output.ends_with(".wir")) kind = "wir";
   if (kind.empty() && a.output.ends_with(".wplan")) kind = "wplan";
   if (kind.empty() && a.output.ends_with(".wkernel")) kind = "wkernel";
-  if (kind.empty()) return write_folder(c.module(), c.lowered(), a.output, files);
+  if (kind.empty()) return write_folder(c, a.output, files);
+  if (kind == "wplan") return write_plans(c, a.output, files);
   if (!a.output.empty()) files.push_back(a.output);
   if (kind == "wir" && !a.output.empty()) return save_module(c.module(), a.output);
-  const std::string text = kind == "wir" ? print_module(c.module()) : kind == "wplan" ? print_plan(c.lowered().plan) : kernels_text(c.lowered());
+  const std::string text = kind == "wir" ? print_module(c.module()) : kernels_text(c);
   if (!a.output.empty()) return write_file(a.output, text);
   return print(text), Status();
 }

@@ -99,6 +99,7 @@ Status find_fallbacks(Cli& cli, const RunArgs& a) {
     api::RunOptions options;
     options.cancel = &cli.cancel;
     options.check_numerics = true;
+    options.microbatches = cli.common.microbatches;
     options.faulty_nodes = &nodes;
     auto out = r.run(in.tensors, options);
     if (out.ok()) return {};
@@ -127,6 +128,7 @@ Status run_model(Cli& cli, const RunArgs& a) {
   api::RunOptions options;
   options.cancel = &cli.cancel;
   options.check_numerics = a.check_numerics;
+  options.microbatches = cli.common.microbatches;
   api::NamedTensors out;
   auto begin = std::chrono::steady_clock::now();
   for (int i = 0; i < std::max(a.repeat, 1); ++i) {

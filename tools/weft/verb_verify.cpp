@@ -125,6 +125,7 @@ Result<std::vector<CaseResult>> run_cases(Cli& cli, const VerifyArgs& a, const s
   std::vector<CaseResult> results(cases.size(), CaseResult{CaseStatus::cancelled, "", 0, 0, 0, {}});
   VerifyOptions options = a.options;
   options.compile = compile_options(cli);
+  options.microbatches = cli.common.microbatches;
   options.verify_key = cli.common.verify_key;
   options.require_signature = cli.common.require_signature;
   if (cases.size() == 1) {

@@ -169,7 +169,7 @@ class CaseRunner {
     if (!context_) return evaluate_values(compilation_.module(), std::move(in), options_.compile.cancel);
     std::vector<std::string> names;
     for (const Port& p : inputs_) names.push_back(p.name);
-    return run_values(*context_, names, in, {.cancel = options_.compile.cancel, .check_numerics = options_.check_numerics});
+    return run_values(*context_, names, in, {.cancel = options_.compile.cancel, .check_numerics = options_.check_numerics, .microbatches = options_.microbatches});
   }
 
   // --- against the evaluator
@@ -202,6 +202,7 @@ class CaseRunner {
     api::RunOptions run;
     run.cancel = options_.compile.cancel;
     run.check_numerics = options_.check_numerics;
+    run.microbatches = options_.microbatches;
     TRY_ASSIGN(api::NamedTensors got, context_ ? context_->run(bound, {}, run) : evaluate_module(compilation_.module(), bound, run.cancel));
     for (const api::NamedTensor& t : got) hold(t.name, t.tensor, (*want)[t.name]);
     return std::optional(std::move(*want));

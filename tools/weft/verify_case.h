@@ -27,6 +27,7 @@ struct VerifyOptions {
   double rtol = 1e-3, atol = 1e-7;
   double range_tolerance = 0;  // when set: atol is this share of the output's range, and rtol 0
   bool bisect = false;         // look for the first wrong pass or op of what failed
+  int microbatches = 1;
   bool check_numerics = false; // fail where a kernel makes a NaN or an infinity of numbers
   std::string artefact;        // a .weft that runs in place of what would be compiled
   std::string verify_key;      // of a .weft

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "frontend/api/runtime/executable_state.h"
+#include "frontend/api/runtime/pipeline.h"
 #include "frontend/api/runtime/rank_team.h"
 #include "frontend/api/runtime/tensor_access.h"
 #include "ir/base/result.h"
@@ -11,38 +12,79 @@ namespace weft::api {
 
 struct Context::Impl {
   std::shared_ptr<const Executable::State> state;
-  weft::Context context;
   std::vector<TensorView> inputs, outputs;       // of the run under way; their vectors keep their memory
   std::vector<weft::ProfileEvent> events;
-  // Other ranks of this process: they read the same inputs, and keep their outputs to themselves.
-  std::vector<weft::Context> peers;
-  std::vector<std::vector<TensorView>> peer_outputs;
+  // A rank that runs here. Ranks read the same inputs; what several have computed, the first one gives.
+  struct Rank {
+    std::vector<weft::Context> contexts;         // one for each part of the batch
+    const Ports::OfStage* ports = nullptr;
+    std::vector<char> gives;                     // by output of its plan
+    std::vector<std::vector<TensorView>> outputs;  // by part and output
+  };
+  std::vector<Rank> ranks;
+  std::vector<char> missing;                     // outputs that only other processes compute
+  std::unique_ptr<Pipeline> pipeline;            // null: there is one stage
   std::unique_ptr<RankTeam> team;
 
-  Impl(std::shared_ptr<const Executable::State> s, weft::Context c) : state(std::move(s)), context(std::move(c)) {
-    inputs.resize(state->inputs.size());
-    outputs.resize(state->outputs.size());
-    for (auto& peer : state->peers) peers.emplace_back(peer);
-    peer_outputs.assign(peers.size(), std::vector<TensorView>(state->outputs.size()));
-    if (!peers.empty()) team = std::make_unique<RankTeam>(static_cast<int>(peers.size()) + 1);
+  explicit Impl(std::shared_ptr<const Executable::State> s) : state(std::move(s)) {
+    inputs.resize(state->ports.inputs.size());
+    outputs.resize(state->ports.outputs.size());
+    missing.assign(outputs.size(), 1);
+    if (state->ports.stages.size() > 1) pipeline = std::make_unique<Pipeline>(*state);
+    add(state->exe);
+    for (auto& peer : state->peers) add(peer);
+    if (ranks.size() > 1) team = std::make_unique<RankTeam>(static_cast<int>(ranks.size()));
   }
-  // f(context, rank) for every rank of this process at once.
+  void add(const std::shared_ptr<const ExecutableImpl>& exe) {
+    Rank r;
+    r.contexts.emplace_back(exe);
+    r.ports = &state->ports.stages[static_cast<size_t>(std::max(plan_of(*exe).stage, 0))];
+    for (int number : r.ports->outputs) r.gives.push_back(std::exchange(missing[static_cast<size_t>(number)], 0));
+    r.outputs.assign(1, std::vector<TensorView>(r.ports->outputs.size()));
+    ranks.push_back(std::move(r));
+  }
+  // A context of every rank for each part of a batch.
+  void make_parts(size_t parts) {
+    for (size_t r = 0; r < ranks.size(); ++r)
+      while (ranks[r].contexts.size() < parts) {
+        ranks[r].contexts.emplace_back(r == 0 ? state->exe : state->peers[r - 1]);
+        ranks[r].outputs.emplace_back(ranks[r].ports->outputs.size());
+      }
+  }
+  // f(rank, its number) for every rank of this process at once.
   template <class F>
   Status on_ranks(F&& f) {
     if (!team) {
-      Status s = f(context, 0);
+      Status s = f(ranks[0], 0);
       // Others may wait for this rank; what was wrong before it began they find by themselves.
       if (!s.ok() && state->group && s.error().code != Code::kUsage && s.error().code != Code::kResources) Group(state->group).abort(s.error());
       return s;
     }
-    return team->run([&](int r) { return f(r == 0 ? context : peers[static_cast<size_t>(r) - 1], r); },
+    return team->run([&](int r) { return f(ranks[static_cast<size_t>(r)], r); },
                      [&](const Error& why) {
                        // At once: what one of them frees may wait for the work of another one.
-                       std::vector<std::thread> ranks;
-                       for (auto& peer : state->peers) ranks.emplace_back([&] { abort_collectives(*peer, why); });
+                       std::vector<std::thread> threads;
+                       for (auto& peer : state->peers) threads.emplace_back([&] { abort_collectives(*peer, why); });
                        abort_collectives(*state->exe, why);
-                       for (std::thread& t : ranks) t.join();
+                       for (std::thread& t : threads) t.join();
                      });
+  }
+  template <class F>
+  Status on_contexts(F&& f) {
+    return on_ranks([&](Rank& rank, int) -> Status {
+      for (weft::Context& c : rank.contexts) TRY(f(c, rank));
+      return {};
+    });
+  }
+  // One part of the batch on one rank; `out` is of all outputs of the model.
+  Status run_part(Rank& rank, size_t part, std::span<const TensorView> in, std::span<TensorView> out, const weft::RunOptions& o) {
+    std::vector<TensorView>& mine = rank.outputs[part];
+    for (size_t i = 0; i < mine.size(); ++i)
+      if (rank.gives[i]) mine[i] = out[static_cast<size_t>(rank.ports->outputs[i])];
+    TRY(rank.contexts[part].run(in, mine, o));
+    for (size_t i = 0; i < mine.size(); ++i)
+      if (rank.gives[i]) out[static_cast<size_t>(rank.ports->outputs[i])] = mine[i];
+    return {};
   }
   Status run(const RunOptions& options) {
     weft::RunOptions o;
@@ -54,25 +96,45 @@ struct Context::Impl {
     o.stream = options.stream;
     events.clear();
     if (options.profile) o.profile = &events;
-    Status s = on_ranks([&](weft::Context& c, int rank) {
-      if (rank == 0) return c.run(inputs, outputs, o);
-      // All ranks run in one way: NCCL does not meet ranks of which some record graphs and others do not.
-      weft::RunOptions mine;
-      mine.cancel = o.cancel;
-      mine.check_numerics = o.check_numerics;
-      mine.wait = o.wait;
+    size_t parts = 1;
+    if (options.microbatches != 1 || pipeline) {
+      TRY(check_parts(options));
+      parts = static_cast<size_t>(options.microbatches);
+      make_parts(parts);
+      if (parts > 1) TRY(pipeline->cut(inputs, outputs, parts));
+      o.wait = o.wait || parts > 1 || state->group;
+    }
+    Status s = on_ranks([&](Rank& rank, int number) -> Status {
+      weft::RunOptions mine = o;
       std::vector<weft::ProfileEvent> own;
-      if (o.profile) mine.profile = &own;
-      return c.run(inputs, peer_outputs[static_cast<size_t>(rank) - 1], mine);
+      if (number > 0) {
+        // All ranks run in one way: NCCL does not meet ranks of which some record graphs and others do not.
+        if (o.profile) mine.profile = &own;
+        mine.faulty_nodes = nullptr;
+        mine.stream = nullptr;
+      }
+      if (parts == 1) return run_part(rank, 0, inputs, outputs, mine);
+      for (size_t k = 0; k < parts; ++k) TRY(run_part(rank, k, pipeline->inputs(k), pipeline->outputs(k), mine));
+      return {};
     });
     for (const weft::ProfileEvent& e : events) options.profile->push_back({e.command, e.start_ns, e.end_ns});
-    return s;
+    TRY(s);
+    if (parts > 1) TRY(pipeline->join(outputs, missing));
+    return pipeline && state->group ? pipeline->share(outputs, *state->group) : Status{};
+  }
+  Status check_parts(const RunOptions& options) const {
+    if (options.microbatches < 1 || options.microbatches > kMaxStages)
+      return usage(std::to_string(options.microbatches) + " microbatches").with_hint("1 to " + std::to_string(kMaxStages));
+    if (options.microbatches > 1 && !pipeline) return usage("microbatches are for models that are cut into stages").with_hint("compile with --pp N");
+    if (options.device_outputs && (options.microbatches > 1 || state->group))
+      return unsupported("outputs that stay on a GPU, of stages that are processes or with microbatches");
+    return {};
   }
   // Whether outputs that the caller does not give stay on a device.
   bool stays(const RunOptions& options) const { return options.device_outputs && device_of(*state->exe); }
   Result<int> state_number(std::string_view name) const {
-    for (size_t i = 0; i < state->states.size(); ++i)
-      if (state->states[i].name == name) return static_cast<int>(i);
+    for (size_t i = 0; i < state->ports.states.size(); ++i)
+      if (state->ports.states[i].name == name) return static_cast<int>(i);
     return usage("the model has no state " + name_text(name));
   }
 };
@@ -116,14 +178,14 @@ bool all_fixed(const PortInfo& p) {
 
 }  // namespace
 
-Context Executable::context() const { return Context(std::make_unique<Context::Impl>(state_, weft::Context(state_->exe))); }
+Context Executable::context() const { return Context(std::make_unique<Context::Impl>(state_)); }
 
 std::vector<ProfileRow> Executable::profile_rows(const std::vector<ProfileEvent>& events, const Context& context) const {
   std::vector<weft::ProfileEvent> inner;
   inner.reserve(events.size());
   for (const ProfileEvent& e : events) inner.push_back({e.command, e.start_ns, e.end_ns});
   std::vector<ProfileRow> rows;
-  for (weft::ProfileRow& r : aggregate_profile(plan_of(*state_->exe), inner, ProfileBy::kernel, context.impl_->context.symbols()))
+  for (weft::ProfileRow& r : aggregate_profile(plan_of(*state_->exe), inner, ProfileBy::kernel, context.impl_->ranks[0].contexts[0].symbols()))
     rows.push_back({std::move(r.name), std::move(r.nodes), r.calls, r.total_ns, r.min_ns, r.max_ns, r.flops, r.bytes});
   return rows;
 }
@@ -134,7 +196,7 @@ Context::Context(Context&&) noexcept = default;
 Context& Context::operator=(Context&&) noexcept = default;
 
 Result<NamedTensors> Context::run(const NamedTensors& inputs, const NamedTensors& into, const RunOptions& options) {
-  const Executable::State& s = *impl_->state;
+  const Ports& s = impl_->state->ports;
   std::vector<Tensor> results(s.outputs.size());
   std::vector<char> given(s.inputs.size(), 0);
   for (const NamedTensor& t : inputs) {
@@ -173,7 +235,7 @@ Result<NamedTensors> Context::run(const NamedTensors& inputs, const NamedTensors
 }
 
 Status Context::run(std::span<const Tensor> inputs, std::span<Tensor> outputs, const RunOptions& options) {
-  const Executable::State& s = *impl_->state;
+  const Ports& s = impl_->state->ports;
   if (inputs.size() != s.inputs.size())
     return usage("the model has " + std::to_string(s.inputs.size()) + " inputs, " + std::to_string(inputs.size()) + " are given");
   if (outputs.size() != s.outputs.size())
@@ -191,39 +253,44 @@ Status Context::run(std::span<const Tensor> inputs, std::span<Tensor> outputs, c
 }
 
 Status Context::finish() {
-  return impl_->on_ranks([](weft::Context& c, int) { return c.finish(); });
+  return impl_->on_contexts([](weft::Context& c, auto&) { return c.finish(); });
 }
 
 Status Context::reset_state(std::string_view name) {
   TRY_ASSIGN(int i, impl_->state_number(name));
-  return impl_->on_ranks([&](weft::Context& c, int) { return c.reset_state(i); });
+  return impl_->on_contexts([&](weft::Context& c, const Impl::Rank& rank) -> Status {
+    for (size_t k = 0; k < rank.ports->states.size(); ++k)
+      if (rank.ports->states[k] == i) TRY(c.reset_state(static_cast<int>(k)));
+    return {};
+  });
 }
 
 Status Context::reset_states() {
-  for (const StateInfo& s : impl_->state->states) TRY(reset_state(s.name));
+  for (const StateInfo& s : impl_->state->ports.states) TRY(reset_state(s.name));
   return {};
 }
 
 Result<Tensor> Context::state(std::string_view name) const {
   TRY_ASSIGN(int i, impl_->state_number(name));
   if (impl_->state->world) return unsupported("the state " + name_text(name) + " of a model of several ranks, each of which has a part of it");
-  TRY_ASSIGN(TensorView view, impl_->context.state(i));
+  TRY_ASSIGN(TensorView view, impl_->ranks[0].contexts[0].state(i));
   Tensor t;
   TensorAccess::from_view(view, t);
   return t;
 }
 
 Result<Context> Context::fork() const {
-  TRY_ASSIGN(weft::Context copy, impl_->context.fork());
-  auto impl = std::make_unique<Impl>(impl_->state, std::move(copy));
-  for (size_t r = 0; r < impl->peers.size(); ++r) {
-    TRY_ASSIGN(impl->peers[r], impl_->peers[r].fork());
-  }
+  auto impl = std::make_unique<Impl>(impl_->state);
+  impl->make_parts(impl_->ranks[0].contexts.size());
+  for (size_t r = 0; r < impl->ranks.size(); ++r)
+    for (size_t k = 0; k < impl->ranks[r].contexts.size(); ++k) {
+      TRY_ASSIGN(impl->ranks[r].contexts[k], impl_->ranks[r].contexts[k].fork());
+    }
   return Context(std::move(impl));
 }
 
-int64_t Context::arena_bytes() const { return impl_->context.arena_bytes(); }
-int64_t Context::max_live_bytes() const { return impl_->context.max_live_bytes(); }
+int64_t Context::arena_bytes() const { return impl_->ranks[0].contexts[0].arena_bytes(); }
+int64_t Context::max_live_bytes() const { return impl_->ranks[0].contexts[0].max_live_bytes(); }
 
 const Tensor* NamedTensors::find(std::string_view name) const {
   for (const NamedTensor& t : tensors_)

@@ -58,19 +58,35 @@ std::vector<Extent> extents_of(const Shape& dims, const SymbolTable& symbols) {
   return out;
 }
 
+Ports describe_ports(const std::vector<const Plan*>& stages) {
+  Ports out;
+  for (const Plan* p : stages) {
+    Ports::OfStage& mine = out.stages.emplace_back();
+    auto port = [&](const PlanPort& q) {
+      const PlanTensor& t = p->tensors[q.tensor];
+      return PortInfo{q.name, t.dtype, extents_of(t.dims, p->symbols)};
+    };
+    if (p == stages[0])
+      for (const PlanPort& q : p->inputs) out.inputs.push_back(port(q));
+    for (const PlanPort& q : p->outputs) {
+      const size_t number = q.number < 0 ? out.outputs.size() : static_cast<size_t>(q.number);
+      if (number >= out.outputs.size()) out.outputs.resize(number + 1);
+      out.outputs[number] = port(q);
+      mine.outputs.push_back(static_cast<int>(number));
+    }
+    for (const PlanPort& q : p->states) {
+      mine.states.push_back(static_cast<int>(out.states.size()));
+      PortInfo i = port(q);
+      out.states.push_back({i.name, i.dtype, i.dims, q.axis});
+    }
+  }
+  return out;
+}
+
 Executable make_public(LocalRanks ranks, std::map<std::string, std::string> metadata, CompileStats stats, int threads) {
   auto s = std::make_shared<Executable::State>();
   const Plan& p = plan_of(*ranks.exes[0]);
-  auto port = [&](const PlanPort& q) {
-    const PlanTensor& t = p.tensors[q.tensor];
-    return PortInfo{q.name, t.dtype, extents_of(t.dims, p.symbols)};
-  };
-  for (const PlanPort& q : p.inputs) s->inputs.push_back(port(q));
-  for (const PlanPort& q : p.outputs) s->outputs.push_back(port(q));
-  for (const PlanPort& q : p.states) {
-    PortInfo i = port(q);
-    s->states.push_back({i.name, i.dtype, i.dims, q.axis});
-  }
+  s->ports = std::move(ranks.ports);
   stats.commands = count_commands(p.main);
   arena_stats(p, stats);
   for (auto& exe : ranks.exes) {
@@ -89,9 +105,9 @@ Executable make_public(LocalRanks ranks, std::map<std::string, std::string> meta
   return Executable(std::move(s));
 }
 
-const std::vector<PortInfo>& Executable::inputs() const { return state_->inputs; }
-const std::vector<PortInfo>& Executable::outputs() const { return state_->outputs; }
-const std::vector<StateInfo>& Executable::states() const { return state_->states; }
+const std::vector<PortInfo>& Executable::inputs() const { return state_->ports.inputs; }
+const std::vector<PortInfo>& Executable::outputs() const { return state_->ports.outputs; }
+const std::vector<StateInfo>& Executable::states() const { return state_->ports.states; }
 const std::string& Executable::target() const { return plan_of(*state_->exe).target; }
 const std::map<std::string, std::string>& Executable::metadata() const { return state_->metadata; }
 const CompileStats& Executable::stats() const { return state_->stats; }

@@ -7,13 +7,23 @@
 
 namespace weft::api {
 
+// What callers see, of all stages of a pipeline together. Every stage has all inputs, in one order.
+struct Ports {
+  std::vector<PortInfo> inputs, outputs;
+  std::vector<StateInfo> states;
+  struct OfStage {
+    std::vector<int> outputs, states;  // the numbers of a plan's
+  };
+  std::vector<OfStage> stages;
+};
+Ports describe_ports(const std::vector<const Plan*>& stages);
+
 struct Executable::State {
   std::shared_ptr<const ExecutableImpl> exe;
   std::vector<std::shared_ptr<const ExecutableImpl>> peers;  // the other ranks of this process
   std::shared_ptr<Communicator> world;                       // null: there is one rank
   std::shared_ptr<const Group::State> group;                 // whose other ranks are processes; null: none is
-  std::vector<PortInfo> inputs, outputs;
-  std::vector<StateInfo> states;
+  Ports ports;
   std::map<std::string, std::string> metadata;
   CompileStats stats;
   int threads = 1;
@@ -21,8 +31,9 @@ struct Executable::State {
 
 // The ranks that run in this process: one executable to callers, with the first rank's results.
 struct LocalRanks {
+  Ports ports;
   std::vector<std::shared_ptr<const ExecutableImpl>> exes;
-  std::shared_ptr<Communicator> world;  // of the first one; null: there is one rank in all
+  std::shared_ptr<Communicator> world;                  // of the first one; null: there is one rank in all
   std::shared_ptr<const Group::State> group = nullptr;  // of processes
 };
 

@@ -165,14 +165,28 @@ Status agree(const Group& g, const std::string& step, const Status& mine, const 
   return {};
 }
 
-Status check_plan(const std::optional<Group>& g, const Plan& plan) {
+size_t stage_of(const Mesh& mesh, size_t stages, size_t rank) { return stages == 1 ? 0 : static_cast<size_t>(mesh.stage(static_cast<int64_t>(rank))); }
+
+bool runs_here(const std::optional<Group>& g, const Plan& plan) {
+  return plan.stage < 0 || !has_processes(g) || plan.mesh.stage(g->rank()) == plan.stage;
+}
+
+Status check_plans(const std::optional<Group>& g, const std::vector<const Plan*>& plans) {
+  const Mesh& mesh = plans[0]->mesh;
+  const auto stages = static_cast<int64_t>(plans.size());
+  if (stages > 1 && mesh.axis_size(kStageAxis) != stages) return invalid(std::to_string(stages) + " stages for a mesh of " + mesh.axes_text());
+  std::string text;
+  for (size_t k = 0; k < plans.size(); ++k) {
+    if (plans[k]->mesh != mesh || plans[k]->stage != (stages > 1 ? static_cast<int>(k) : -1)) return invalid("plan " + std::to_string(k) + " is not one of a pipeline's stages");
+    if (has_processes(g)) text += print_plan(*plans[k]);
+  }
   if (!g) return {};
   Status fits;
-  if (plan.mesh.size() != g->size())
-    fits = usage("the model is for a mesh of " + std::to_string(plan.mesh.size()) + " (" + plan.mesh.axes_text() + "), the group (" + g->source() +
-                 ") has " + std::to_string(g->size()) + " ranks");
+  if (mesh.size() != g->size())
+    fits = usage("the model is for a mesh of " + std::to_string(mesh.size()) + " (" + mesh.axes_text() + "), the group (" + g->source() + ") has " +
+                 std::to_string(g->size()) + " ranks");
   if (!g->state()->meeting) return fits;
-  return agree(*g, "a model's plan", fits, {{"mesh", plan.mesh.axes_text()}, {"target", plan.target}, {"plan", hash_text(print_plan(plan)).hex()}});
+  return agree(*g, "a model's plan", fits, {{"mesh", mesh.axes_text()}, {"target", plans[0]->target}, {"plan", hash_text(text).hex()}});
 }
 
 }  // namespace weft::api

@@ -8,6 +8,7 @@
 #include "weft/group.h"
 
 namespace weft {
+struct Mesh;
 struct Plan;
 }
 
@@ -33,7 +34,12 @@ int threads_of(const std::optional<Group>& g);
 // that failed, or of facts that are not rank 0's.
 Status agree(const Group& g, const std::string& step, const Status& mine, const std::vector<std::pair<std::string, std::string>>& facts = {});
 
-// Whether the group has the size of the plan's mesh, and its processes the same plan. Without a group: threads can always be made.
-Status check_plan(const std::optional<Group>& g, const Plan& plan);
+// The stage that a rank runs, of so many.
+size_t stage_of(const Mesh& mesh, size_t stages, size_t rank);
+// Whether this process has ranks that run the plan.
+bool runs_here(const std::optional<Group>& g, const Plan& plan);
+// Whether these are the plans of all stages, in their order, the group has the size of their mesh, and its processes the same
+// plans. Without a group: threads can always be made.
+Status check_plans(const std::optional<Group>& g, const std::vector<const Plan*>& plans);
 
 }  // namespace weft::api

@@ -1,11 +1,13 @@
 #include "frontend/api/runtime/rank_team.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "runtime/comm/threads.h"
 #include "runtime/cpu/thread_pool.h"
 #include "runtime/cuda/device.h"
+#include "runtime/cuda/gpu.h"
 
 namespace weft::api {
 
@@ -81,8 +83,22 @@ Result<int> device_here(const std::optional<Group>& group, int device) {
   return all.empty() ? device : (device + group->state()->local_rank) % static_cast<int>(all.size());
 }
 
-static Result<LocalRanks> make_one_rank(ExecutableParts parts, const Group& group) {
-  LocalRanks out;
+Result<std::vector<std::shared_ptr<Device>>> rank_devices(const std::optional<Group>& group, std::shared_ptr<Device> first, int device, int64_t ranks,
+                                                          double gpu_memory, std::vector<std::string>& notes) {
+  std::vector<std::shared_ptr<Device>> out{std::move(first)};
+  if (has_processes(group) || ranks == 1) return out;
+  TRY_ASSIGN(std::vector<CudaDevice> all, cuda_devices());
+  const auto count = static_cast<int64_t>(all.size());
+  for (int64_t k = 1; k < std::min(ranks, count); ++k) {
+    TRY_ASSIGN(auto gpu, open_gpu(static_cast<int>((device + k) % count), gpu_memory));
+    out.push_back(std::move(gpu));
+  }
+  if (count < ranks)
+    notes.push_back(std::to_string(ranks) + " ranks share " + std::to_string(count) + " GPUs: what they exchange passes through the host");
+  return out;
+}
+
+static Status make_one_rank(LocalRanks& out, ExecutableParts parts, const Group& group) {
   out.group = group.state();
   parts.world = out.world = group.state()->world;
   parts.comm_timeout = group.state()->comm.timeout;
@@ -93,35 +109,37 @@ static Result<LocalRanks> make_one_rank(ExecutableParts parts, const Group& grou
   }
   out.exes.push_back(std::move(*exe));
   // Weights take each rank its own time, for which nobody should wait in a collective.
-  TRY(agree(group, "the first run", {}));
-  return out;
+  return agree(group, "the first run", {});
 }
 
-Result<LocalRanks> make_local_ranks(ExecutableParts parts, const std::optional<Group>& group, const std::vector<std::shared_ptr<Device>>& devices,
-                                    const std::function<Status(ExecutableParts&)>& load) {
-  if (has_processes(group)) return make_one_rank(std::move(parts), *group);
-  LocalRanks out;
-  const auto ranks = static_cast<size_t>(parts.plan.mesh.size());
-  if (ranks == 1) {
-    TRY_ASSIGN(auto exe, make_executable(std::move(parts)));
-    out.exes.push_back(std::move(exe));
-    return out;
-  }
+static Status make_threads(LocalRanks& out, const std::vector<ExecutableParts>& stages, const std::optional<Group>& group,
+                           const std::vector<std::shared_ptr<Device>>& devices, const LoadFunctions& load) {
+  const Mesh& mesh = stages[0].plan.mesh;
+  const auto ranks = static_cast<size_t>(mesh.size());
   TRY_ASSIGN(auto worlds, thread_ranks(static_cast<int>(ranks), group ? group->state()->comm : CommOptions{}));
-  const int threads = std::max(1, (parts.pool ? parts.pool->threads() : 1) / static_cast<int>(ranks));
-  const std::string text = print_plan(parts.plan);
+  const int threads = std::max(1, (stages[0].pool ? stages[0].pool->threads() : 1) / static_cast<int>(ranks));
+  std::vector<std::string> texts;
+  for (const ExecutableParts& s : stages) texts.push_back(print_plan(s.plan));
+  std::map<std::pair<Device*, size_t>, std::vector<void*>> functions;
   std::vector<ExecutableParts> each(ranks);
   for (size_t r = 0; r < ranks; ++r) {
+    const size_t stage = stage_of(mesh, stages.size(), r);
+    const ExecutableParts& from = stages[stage];
     ExecutableParts& p = each[r];
-    TRY_ASSIGN(p.plan, parse_plan(text));
-    p.objects = parts.objects;
-    p.device = devices.empty() ? parts.device : devices[r % devices.size()];
-    if (devices.empty()) p.functions = parts.functions;
-    else if (r < devices.size()) TRY(load(p));
-    else p.functions = each[r % devices.size()].functions;
-    p.constants = parts.constants;
-    p.push_code = parts.push_code;
-    p.prepared = parts.prepared;
+    TRY_ASSIGN(p.plan, parse_plan(texts[stage]));
+    p.objects = from.objects;
+    if (!devices.empty()) {
+      p.device = devices[r % devices.size()];
+      auto [it, is_new] = functions.try_emplace({p.device.get(), stage});
+      if (is_new) {
+        TRY(load(p, stage));
+        it->second = p.functions;
+      }
+      p.functions = it->second;
+    }
+    p.constants = from.constants;
+    p.push_code = from.push_code;
+    p.prepared = from.prepared;
     if (group) p.comm_timeout = group->state()->comm.timeout;
     p.world = std::move(worlds[r]);
     TRY_ASSIGN(p.pool, ThreadPool::create(threads));
@@ -129,12 +147,34 @@ Result<LocalRanks> make_local_ranks(ExecutableParts parts, const std::optional<G
   out.world = each[0].world;
   out.exes.resize(ranks);
   RankTeam team(static_cast<int>(ranks));
-  TRY(team.run(
+  return team.run(
       [&](int r) -> Status {
         TRY_ASSIGN(out.exes[static_cast<size_t>(r)], make_executable(std::move(each[static_cast<size_t>(r)])));
         return {};
       },
-      [&](const Error& why) { out.world->abort(why); }));
+      [&](const Error& why) { out.world->abort(why); });
+}
+
+Result<LocalRanks> make_local_ranks(std::vector<ExecutableParts> stages, const std::optional<Group>& group,
+                                    const std::vector<std::shared_ptr<Device>>& devices, const LoadFunctions& load) {
+  LocalRanks out;
+  std::vector<const Plan*> plans;
+  for (const ExecutableParts& s : stages) plans.push_back(&s.plan);
+  out.ports = describe_ports(plans);
+  const Mesh& mesh = stages[0].plan.mesh;
+  if (mesh.size() > 1 && !has_processes(group)) {
+    TRY(make_threads(out, stages, group, devices, load));
+    return out;
+  }
+  const size_t stage = has_processes(group) ? stage_of(mesh, stages.size(), static_cast<size_t>(group->rank())) : 0;
+  ExecutableParts& mine = stages[stage];
+  if (mine.device) TRY(load(mine, stage));
+  if (has_processes(group)) {
+    TRY(make_one_rank(out, std::move(mine), *group));
+  } else {
+    TRY_ASSIGN(auto exe, make_executable(std::move(mine)));
+    out.exes.push_back(std::move(exe));
+  }
   return out;
 }
 

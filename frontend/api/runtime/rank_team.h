@@ -36,12 +36,18 @@ class RankTeam {
   std::vector<std::thread> threads_;
 };
 
-// An executable for each rank of the plan's mesh that runs in this process, made at the same time as all others. A group of
-// processes has one here, and its Error is every rank's; else ranks are threads, and divide the threads of `parts` between them.
-// check_plan comes before. devices: of threads, rank r's is devices[r % size], with the functions that `load` finds in it; empty:
-// parts.device and its functions for all.
-Result<LocalRanks> make_local_ranks(ExecutableParts parts, const std::optional<Group>& group, const std::vector<std::shared_ptr<Device>>& devices = {},
-                                    const std::function<Status(ExecutableParts&)>& load = {});
+// Finds the kernels of a stage in parts.device, which becomes parts.functions.
+using LoadFunctions = std::function<Status(ExecutableParts& parts, size_t stage)>;
+// An executable for each rank of the plans' mesh that runs in this process, made at the same time as all others. A group of
+// processes has one here, and its Error is every rank's; else ranks are threads, and divide the threads of the first stage's parts
+// between them. stages: what the ranks of each have in common; those that do not run here need nothing but their plan. check_plans
+// comes before. devices: of threads, rank r's is devices[r % size]; empty: there are none.
+Result<LocalRanks> make_local_ranks(std::vector<ExecutableParts> stages, const std::optional<Group>& group,
+                                    const std::vector<std::shared_ptr<Device>>& devices, const LoadFunctions& load);
+// A GPU for each rank of this process, the first one, number `device`, given, in the driver's order; where there are fewer, ranks
+// share them, which becomes a note.
+Result<std::vector<std::shared_ptr<Device>>> rank_devices(const std::optional<Group>& group, std::shared_ptr<Device> first, int device, int64_t ranks,
+                                                          double gpu_memory, std::vector<std::string>& notes);
 // The GPU that this process takes where the first rank of the machine takes `device`: the next one for each rank, in turn.
 Result<int> device_here(const std::optional<Group>& group, int device);
 

@@ -109,6 +109,10 @@ struct RunOptions {
   // On a GPU: a stream of the caller's (a cudaStream_t or CUstream; not the null stream). The run begins after what is queued there, and what is queued
   // there afterwards begins after the run; with wait = false no host thread waits for either.
   void* stream = nullptr;
+  // Of a model that is cut into stages (axis pp of its mesh): the batch, dim 0 of the inputs, goes through it in so many equal
+  // parts, so that each stage works on one part while others work on other ones. States are kept for each part. Dim 0 must be
+  // open (a symbol) in the inputs that have it and in all outputs; values of inputs without it serve all parts.
+  int microbatches = 1;
 };
 
 class Context;
