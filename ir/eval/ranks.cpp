@@ -47,7 +47,9 @@ class World {
     if (failed_) return *failed_;
     auto [sent, x] = std::move(queue.front());
     queue.pop_front();
-    if (sent != tag) fail(invalid("rank " + std::to_string(to) + " waits for tag " + std::to_string(tag) + ", rank " + std::to_string(from) + " sends " + std::to_string(sent)));
+    if (sent != tag)
+      fail(invalid("rank " + std::to_string(to) + " waits for tag " + std::to_string(tag) + ", rank " + std::to_string(from) + " sends " +
+                   std::to_string(sent)));
     if (failed_) return *failed_;
     return std::move(x);
   }

@@ -17,11 +17,12 @@ namespace weft {
 namespace {
 
 constexpr int64_t kLightBytes = 1 << 16;  // of a constant that every stage may hold
-constexpr size_t kMaxCuts = 1024;         // that are looked at: those that the fewest bytes cross
+constexpr size_t kMaxCuts = 1024;         // that are looked at: those that the least crosses
 
 class Stages {
  public:
-  Stages(Module& m, const PassContext& cx, int count) : m_(m), g_(*m.main()), costs_(m, cx.target), count_(count) {}
+  Stages(Module& m, const PassContext& cx, const DeviceTable& devices)
+      : m_(m), g_(*m.main()), costs_(m, devices, cx.mesh), links_(costs_.group({kStageAxis})), count_(static_cast<int>(cx.mesh.axis_size(kStageAxis))) {}
 
   Status run() {
     for (const State& s : m_.states)
@@ -51,18 +52,18 @@ class Stages {
     return v->def ? light_.count(v->def) != 0 : !states_.count(v);
   }
 
-  // Bytes that cross each cut: cut p lies before op p; infinite where none may be.
+  // Seconds that it takes to send what crosses each cut: cut p lies before op p; infinite where none may be.
   void find_crossings() {
     crossing_.assign(ops_.size() + 1, 0);
-    auto over = [&](size_t from, size_t to, double bytes) {
-      for (size_t p = from + 1; p <= to; ++p) crossing_[p] += bytes;
+    auto over = [&](size_t from, size_t to, double seconds) {
+      for (size_t p = from + 1; p <= to; ++p) crossing_[p] += seconds;
     };
     for (size_t i = 0; i < ops_.size(); ++i)
       for (auto& r : ops_[i]->results) {
         size_t last = i;
         for (const Use& u : r->uses)
           if (auto it = place_.find(u.op); it != place_.end()) last = std::max(last, it->second);
-        if (last > i) over(i, last, can_cross(*r) ? costs_.bytes(*r) : INFINITY);
+        if (last > i) over(i, last, can_cross(*r) ? links_.permute(costs_.bytes(*r)) : INFINITY);
       }
     for (auto& [in, state] : states_) {
       size_t first = ops_.size(), last = 0;
@@ -105,9 +106,9 @@ class Stages {
     for (size_t k = 1; k < best.size(); ++k)
       for (size_t j = k; j < cuts.size(); ++j)
         for (size_t i = k - 1; i < j; ++i) {
-          const double bytes = crossing_[cuts[i]], received = i ? costs_.send(bytes) : 0;
+          const double received = crossing_[cuts[i]];
           const Best& before = best[k - 1][i];
-          Best b{std::max(before.slowest, until[cuts[j]] - until[cuts[i]] + received), before.crossed + bytes, i};
+          Best b{std::max(before.slowest, until[cuts[j]] - until[cuts[i]] + received), before.crossed + received, i};
           if (b < best[k][j]) best[k][j] = b;
         }
     size_t end = cuts.size() - 1;
@@ -139,6 +140,7 @@ class Stages {
   Module& m_;
   Graph& g_;
   ShardingCosts costs_;
+  LinkGroup links_;
   int count_;
   std::map<const Value*, const State*> states_;
   std::set<const Op*> light_;
@@ -150,9 +152,9 @@ class Stages {
 }  // namespace
 
 Result<bool> pass_assign_stages(Module& m, PassContext& cx) {
-  const int64_t count = cx.mesh.axis_size(kStageAxis);
-  if (count <= 1 || !m.meshes.empty()) return false;
-  TRY(Stages(m, cx, static_cast<int>(count)).run());
+  if (cx.mesh.axis_size(kStageAxis) <= 1 || !m.meshes.empty()) return false;
+  const DeviceTable devices = cx.devices ? *cx.devices : default_devices(cx.target);
+  TRY(Stages(m, cx, devices).run());
   return true;
 }
 

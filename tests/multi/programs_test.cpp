@@ -75,20 +75,32 @@ std::string two(const std::string& command) {
 
 TEST(Programs, APipelineGivesTheBitsOfOneRank) {
   const std::string folder = fresh_folder(), one = by_threads(folder, "");
-  EXPECT_EQ(by_threads(folder, "--pp 2"), one);
-  EXPECT_EQ(by_threads(folder, "--pp 4"), one);
-  EXPECT_EQ(by_threads(folder, "--pp 2 --tp 2"), by_threads(folder, "--tp 2"));
+  EXPECT_TRUE(by_threads(folder, "--pp 2") == one);
+  EXPECT_TRUE(by_threads(folder, "--pp 4") == one);
+  EXPECT_TRUE(by_threads(folder, "--pp 2 --tp 2") == by_threads(folder, "--tp 2"));
   Outcome o = shell("weft launch -n 2 -- " + kBertRun + " --save-outputs " + folder + "/launch.npz --pp 2");
   EXPECT_EQ(o.code, 0) << o.text;
-  EXPECT_EQ(read_file(folder + "/launch.npz"), one);
-  const std::string model = folder + "/m.weft";
-  o = shell("weft compile " + kBert + " --shapes in0=2x5 --pp 2 -o " + model);
-  EXPECT_EQ(o.code, 0) << o.text;
-  for (const char* launch : {"", "weft launch -n 2 -- "}) {
-    o = shell(launch + ("weft run " + model + " --seed 7 --save-outputs " + folder + "/file.npz"));
+  EXPECT_TRUE(read_file(folder + "/launch.npz") == one);
+}
+
+TEST(Programs, CompiledPipelines) {
+  const std::string folder = fresh_folder();
+  auto run = [&](const std::string& launch, const std::string& model) {
+    Outcome o = shell(launch + "weft run " + folder + "/" + model + " --seed 7 --save-outputs " + folder + "/out.npz");
     EXPECT_EQ(o.code, 0) << o.text;
-    EXPECT_EQ(read_file(folder + "/file.npz"), one) << launch;
+    return read_file(folder + "/out.npz");
+  };
+  for (const char* pp : {"1", "2"}) {
+    Outcome o = shell("weft compile " + kBert + " --shapes in0=2x5 --pp " + pp + " -o " + folder + "/" + pp + ".weft");
+    EXPECT_EQ(o.code, 0) << o.text;
   }
+  const std::string one = run("", "1.weft");
+  EXPECT_TRUE(run("", "2.weft") == one);
+  EXPECT_TRUE(run("weft launch -n 2 -- ", "2.weft") == one);
+  Outcome o = shell("weft extract " + folder + "/2.weft -o " + folder + "/parts && ls " + folder + "/parts");
+  EXPECT_THAT(o.text, HasSubstr("cpu_x86-64-v3.stage0\ncpu_x86-64-v3.stage1\n"));
+  o = shell("weft compile " + kBert + " --pp 2 -o " + folder + "/p.wplan && ls " + folder);
+  EXPECT_THAT(o.text, HasSubstr("p.stage0.wplan\np.stage1.wplan\n"));
 }
 
 TEST(Programs, MicrobatchesGiveWhatTheWholeBatchGives) {
@@ -100,7 +112,7 @@ TEST(Programs, MicrobatchesGiveWhatTheWholeBatchGives) {
     for (const char* parts : {"1", "2", "4"}) {
       o = shell(launch + run + "parts.npz --pp 2 --microbatches " + parts);
       EXPECT_EQ(o.code, 0) << o.text;
-      EXPECT_EQ(read_file(folder + "/parts.npz"), one) << launch << parts;
+      EXPECT_TRUE(read_file(folder + "/parts.npz") == one) << launch << parts;
     }
   o = shell(run + "parts.npz --pp 2 --microbatches 3");
   EXPECT_EQ(o.code, 2) << o.text;
@@ -108,9 +120,9 @@ TEST(Programs, MicrobatchesGiveWhatTheWholeBatchGives) {
 }
 
 TEST(Programs, PipelinesThatCannotBe) {
-  Outcome o = shell(kBertRun + " --pp 1000 --rendezvous none");
+  Outcome o = shell(kBertRun + " --pp 200 --rendezvous none");
   EXPECT_EQ(o.code, 4) << o.text;
-  EXPECT_THAT(o.text, HasSubstr("cannot be cut into 1000 stages"));
+  EXPECT_THAT(o.text, HasSubstr("cannot be cut into 200 stages"));
   o = shell(kBertRun + " --pp 2 --microbatches 2");
   EXPECT_EQ(o.code, 2) << o.text;
   EXPECT_THAT(o.text, HasSubstr("the model's batch, dim 0 of its inputs, is fixed"));
@@ -195,7 +207,6 @@ TEST(Programs, AKilledRankEndsTheOthers) {
     o = shell("weft launch -n 2 -- sh -c 'echo $$ > " + folder + "/$WEFT_RANK; [ $WEFT_RANK = " + victim + " ] && { sleep 0.7; kill -9 $$; } & " + bench + "'");
     EXPECT_EQ(o.code, 137) << o.text;
     EXPECT_THAT(o.text, HasSubstr("rank " + victim + " ended by signal 9"));
-    EXPECT_THAT(o.text, testing::ContainsRegex("rank " + victim + " .*has died"));
     for (const char* rank : {"0", "1"}) {
       const int pid = std::atoi(read_file(folder + "/" + rank).c_str());
       EXPECT_TRUE(pid > 0 && kill(pid, 0) != 0) << "rank " << rank << " still runs";

@@ -169,7 +169,8 @@ class CaseRunner {
     if (!context_) return evaluate_values(compilation_.module(), std::move(in), options_.compile.cancel);
     std::vector<std::string> names;
     for (const Port& p : inputs_) names.push_back(p.name);
-    return run_values(*context_, names, in, {.cancel = options_.compile.cancel, .check_numerics = options_.check_numerics, .microbatches = options_.microbatches});
+    return run_values(*context_, names, in,
+                      {.cancel = options_.compile.cancel, .check_numerics = options_.check_numerics, .microbatches = options_.microbatches});
   }
 
   // --- against the evaluator

@@ -177,7 +177,8 @@ Status check_plans(const std::optional<Group>& g, const std::vector<const Plan*>
   if (stages > 1 && mesh.axis_size(kStageAxis) != stages) return invalid(std::to_string(stages) + " stages for a mesh of " + mesh.axes_text());
   std::string text;
   for (size_t k = 0; k < plans.size(); ++k) {
-    if (plans[k]->mesh != mesh || plans[k]->stage != (stages > 1 ? static_cast<int>(k) : -1)) return invalid("plan " + std::to_string(k) + " is not one of a pipeline's stages");
+    if (plans[k]->mesh != mesh || plans[k]->stage != (stages > 1 ? static_cast<int>(k) : -1))
+      return invalid("plan " + std::to_string(k) + " is not one of a pipeline's stages");
     if (has_processes(g)) text += print_plan(*plans[k]);
   }
   if (!g) return {};

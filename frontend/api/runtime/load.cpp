@@ -102,7 +102,8 @@ static Result<Executable> load_ranks(const std::string& path, const LoadOptions&
     parts.plan = std::move(plans[k]);
     stages.push_back(std::move(parts));
   }
-  TRY_ASSIGN(LocalRanks ranks, make_local_ranks(std::move(stages), options.group, devices, [&](ExecutableParts& p, size_t k) { return load_on_gpu(from[k], p); }));
+  auto load = [&](ExecutableParts& p, size_t k) { return load_on_gpu(from[k], p); };
+  TRY_ASSIGN(LocalRanks ranks, make_local_ranks(std::move(stages), options.group, devices, load));
   return make_public(std::move(ranks), artefact->metadata(), std::move(stats), threads);
 }
 

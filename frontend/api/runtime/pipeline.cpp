@@ -47,7 +47,8 @@ Status Pipeline::cut(std::span<const TensorView> inputs, std::span<const TensorV
   const Ports& ports = state_.ports;
   const auto n = static_cast<int64_t>(parts);
   const std::string batch = batch_of(ports);
-  if (batch.empty()) return usage("the model's batch, dim 0 of its inputs, is fixed: it has no parts").with_hint("leave it open, or give a range with --shapes");
+  if (batch.empty())
+    return usage("the model's batch, dim 0 of its inputs, is fixed: it has no parts").with_hint("leave it open, or give a range with --shapes");
   for (const PortInfo& p : ports.outputs)
     if (!leads(p, batch)) return unsupported("output " + name_text(p.name) + " has no batch, " + batch + ", of which microbatches could give parts");
   parts_.resize(parts);

@@ -47,8 +47,8 @@ struct CompileOptions {
   std::string precision;
   std::vector<std::string> keep_f32;
   // "dp=2,tp=4": the ranks that the model is shared out between, as axes of a mesh with their sizes; empty: one. Axis dp cuts
-  // the batch (dim 0 of the inputs), tp everything else, axes of other names whatever is fastest. Inputs
-  // and outputs are whole.
+  // the batch (dim 0 of the inputs), tp everything else, pp the ops into stages of a pipeline, axes of other names whatever is
+  // fastest. Inputs and outputs are whole.
   std::string mesh;
   // What the devices and links of a mesh are like: a table that weft brings along ("h100x8"), or a JSON file, see docs/planning.md;
   // empty: as the target's usually are.
