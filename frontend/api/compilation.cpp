@@ -120,6 +120,7 @@ Status Compilation::load_file(const std::string& path) {
       TRY_ASSIGN(module_, load_module(path));
     } else {
       TRY_ASSIGN(ImportOptions o, import_options(options_));
+      o.shapes_only = shapes_only_;
       TRY_ASSIGN(module_, import_onnx_file(path, o));
     }
     if (module_->name.empty()) module_->name = file_stem(path);

@@ -24,6 +24,7 @@ struct PlanRequest {
   int64_t devices = 1;
   int64_t batch = 0;   // dim 0 of the first input; 0: as the model and its symbols say
   SymbolValues at;     // what other symbols count with
+  int64_t microbatches = 1;
 };
 
 class Compilation {
@@ -35,6 +36,8 @@ class Compilation {
   // The same from memory.
   Status load_bytes(std::span<const std::byte> bytes);
   void adopt(std::unique_ptr<Module> module);
+  // Before loading: weights in files of their own stay unread. For plan() alone; whatever computes with them fails.
+  void leave_out_weights() { shapes_only_ = true; }
   bool from_onnx() const { return from_onnx_; }  // what was loaded by file
   // Applies options.shapes.
   Status apply_shapes();
@@ -88,7 +91,7 @@ class Compilation {
   api::CompileOptions options_;
   Reporter reporter_;
   std::unique_ptr<Module> module_;
-  bool from_onnx_ = false;
+  bool from_onnx_ = false, shapes_only_ = false;
   std::string folder_;  // of the model's file
   std::optional<Target> target_;
   std::optional<Tuning> tuning_;

@@ -28,12 +28,12 @@ Result<MeshPlan> Compilation::plan(const PlanRequest& request) {
   TRY(set_optima(*module_, request));
   options_.mesh.clear();
   PipelineOptions before = pipeline_options();
-  before.stop_after = "shard";  // of one rank: it does nothing
+  before.stop_after = "partition";  // of one rank: it does nothing, as those that share out in front of it
   TRY(optimise(before));
   TRY_ASSIGN(PassContext cx, pass_context());
   if (!cx.devices) cx.devices = api::devices_here(cx.target, options_.device);
   reporter_.progress("plan", "");
-  return plan_mesh(*module_, cx, request.devices);
+  return plan_mesh(*module_, cx, request.devices, request.microbatches);
 }
 
 }  // namespace weft

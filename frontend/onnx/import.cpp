@@ -158,7 +158,7 @@ Result<std::unique_ptr<Module>> guarded(TensorSource source, const ImportOptions
 Result<std::unique_ptr<Module>> import_onnx_file(const std::string& path, const ImportOptions& options) {
   TRY_ASSIGN(std::shared_ptr<const MappedFile> file, MappedFile::open(path));
   ExternalData external(folder_of(path), options.external_data_root);
-  return guarded({.bytes = {file->data(), file->size()}, .file = file, .external = &external}, options);
+  return guarded({.bytes = {file->data(), file->size()}, .file = file, .external = &external, .shapes_only = options.shapes_only}, options);
 }
 
 Result<std::unique_ptr<Module>> import_onnx_bytes(std::span<const std::byte> bytes, const std::string& base_dir, const ImportOptions& options) {

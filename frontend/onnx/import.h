@@ -40,6 +40,8 @@ struct ImportOptions {
   ImportLimits limits;
   // Where external data may lie besides the model's folder; links are followed as long as they end beneath this folder.
   std::string external_data_root;
+  // Of external data larger than 1 KiB only types and dims: nothing is opened, and the files need not be there.
+  bool shapes_only = false;
   // Dims by input name, written as in ir/core/shapes.h ("1..32x3x224x224@8"). A dim that the model declares as a symbol
   // binds that symbol everywhere.
   std::map<std::string, std::string> shapes;

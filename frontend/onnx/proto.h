@@ -24,6 +24,7 @@ struct TensorSource {
   std::span<const std::byte> bytes;               // what was scanned: cut payloads lie in it
   std::shared_ptr<const MappedFile> file;         // the same bytes as a mapped file, if they are one
   ExternalData* external = nullptr;               // null: external data is refused
+  bool shapes_only = false;                       // external data of more than 1 KiB is neither opened nor looked for
 };
 
 // A tensor's elements: strings, or a range of a file (packed as in ONNX), or bytes (unpacked, one per element).

@@ -102,11 +102,16 @@ Status read_strings(const TP& t, TensorData& d, int64_t n) {
   return {};
 }
 
-Result<TensorData> read_located(const TP& t, const TensorSource& source) {
+Result<TensorData> read_type(const TP& t) {
   TensorData d;
   TRY_ASSIGN(d.dtype, dtype_from_onnx(t.data_type()));
   d.dims.assign(t.dims().begin(), t.dims().end());
   if (t.dims_size() > kMaxTensorRank) return resources("a tensor has " + std::to_string(t.dims_size()) + " dims");
+  return d;
+}
+
+Result<TensorData> read_located(const TP& t, const TensorSource& source) {
+  TRY_ASSIGN(TensorData d, read_type(t));
   TRY_ASSIGN(int64_t n, checked_numel(d.dims));
   if (t.has_segment()) return unsupported("segmented tensors");
   if (d.dtype == DType::str) {
@@ -155,7 +160,22 @@ Result<TensorData> read_tensor(const TP& t, const TensorSource& source) {
   return r;
 }
 
+// The pool's entry for a weight whose elements nobody needs; -1: it is none.
+static Result<int> pool_absent(const TP& t, ConstantPool& pool, const std::string& name) {
+  constexpr int64_t kReadBytes = 1 << 10;
+  TRY_ASSIGN(TensorData d, read_type(t));
+  TRY_ASSIGN(int64_t n, checked_numel(d.dims));
+  if (d.dtype == DType::str || packed_bytes(d.dtype, n) <= kReadBytes) return -1;
+  std::string place;
+  for (const auto& e : t.external_data()) place += e.key() + "=" + e.value() + " ";
+  return pool.add_absent(name, d.dtype, std::move(d.dims), place);
+}
+
 Result<int> pool_tensor(const TP& t, const TensorSource& source, ConstantPool& pool, std::string name) {
+  if (source.shapes_only && t.data_location() == TP::EXTERNAL) {
+    TRY_ASSIGN(const int id, pool_absent(t, pool, name));
+    if (id >= 0) return id;
+  }
   TRY_ASSIGN(TensorData d, read_tensor(t, source));
   if (d.dtype == DType::str) return pool.add_strings(std::move(name), std::move(d.dims), std::move(d.strings));
   if (d.file) return pool.add_file(std::move(name), d.dtype, std::move(d.dims), d.file, d.offset, d.size);

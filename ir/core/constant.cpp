@@ -33,6 +33,7 @@ static Hash content_hash(const Constant& c) {
       }
       break;
     case Constant::Source::file: body = hash_bytes(c.file->data() + c.offset, c.size); break;
+    case Constant::Source::absent: break;
     case Constant::Source::splat: body = hash_bytes(c.bytes->data(), c.bytes->size(), 2); break;
     case Constant::Source::strings:
       for (const std::string& s : *c.strings) head += ";" + std::to_string(s.size()) + ":" + s;
@@ -56,7 +57,7 @@ static std::string free_name(const std::string& base, F taken) {
 }
 
 int ConstantPool::add(Constant c) {
-  c.hash = content_hash(c);
+  if (c.source != Constant::Source::absent) c.hash = content_hash(c);
   if (auto it = by_hash_.find(c.hash); it != by_hash_.end()) return it->second;
   if (c.name.empty()) c.name = "c";
   if (by_name_.count(c.name)) c.name = free_name(c.name, [&](const std::string& n) { return by_name_.count(n) > 0; });
@@ -91,6 +92,11 @@ int ConstantPool::add_file(std::string name, DType t, std::vector<int64_t> dims,
   c.size = size;
   return add(std::move(c));
 }
+int ConstantPool::add_absent(std::string name, DType t, std::vector<int64_t> dims, const std::string& place) {
+  Constant c = entry(std::move(name), t, std::move(dims), Constant::Source::absent);
+  c.hash = hash_text("absent " + std::string(dtype_name(t)) + " " + place);
+  return add(std::move(c));
+}
 int ConstantPool::add_splat(std::string name, DType t, std::vector<int64_t> dims, const void* element) {
   Constant c = entry(std::move(name), t, std::move(dims), Constant::Source::splat);
   std::vector<std::byte> e(byte_size(t));
@@ -123,7 +129,7 @@ std::vector<std::string> ConstantPool::names() const {
 template <class T, class Load>
 static std::vector<T> read_all(const Constant& c, int64_t limit, bool* ok, bool type_ok, Load load) {
   std::vector<T> out;
-  bool good = type_ok && c.source != Constant::Source::strings && c.numel() <= limit;
+  bool good = type_ok && c.source != Constant::Source::strings && c.source != Constant::Source::absent && c.numel() <= limit;
   if (ok) *ok = good;
   if (!good) return out;
   int64_t n = c.numel();

@@ -1,5 +1,6 @@
 // The constant pool: entries {dtype, dims, hash, source}. Large bytes are never copied: a source is owned bytes, a range
-// of a mapped file, or a splat (one element repeated). Passes do not touch bytes; they move work to `prepare`.
+// of a mapped file, a splat (one element repeated), or absent: read for planning, which needs dims alone; computing with it is an
+// Error. Passes do not touch bytes; they move work to `prepare`.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,7 @@
 namespace weft {
 
 struct Constant {
-  enum class Source : uint8_t { bytes, file, splat, strings };
+  enum class Source : uint8_t { bytes, file, splat, strings, absent };
   std::string name;
   DType dtype = DType::f32;
   std::vector<int64_t> dims;
@@ -28,7 +29,7 @@ struct Constant {
   std::shared_ptr<const MappedFile> file;  // file: elements lie at [offset, offset + size), packed if sub-byte
   uint64_t offset = 0, size = 0;
   std::shared_ptr<const std::vector<std::string>> strings;
-  Hash hash;  // of dtype, dims and content
+  Hash hash;  // of dtype, dims and content; of an absent one its place
 
   int64_t numel() const;
   // The elements as they lie, when they are addressable without a copy (bytes, or file with a whole-byte dtype).
@@ -40,6 +41,8 @@ class ConstantPool {
   // Each returns the entry's index; equal content gives the same entry. A name is made unique by a suffix.
   int add_bytes(std::string name, DType t, std::vector<int64_t> dims, std::vector<std::byte> bytes);
   int add_file(std::string name, DType t, std::vector<int64_t> dims, std::shared_ptr<const MappedFile> file, uint64_t offset, uint64_t size);
+  // place: what tells it from others, as where it lies.
+  int add_absent(std::string name, DType t, std::vector<int64_t> dims, const std::string& place);
   int add_splat(std::string name, DType t, std::vector<int64_t> dims, const void* element);
   int add_strings(std::string name, std::vector<int64_t> dims, std::vector<std::string> values);
   int add_i64(std::string name, std::vector<int64_t> dims, const std::vector<int64_t>& values);

@@ -130,6 +130,7 @@ static std::shared_ptr<std::byte> share(const Constant& c) {
 }
 
 Result<Tensor> tensor_of(const Constant& c) {
+  if (c.source == Constant::Source::absent) return resources("weight " + c.name + " was left out when the model was read");
   if (auto data = share(c)) {
     Tensor t;
     t.dtype = c.dtype;
@@ -141,6 +142,7 @@ Result<Tensor> tensor_of(const Constant& c) {
   int64_t n = t.numel();
   if (n == 0) return t;  // no elements may have no address
   switch (c.source) {
+    case Constant::Source::absent: break;
     case Constant::Source::strings: *t.strings = *c.strings; break;
     case Constant::Source::splat: {
       size_t size = byte_size(c.dtype);

@@ -132,6 +132,7 @@ std::string constant_text(const Constant& c, int id, const PrintOptions& options
     std::string s = elements_text(c.dtype, c.bytes->data(), 1, "splat(", ")");
     return s.starts_with("splat") ? s : "splat(" + s + ")";
   }
+  if (c.source == Constant::Source::absent) return "hash \"" + c.hash.hex() + "\"";
   const bool is_small = c.numel() <= options.inline_elements;
   if (is_small && c.dims.empty()) return elements_text(c.dtype, unpacked(c).data(), 1, "", "");
   if (is_small) return elements_text(c.dtype, unpacked(c).data(), c.numel(), "[", "]");
@@ -143,7 +144,7 @@ std::string constant_text(const Constant& c, int id, const PrintOptions& options
 }
 
 std::string constant_summary(const Constant& c, int64_t limit) {
-  if (c.source == Constant::Source::strings || is_complex(c.dtype) || c.numel() > limit) return "";
+  if (c.source == Constant::Source::strings || c.source == Constant::Source::absent || is_complex(c.dtype) || c.numel() > limit) return "";
   std::string s = "[";
   const bool splat = c.source == Constant::Source::splat;
   std::vector<std::byte> all = splat ? *c.bytes : unpacked(c);

@@ -36,6 +36,7 @@ LinkGroup::LinkGroup(const DeviceTable& table, const Mesh& mesh, const std::vect
   for (auto a = mesh.axes.rbegin(); a != mesh.axes.rend(); ++a) {
     const auto [axis, size] = *a;
     if (std::find(axes.begin(), axes.end(), axis) != axes.end()) {
+      size_ *= size;
       int64_t block = 1, below = 1;
       for (size_t t = 0; t < table.tiers.size(); ++t) {
         block *= table.tiers[t].joins;
@@ -49,12 +50,6 @@ LinkGroup::LinkGroup(const DeviceTable& table, const Mesh& mesh, const std::vect
   }
   for (size_t t = 0; t < ranks.size(); ++t)
     if (ranks[t] > 1) parts_.push_back({&table.tiers[t], ranks[t]});
-}
-
-int64_t LinkGroup::size() const {
-  int64_t n = 1;
-  for (const Part& p : parts_) n *= p.ranks;
-  return n;
 }
 
 // A rank gets all but its own part.
@@ -87,7 +82,7 @@ double LinkGroup::all_reduce(double bytes, size_t from) const {
 
 double LinkGroup::all_to_all(double bytes) const {
   double seconds = 0;
-  const auto all = static_cast<double>(size());
+  const auto all = static_cast<double>(size_);
   int64_t inside = 1;
   for (const Part& p : parts_) {
     double beyond = static_cast<double>(inside * (p.ranks - 1)) / all;  // of the ranks, those that only this tier reaches

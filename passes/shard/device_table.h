@@ -54,7 +54,7 @@ class LinkGroup {
   // Ranks that differ along these axes of the mesh.
   LinkGroup(const DeviceTable& table, const Mesh& mesh, const std::vector<std::string>& axes);
 
-  int64_t size() const;
+  int64_t size() const { return size_; }
   // Seconds. bytes: of the whole tensor that the group has in the end (all_to_all, permute: of one rank's part).
   double all_gather(double bytes) const;
   double reduce_scatter(double bytes) const { return all_gather(bytes); }
@@ -71,8 +71,9 @@ class LinkGroup {
   double gather(const Part& p, double bytes) const;
   double rate(const Part& p, double bytes) const { return p.tier->rate(bytes) * share_; }
 
-  std::vector<Part> parts_;  // the lowest tier first, each with more than one
+  std::vector<Part> parts_;  // the lowest tier first, each with more than one; full, where the last group of a tier is not
   double share_ = 1;
+  int64_t size_ = 1;
 };
 
 // Where no table is given: a target's figures, all devices joined by one kind of link.

@@ -1,17 +1,19 @@
 #include "passes/shard/plan_mesh.h"
 
 #include <algorithm>
-#include <map>
+#include <cmath>
+
+#include "ir/core/builder.h"
 
 namespace weft {
 
 namespace {
 
-// Dim 0 of the inputs; 1 where there is none.
-double batch_of(const Module& m, const ShardingCosts& costs) {
+// Dim 0 of the inputs; null where there is none.
+const Dim* batch_dim(const Module& m) {
   for (auto& in : m.main()->inputs)
-    if (in->type.is_ranked() && in->type.rank() > 0) return costs.number(in->type.shape[0]);
-  return 1;
+    if (in->type.is_ranked() && in->type.rank() > 0) return &in->type.shape[0];
+  return nullptr;
 }
 
 // The axes of a mesh, the outermost first, and why one cannot have a size; empty: it can.
@@ -22,8 +24,12 @@ struct PlannedAxis {
 constexpr PlannedAxis kAxes[] = {
     {"dp",
      [](const Module& m, const ShardingCosts& costs, int64_t size) {
-       const auto batch = static_cast<int64_t>(batch_of(m, costs));
+       const auto batch = batch_dim(m) ? static_cast<int64_t>(costs.number(*batch_dim(m))) : 1;
        return batch % size == 0 ? std::string() : "dp=" + std::to_string(size) + " does not divide a batch of " + std::to_string(batch);
+     }},
+    {kStageAxis,
+     [](const Module&, const ShardingCosts&, int64_t size) {
+       return size <= kMaxStages ? std::string() : "there are at most " + std::to_string(kMaxStages) + " stages";
      }},
     {"tp", [](const Module&, const ShardingCosts&, int64_t) { return std::string(); }},
 };
@@ -32,14 +38,26 @@ using Sizes = std::array<int64_t, kAxisCount>;
 
 class MeshPlanner {
  public:
-  MeshPlanner(const Module& m, const PassContext& cx, MeshPlan& plan) : m_(m), cx_(cx), plan_(plan) {}
+  MeshPlanner(const Module& m, const PassContext& cx, int64_t microbatches, MeshPlan& plan)
+      : m_(m), cx_(cx), microbatches_(microbatches), plan_(plan) {}
 
   Status run(int64_t devices) {
     Sizes sizes;
     sizes.fill(1);
     TRY_ASSIGN(plan_.one, candidate(sizes));
-    TRY(enumerate(sizes, 0, devices));
-    TRY(greedy(sizes, devices));
+    std::vector<Sizes> all;
+    enumerate(all, sizes, 0, devices);
+    std::stable_sort(all.begin(), all.end(), [&](const Sizes& a, const Sizes& b) { return at_least(a) < at_least(b); });
+    double best = INFINITY;
+    for (const Sizes& s : all) {
+      MeshCandidate c{mesh_of(s), too_long(s, best), {}, true};
+      if (c.impossible.empty()) {
+        TRY_ASSIGN(c, candidate(s));
+      }
+      if (c.impossible.empty() && c.fits) best = std::min(best, c.prediction.seconds());
+      plan_.candidates.push_back(std::move(c));
+    }
+    greedy();
     auto rank = [](const MeshCandidate& c) { return c.impossible.empty() ? (c.fits ? 0 : 1) : 2; };
     std::stable_sort(plan_.candidates.begin(), plan_.candidates.end(), [&](const MeshCandidate& a, const MeshCandidate& b) {
       if (rank(a) != rank(b)) return rank(a) < rank(b);
@@ -57,79 +75,102 @@ class MeshPlanner {
     return mesh;
   }
 
-  Status enumerate(Sizes sizes, size_t axis, int64_t left) {
+  static void enumerate(std::vector<Sizes>& out, Sizes sizes, size_t axis, int64_t left) {
     if (axis + 1 == kAxisCount) {
       sizes[axis] = left;
-      TRY_ASSIGN(MeshCandidate c, candidate(sizes));
-      plan_.candidates.push_back(std::move(c));
-      return {};
+      out.push_back(sizes);
+      return;
     }
     for (int64_t n = 1; n <= left; ++n) {
       if (left % n) continue;
       sizes[axis] = n;
-      TRY(enumerate(sizes, axis + 1, left / n));
+      enumerate(out, sizes, axis + 1, left / n);
     }
-    return {};
   }
 
-  Status greedy(Sizes sizes, int64_t devices) {
-    std::vector<int64_t> primes;
-    for (int64_t p = 2; devices > 1; ++p)
-      for (; devices % p == 0; devices /= p) primes.push_back(p);
-    for (auto p = primes.rbegin(); p != primes.rend(); ++p) {
-      std::optional<Sizes> best;
-      double least = 0;
-      for (size_t a = 0; a < kAxisCount; ++a) {
-        Sizes next = sizes;
-        next[a] *= *p;
-        TRY_ASSIGN(MeshCandidate c, candidate(next));
-        if (!c.impossible.empty()) continue;
-        const double ratio = c.prediction.exchange_seconds() / c.prediction.compute_seconds();
-        if (!best || ratio < least) best = next, least = ratio;
-      }
-      if (best) sizes = *best;
+  // What one device computes, if it were shared out without loss. Of a pipeline as many stages are at work as there are parts.
+  double at_least(const Sizes& sizes) const {
+    double at_work = 1;
+    for (size_t a = 0; a < kAxisCount; ++a)
+      at_work *= static_cast<double>(kAxes[a].name == std::string_view(kStageAxis) ? std::min(sizes[a], microbatches_) : sizes[a]);
+    return plan_.one.prediction.compute_seconds() / at_work;
+  }
+  std::string too_long(const Sizes& sizes, double best) const {
+    if (at_least(sizes) <= best) return "";
+    char text[64];
+    std::snprintf(text, sizeof text, "slower: %.4g ms at least", at_least(sizes) * 1e3);
+    return text;
+  }
+
+  void greedy() {
+    plan_.greedy = plan_.one;
+    double least = INFINITY;
+    for (const MeshCandidate& c : plan_.candidates) {
+      const double ratio = c.impossible.empty() ? c.prediction.exchange_seconds() / c.prediction.compute_seconds() : INFINITY;
+      if (ratio < least) plan_.greedy = c, least = ratio;
     }
-    TRY_ASSIGN(plan_.greedy, candidate(sizes));
-    return {};
   }
 
   Result<MeshCandidate> candidate(const Sizes& sizes) {
-    auto [it, added] = seen_.try_emplace(sizes);
-    MeshCandidate& c = it->second;
-    if (!added) return c;
+    MeshCandidate c;
     c.mesh = mesh_of(sizes);
     const ShardingCosts costs(m_, plan_.devices, c.mesh);
     for (size_t a = 0; a < kAxisCount && c.impossible.empty(); ++a) c.impossible = kAxes[a].wrong(m_, costs, sizes[a]);
-    if (!c.impossible.empty()) return c;
+    if (c.impossible.empty()) TRY(price(c));
+    return c;
+  }
+
+  // As the pass manager would, but for its checks.
+  Status price(MeshCandidate& c) {
+    if (cx_.cancel && cx_.cancel->load(std::memory_order_relaxed)) return error(Code::kCancelled, "planning was cancelled");
     std::unique_ptr<Module> m = m_.clone();
+    const int64_t parts = c.mesh.axis_size(kStageAxis) > 1 ? microbatches_ : 1;
+    if (parts > 1 && !divide_batch(*m, parts)) {
+      c.impossible = "the batch does not go through a pipeline in " + std::to_string(parts) + " parts";
+      return {};
+    }
     PassContext cx;
     cx.target = cx_.target;
-    cx.cancel = cx_.cancel;
     cx.mesh = c.mesh;
     cx.devices = plan_.devices;
-    PipelineOptions o;
-    o.passes = {"shard", "partition"};
-    TRY(run_pipeline(*m, cx, o));
-    c.prediction = predict(*m, ShardingCosts(*m, plan_.devices, c.mesh));
+    for (const char* name : {"assign-stages", "shard", "partition"})
+      for (const PassInfo& pass : list_passes()) {
+        if (pass.name != name) continue;
+        auto changed = pass.run(*m, cx);
+        if (!changed.ok() && changed.error().code == Code::kUnsupported) {
+          c.impossible = changed.error().message;
+          return {};
+        }
+        TRY(changed);
+      }
+    for (auto& g : m->graphs) remove_dead(*g);
+    c.prediction = predict(*m, ShardingCosts(*m, plan_.devices, c.mesh), parts);
     c.fits = plan_.devices.memory_bytes == 0 || c.prediction.bytes() <= plan_.devices.memory_bytes;
-    return c;
+    return {};
+  }
+  bool divide_batch(Module& m, int64_t parts) const {
+    const Dim* d = batch_dim(m);
+    if (!d || !d->is_symbol()) return false;
+    const int64_t batch = plan_.symbols.at(d->symbol_name());
+    m.symbols.find(d->symbol_name())->second.opt = batch / parts;
+    return batch % parts == 0;
   }
 
   const Module& m_;
   const PassContext& cx_;
+  int64_t microbatches_;
   MeshPlan& plan_;
-  std::map<Sizes, MeshCandidate> seen_;
 };
 
 }  // namespace
 
-Result<MeshPlan> plan_mesh(const Module& m, const PassContext& cx, int64_t devices) {
+Result<MeshPlan> plan_mesh(const Module& m, const PassContext& cx, int64_t devices, int64_t microbatches) {
   MeshPlan plan;
   plan.devices = cx.devices ? *cx.devices : default_devices(cx.target);
   if (devices < 1 || devices > plan.devices.devices())
     return usage(std::to_string(devices) + " devices of " + std::to_string(plan.devices.devices()) + " that " + plan.devices.name + " has");
   plan.symbols = ShardingCosts(m, plan.devices, {}).symbols();
-  TRY(MeshPlanner(m, cx, plan).run(devices));
+  TRY(MeshPlanner(m, cx, microbatches, plan).run(devices));
   return plan;
 }
 

@@ -1,8 +1,9 @@
 // Which mesh a number of devices becomes: every way to write it as a product of axes is shared out and partitioned as a
-// compilation would do it, and what comes out is priced (predict.h). The fastest one that fits into a device's memory wins.
+// compilation would do it, and what comes out is priced (predict.h). The fastest one that fits into a device's memory wins. A mesh
+// is left out where its share of what one device computes takes longer than one that was found already.
 //
-// Beside it a plain rule to compare with: prime factor by prime factor, the axis for which a step then exchanges least for what it
-// computes; memory does not count.
+// Beside it a plain rule to compare with, `greedy`: of those that were priced, the one whose step exchanges least for what it
+// computes; neither its time nor its memory counts.
 #pragma once
 
 #include "passes/pass_manager.h"
@@ -20,14 +21,15 @@ struct MeshCandidate {
 struct MeshPlan {
   DeviceTable devices;
   SymbolValues symbols;                   // what symbolic dims count with
-  std::vector<MeshCandidate> candidates;  // the fastest that fit, then those that do not, then those that cannot be
+  std::vector<MeshCandidate> candidates;  // the fastest that fit, then those that do not, then those that were not shared out
   MeshCandidate one;                      // a single device
   MeshCandidate greedy;
   const MeshCandidate* best() const { return candidates.empty() || !candidates[0].fits || !candidates[0].impossible.empty() ? nullptr : &candidates[0]; }
 };
 
-// m: a module as it comes to the pass `shard`; it is not changed. cx: the target and the devices; its mesh does not count.
-// Error kUsage for more devices than the table has; Errors of passes.
-Result<MeshPlan> plan_mesh(const Module& m, const PassContext& cx, int64_t devices);
+// m: a module as it comes to the passes that share it out; it is not changed. cx: the target and the devices; its mesh does not
+// count. microbatches: in how many parts the batch goes through a pipeline. Error kUsage for more devices than the table has;
+// Errors of passes.
+Result<MeshPlan> plan_mesh(const Module& m, const PassContext& cx, int64_t devices, int64_t microbatches = 1);
 
 }  // namespace weft

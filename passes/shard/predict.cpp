@@ -18,9 +18,18 @@ double Prediction::sum(const std::vector<Part>& parts) {
 
 namespace {
 
+void count(std::vector<Prediction::Part>& parts, const std::string& what, int64_t ops, double seconds, double bytes) {
+  auto it = std::find_if(parts.begin(), parts.end(), [&](auto& p) { return p.what == what; });
+  if (it == parts.end()) it = parts.insert(it, Prediction::Part{what});
+  it->ops += ops;
+  it->seconds += seconds;
+  it->bytes += bytes;
+}
+
+// Of one graph.
 class Predictor {
  public:
-  Predictor(const Module& m, const ShardingCosts& costs) : m_(m), g_(*m.main()), costs_(costs) {}
+  Predictor(const Module& m, const Graph& g, const ShardingCosts& costs) : m_(m), g_(g), costs_(costs) {}
 
   Prediction run() {
     for (auto& op : g_.ops)
@@ -33,7 +42,7 @@ class Predictor {
 
  private:
   static bool is_fixed_op(const Op& op) {
-    return std::all_of(op.results.begin(), op.results.end(), [](auto& r) { return is_fixed(r.get()); });
+    return !op.results.empty() && std::all_of(op.results.begin(), op.results.end(), [](auto& r) { return is_fixed(r.get()); });
   }
 
   void add(const Op& op) {
@@ -44,10 +53,15 @@ class Predictor {
     p_.flops += costs_.flops(op);
     if (has_trait(op, kViewLike)) return;
     const char* what = family == Family::contraction ? "products" : family == Family::attention ? "attention" : "other";
-    count(p_.compute, what, costs_.seconds(op), 0);
+    count(p_.compute, what, 1, costs_.seconds(op), 0);
   }
 
   void add_exchange(const Op& op) {
+    if (op.kind == OpKind::send) return;  // whoever receives it waits for it
+    if (op.kind == OpKind::recv) {
+      const double bytes = costs_.bytes(*op.result());
+      return count(p_.exchanges, std::string("recv ") + kStageAxis, 1, costs_.group({kStageAxis}).permute(bytes), bytes);
+    }
     const auto call = collective_call(op);
     if (!call.ok()) return;
     const LinkGroup links = costs_.group(call->axes);
@@ -60,15 +74,7 @@ class Predictor {
       case OpKind::collective_permute: seconds = links.permute(given); break;
       default: seconds = links.all_gather(bytes); break;
     }
-    count(p_.exchanges, std::string(op_name(op.kind)) + " " + join(call->axes, ","), seconds, bytes);
-  }
-
-  static void count(std::vector<Prediction::Part>& parts, const std::string& what, double seconds, double bytes) {
-    auto it = std::find_if(parts.begin(), parts.end(), [&](auto& p) { return p.what == what; });
-    if (it == parts.end()) it = parts.insert(it, Prediction::Part{what});
-    ++it->ops;
-    it->seconds += seconds;
-    it->bytes += bytes;
+    count(p_.exchanges, std::string(op_name(op.kind)) + " " + join(call->axes, ","), 1, seconds, bytes);
   }
 
   void find_states() {
@@ -124,6 +130,24 @@ class Predictor {
 
 }  // namespace
 
-Prediction predict(const Module& m, const ShardingCosts& costs) { return Predictor(m, costs).run(); }
+Prediction predict(const Module& m, const ShardingCosts& costs, int64_t microbatches) {
+  if (!is_pipeline(m)) return Predictor(m, *m.main(), costs).run();
+  Prediction all;
+  double slowest = 0;
+  for (auto& g : m.graphs) {
+    Prediction p = Predictor(m, *g, costs).run();
+    p.state_bytes *= static_cast<double>(microbatches);
+    slowest = std::max(slowest, p.seconds());
+    for (const Prediction::Part& part : p.compute) count(all.compute, part.what, part.ops, part.seconds, part.bytes);
+    for (const Prediction::Part& part : p.exchanges) count(all.exchanges, part.what, part.ops, part.seconds, part.bytes);
+    all.flops += p.flops;
+    if (p.bytes() <= all.bytes()) continue;
+    all.weight_bytes = p.weight_bytes;
+    all.state_bytes = p.state_bytes;
+    all.activation_bytes = p.activation_bytes;
+  }
+  all.waves_s = slowest * static_cast<double>(microbatches - 1);
+  return all;
+}
 
 }  // namespace weft

@@ -78,6 +78,8 @@ TEST(DeviceTables, CollectivesOverTiers) {
   Mesh wide = *parse_mesh("tp=8");
   EXPECT_NEAR(LinkGroup(t, wide, {"tp"}).all_reduce(4e8), all.all_reduce(4e8), 1e-9);
   EXPECT_EQ(LinkGroup(t, wide, {}).all_reduce(4e8), 0);
+  // Six ranks over groups of four.
+  EXPECT_EQ(LinkGroup(t, *parse_mesh("tp=6"), {"tp"}).size(), 6);
 }
 
 TEST(DeviceTables, ATargetHasOneOfItsOwn) {

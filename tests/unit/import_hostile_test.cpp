@@ -163,4 +163,21 @@ TEST(ImportHostile, ExternalDataStaysInTheModelsFolder) {
   EXPECT_EQ(import_error(reads("ok.bin")).code, Code::kInvalidModel);
 }
 
+// For planning: types and dims of large weights, and nothing of their files.
+TEST(ImportHostile, ShapesOnlyLeaveExternalDataAlone) {
+  Folder folder;
+  ImportOptions o;
+  o.shapes_only = true;
+  auto import_of = [&](int64_t elements) { return import_onnx_file(folder.write("model/m.onnx", reads("absent.bin", elements).bytes), o); };
+  auto m = import_of(1000);
+  ASSERT_TRUE(m.ok()) << m.error().to_string();
+  ASSERT_EQ((*m)->constants.size(), 1);
+  EXPECT_EQ((*m)->constants[0].source, Constant::Source::absent);
+  EXPECT_EQ((*m)->main()->outputs[0]->type.to_string(), "f32[1000]");
+  auto out = evaluate(*(*m)->main(), {HostValue(eval_test::f32({1}, {1}))});
+  ASSERT_FALSE(out.ok());
+  EXPECT_NE(out.error().message.find("weight w was left out"), std::string::npos) << out.error().message;
+  EXPECT_EQ(import_of(4).error().code, Code::kResources);  // small ones are read
+}
+
 }  // namespace weft::import_test

@@ -2,9 +2,12 @@
 RotaryEmbedding and Attention of opset 24, past and present of every layer as inputs and outputs. Its form "microsoft" has
 com.microsoft's GroupQueryAttention and SkipSimplifiedLayerNormalization instead.
 
-Inputs ids: i64[1, sequence] and past_key_<i>, past_value_<i>: bf16[1, kv_heads, past, head]. Outputs logits of the last
-token: f32[1, 1, vocabulary], and present_…: [1, kv_heads, past + sequence, head]."""
+Inputs ids: i64[batch, sequence] and past_key_<i>, past_value_<i>: bf16[batch, kv_heads, past, head]. Outputs logits of the
+last token: f32[batch, 1, vocabulary], and present_…: [batch, kv_heads, past + sequence, head]. The batch is 1 unless the
+configuration says otherwise ("batch": any). Without weights only the graph is written, for `weft plan`."""
 
+import io
+import os
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -30,6 +33,7 @@ class Config:
     positions: int = 8192
     theta: float = 500000.0
     epsilon: float = 1e-5
+    batch: int | str = 1
 
     @staticmethod
     def scaled(layers, hidden, vocabulary):
@@ -66,20 +70,28 @@ def rotations(c):
 class Llama(GraphWriter):
     """Writes the data file while the graph grows: no more than a pool of random numbers is in memory."""
 
-    def __init__(self, config, path, form):
+    def __init__(self, config, path, form="standard", weights=True):
         super().__init__("bf16", 24)
-        self.config, self.path, self.form = config, path, form
+        self.config, self.path, self.form, self.filled = config, path, form, weights
         self.places = {}  # name → (offset, dims), for whoever maps the file
         self.at, self.taken = 0, 0
+        if not weights:
+            return
         size = min(POOL, max(config.hidden * max(config.vocabulary, config.ffn), 1 << 16))
         self.pool = to_bf16(0.02 * self.rng.standard_normal(size, dtype=np.float32))
 
     def external(self, name, dims, write):
-        """write(file) appends the elements, bf16."""
-        self.file.write(b"\0" * (-self.at % ALIGNMENT))
-        offset = self.file.tell()
-        write(self.file)
-        self.at = self.file.tell()
+        """write(file) appends the elements, bf16. Small tensors of a file that is not written are part of the model."""
+        if not self.filled and 2 * np.prod(dims) <= 1024:
+            data = io.BytesIO()
+            write(data)
+            self.weights.append(TensorProto(name=name, data_type=TensorProto.BFLOAT16, dims=dims, raw_data=data.getvalue()))
+            return name
+        offset = self.at + -self.at % ALIGNMENT
+        self.at = offset + 2 * int(np.prod(dims))
+        if self.filled:
+            self.file.write(b"\0" * (offset - self.file.tell()))
+            write(self.file)
         t = TensorProto(name=name, data_type=TensorProto.BFLOAT16, dims=dims, data_location=TensorProto.EXTERNAL)
         for key, value in (("location", self.path.rpartition("/")[2] + ".data"), ("offset", offset), ("length", self.at - offset)):
             t.external_data.add(key=key, value=str(value))
@@ -102,8 +114,8 @@ class Llama(GraphWriter):
     def given(self, name, values):
         return self.external(name, values.shape, lambda file: file.write(to_bf16(values).tobytes()))
 
-    def norm(self, x, name):
-        return self.add("RMSNormalization", x, self.given(name, np.ones(self.config.hidden)), axis=-1, epsilon=self.config.epsilon)
+    def norm(self, x, name, size=None):
+        return self.add("RMSNormalization", x, self.given(name, np.ones(size or self.config.hidden)), axis=-1, epsilon=self.config.epsilon)
 
     def add_and_norm(self, x, more, name):
         """x + more, and that normalised."""
@@ -121,13 +133,17 @@ class Llama(GraphWriter):
     def length(self, x, axis):
         return self.add("Squeeze", self.add("Shape", x, start=axis, end=axis + 1))
 
+    def cache(self):
+        """Names and sizes of a layer's caches: heads, elements of each."""
+        return {part: (self.config.kv_heads, self.config.head) for part in ("key", "value")}
+
     def build(self):
         c = self.config
-        with open(self.path + ".data", "wb", buffering=1 << 24) as self.file:
-            x = self.add("Gather", self.matrix("embedding", c.vocabulary, c.hidden), self.input("ids", "i64", [1, "sequence"]))
+        with open(self.path + ".data" if self.filled else os.devnull, "wb", buffering=1 << 24) as self.file:
+            x = self.add("Gather", self.matrix("embedding", c.vocabulary, c.hidden), self.input("ids", "i64", [c.batch, "sequence"]))
             for i in range(c.layers):
-                for part in ("key", "value"):
-                    self.input(f"past_{part}_{i}", "bf16", [1, c.kv_heads, "past", c.head])
+                for part, (heads, head) in self.cache().items():
+                    self.input(f"past_{part}_{i}", "bf16", [c.batch, heads, "past", head])
             cos, sin = rotations(c)
             self.cos, self.sin = self.given("cos", cos), self.given("sin", sin)
             past = self.length("past_key_0", 2)
@@ -135,6 +151,8 @@ class Llama(GraphWriter):
             if self.form == "standard":
                 positions = self.add("Range", past, end, self.constant(1, "i64"))
                 self.positions = self.add("Unsqueeze", positions, self.constant([0], "i64"))
+                if c.batch != 1:
+                    self.positions = self.add("Expand", self.positions, self.add("Shape", "ids"))
             else:
                 self.total = self.add("Cast", end, to=TensorProto.INT32)
                 before = self.add("Sub", end, self.constant(1, "i64"))
@@ -145,11 +163,11 @@ class Llama(GraphWriter):
             x = self.add("Add", x, more)
             last = self.add("Slice", x, self.constant([-1], "i64"), self.constant([2**31 - 1], "i64"), self.constant([1], "i64"))
             logits = self.linear(self.norm(last, "norm"), "head", c.hidden, c.vocabulary)
-            self.output(self.add("Cast", logits, outputs=["logits"], to=ONNX_TYPES["f32"]), "f32", [1, 1, c.vocabulary])
+            self.output(self.add("Cast", logits, outputs=["logits"], to=ONNX_TYPES["f32"]), "f32", [c.batch, 1, c.vocabulary])
             for i in range(c.layers):
-                for part in ("key", "value"):
-                    self.output(f"present_{part}_{i}", "bf16", [1, c.kv_heads, "past+sequence", c.head])
-        model = self.model("llama")
+                for part, (heads, head) in self.cache().items():
+                    self.output(f"present_{part}_{i}", "bf16", [c.batch, heads, "past+sequence", head])
+        model = self.model(type(self).__name__.lower())
         for key, value in asdict(c).items():
             model.metadata_props.add(key=key, value=str(value))
         onnx.save(model, self.path)
@@ -176,8 +194,8 @@ class Llama(GraphWriter):
         return x, self.linear(inner, f"{i}.down", c.ffn, c.hidden)
 
 
-def write_llama(config, path, form="standard"):
+def write_llama(config, path, form="standard", weights=True):
     """The model at `path`, its data beside it; returns where each weight lies in that file."""
-    w = Llama(config, path, form)
+    w = Llama(config, path, form, weights)
     w.build()
     return w.places

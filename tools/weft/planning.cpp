@@ -29,12 +29,14 @@ Status read_values(const std::string& text, SymbolValues& out) {
 Result<MeshPlan> make_plan(Cli& cli, const std::string& model) {
   const Common& c = cli.common;
   if (c.devices == 0) return usage("how many devices? give --devices N");
-  if (c.tp > 1 || c.dp > 1 || !c.compile.mesh.empty()) return usage("the mesh is what is looked for: leave --mesh, --tp and --dp out");
+  if (c.tp > 1 || c.pp > 1 || c.dp > 1 || !c.compile.mesh.empty()) return usage("the mesh is what is looked for: leave --mesh, --tp, --pp and --dp out");
   PlanRequest request;
   request.devices = c.devices;
   request.batch = c.batch;
+  request.microbatches = c.microbatches;
   for (const std::string& text : c.at) TRY(read_values(text, request.at));
   Compilation compilation(compile_options(cli));
+  compilation.leave_out_weights();
   TRY(compilation.load_file(model));
   TRY(compilation.apply_shapes());
   return compilation.plan(request);

@@ -105,6 +105,7 @@ Json candidate_json(const MeshCandidate& c) {
   j["seconds"] = p.seconds();
   j["compute_s"] = p.compute_seconds();
   j["exchange_s"] = p.exchange_seconds();
+  j["waves_s"] = p.waves_s;
   j["flops"] = p.flops;
   j["memory"]["bytes"] = p.bytes();
   j["memory"]["weights"] = p.weight_bytes;
@@ -153,6 +154,7 @@ void add_plan(Cli& cli) {
   v.positional("model", a->model, "an .onnx or .wir file; weights in files of their own are not read and need not be there", false);
   v.flag("--explain", a->explain, "all meshes with their predicted time and memory, why each is not the one, and what the chosen one's time goes into");
   v.flag("--list-tables", a->list, "list the device tables that weft brings along");
+  v.number("--microbatches", cli.common.microbatches, 1, 1 << 16, "the batch goes through a pipeline in so many equal parts");
   add_target_options(v, cli);
   add_compile_options(v, cli);
   v.epilog(
