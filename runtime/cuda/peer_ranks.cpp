@@ -61,7 +61,7 @@ class PeerRanks : public DeviceRanks {
       if (failed_) return *failed_;
     }
     TRY_ASSIGN(CollectiveBytes bytes, collective_bytes(c, size_));
-    if (bytes.in == 0) return {};
+    if (bytes.in == 0 && bytes.out == 0) return {};
     const bool gathers = c.kind == CollectiveKind::all_gather && c.outer == 1 && bytes.in % kCarried == 0;
     const bool small = bytes.in <= kMostBytes;
     if (large_ && !(small && (gathers || adds(c)))) return large_->run(c, in, out, queue);

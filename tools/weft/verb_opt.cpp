@@ -122,13 +122,14 @@ Status run_opt(Cli& cli, const OptArgs& a) {
   TRY(c.optimise(o, &runs));
   cli.log.end_progress();
   for (const std::string& note : c.stats().notes) cli.log.info(note);
-  if (!a.output.empty()) TRY(save_module(c.module(), a.output));
+  const bool to_file = !a.output.empty() && a.output != "-";
+  if (to_file) TRY(save_module(c.module(), a.output));
   else if (!cli.json()) print(print_module(c.module()));
   if (!cli.common.quiet) std::fputs(statistics(runs).c_str(), stderr);
   if (!cli.json()) return {};
   Json j;
   j["model"] = a.model;
-  j["output"] = a.output.empty() ? Json() : Json(a.output);
+  j["output"] = to_file ? Json(a.output) : Json();
   j["runs"] = runs_json(runs);
   return cli.emit(j);
 }
@@ -139,7 +140,7 @@ void add_opt(Cli& cli) {
   auto a = std::make_shared<OptArgs>();
   Verb& v = add_verb(cli, "opt", "Run passes on a model and print the module", [&cli, a] { return run_opt(cli, *a); });
   v.positional("model", a->model, "an .onnx or .wir file", false);
-  v.text("-o,--output", a->output, "write the module to this .wir file instead of stdout; large constants go to a .weights file beside it");
+  v.text("-o,--output", a->output, "write the module to this .wir file instead of stdout (-); large constants go to a .weights file beside it");
   v.text("--passes", a->passes, a->passes_given,
          "PASS,PASS,…: run these in place of the level's; nothing behind the = : none, the module prints unchanged");
   v.flag("--list-passes", a->list, "list all passes");
