@@ -3,8 +3,9 @@
 // A region is a chain or tree of elementwise ops around at most one anchor: a contraction, convolution, pool or reduction
 // with elementwise ops on its result; softmax or a normalisation with ones on both sides; a reduction or a padding with
 // ones on its operand. Only the region's last op is read from outside, so nothing is computed twice and no cycle arises.
-// A cast of it to a narrower float type that others beside it read, too, is a second result of the same kernel. Elementwise
-// regions of the same operands become one of several results.
+// A cast of it to a narrower float type that others beside it read, too, is a second result of the same kernel, and so is an
+// elementwise op before a normalisation that others read later (a residual). Elementwise regions of the same operands become
+// one of several results.
 // An op is never moved where its elements would be computed more often than before, but for cheap ones before a
 // convolution, which run as it packs its operand (once per block of channels), when no kernel before takes them. Tensor cores
 // are worth more: their convolutions read their operand as it lies in memory.
@@ -34,6 +35,7 @@ class Fuser {
   Fuser(Graph& g, const Target& target) : graph_(g), target_(target) {}
 
   bool run() {
+    for (auto& op : graph_.ops) order_[op.get()] = order_.size();
     for (auto it = graph_.ops.rbegin(); it != graph_.ops.rend(); ++it) place(**it);
     merge_alike();
     bool changed = false;
@@ -53,6 +55,14 @@ class Fuser {
     if (into >= 0 && joins(op, role, regions_[into])) {
       regions_[into].ops.push_back(&op);
       region_of_[&op] = into;
+      return;
+    }
+    if (int r = role == Role::pointwise ? normalising_region(op) : -1; r >= 0) {
+      Region& region = regions_[static_cast<size_t>(r)];
+      region.ops.push_back(&op);
+      if (into != r) region.lasts.push_back(&op);
+      region.feeders.insert(&op);
+      region_of_[&op] = r;
       return;
     }
     Region r;
@@ -87,6 +97,25 @@ class Fuser {
       if (it == region_of_.end() || (found >= 0 && it->second != found)) return -1;
       found = it->second;
     }
+    return found;
+  }
+
+  // The region of the one normalisation that reads the op's result, where all others read it behind that; -1: there is none.
+  int normalising_region(const Op& op) const {
+    const Value* v = op.result();
+    int found = -1;
+    for (const Use& u : v->uses) {
+      auto it = region_of_.find(u.op);
+      if (it == region_of_.end() || u.index != 0) continue;
+      const Region& r = regions_[static_cast<size_t>(it->second)];
+      if (r.anchor != u.op || op_def(*u.op).family != Family::norm || r.before != v->type.shape || r.after != r.before) continue;
+      if (found >= 0 || r.lasts.size() > 1 || r.ops.size() >= kMostOps || follows_anchor(op)) return -1;
+      found = it->second;
+    }
+    if (found < 0) return -1;
+    const Region& r = regions_[static_cast<size_t>(found)];
+    for (const Use& u : v->uses)
+      if (u.op != r.anchor && order_.at(u.op) < order_.at(r.lasts[0])) return -1;
     return found;
   }
 
@@ -224,6 +253,7 @@ class Fuser {
   const Target& target_;
   std::vector<Region> regions_;
   std::map<const Op*, int> region_of_;
+  std::map<const Op*, size_t> order_;
 };
 
 bool fuse_graph(Graph& g, const Target& target) {

@@ -63,7 +63,7 @@ class NcclRanks : public DeviceRanks {
 
   // Bytes serve for what is only moved.
   bool supports(const Collective& c) const override { return !reduces(c.kind) || nccl_type(c.dtype); }
-  const char* transport() const override { return "NCCL"; }
+  const char* transport(const Collective&) const override { return "NCCL"; }
   void abort(const Error& why) override {
     std::lock_guard lock(mutex_);
     if (failed_) return;

@@ -47,7 +47,10 @@ class PeerRanks : public DeviceRanks {
 
   // What is large in one call may be small in another one.
   bool supports(const Collective& c) const override { return large_ ? large_->supports(c) : adds(c); }
-  const char* transport() const override { return large_ ? "peer memory and NCCL" : "peer memory"; }
+  const char* transport(const Collective& c) const override {
+    const auto bytes = collective_bytes(c, size_);
+    return large_ && bytes.ok() && !pushes(c, bytes->in) ? large_->transport(c) : "peer memory";
+  }
   void abort(const Error& why) override {
     *stop_ = 1;
     if (large_) large_->abort(why);
@@ -62,10 +65,8 @@ class PeerRanks : public DeviceRanks {
     }
     TRY_ASSIGN(CollectiveBytes bytes, collective_bytes(c, size_));
     if (bytes.in == 0 && bytes.out == 0) return {};
-    const bool gathers = c.kind == CollectiveKind::all_gather && c.outer == 1 && bytes.in % kCarried == 0;
-    const bool small = bytes.in <= kMostBytes;
-    if (large_ && !(small && (gathers || adds(c)))) return large_->run(c, in, out, queue);
-    void* function = functions_[gathers ? 3 : c.dtype == DType::f32 ? 0 : c.dtype == DType::f16 ? 1 : 2];
+    if (large_ && !pushes(c, bytes.in)) return large_->run(c, in, out, queue);
+    void* function = functions_[gathers(c, bytes.in) ? 3 : c.dtype == DType::f32 ? 0 : c.dtype == DType::f16 ? 1 : 2];
     for (int64_t at = 0; at < bytes.in; at += kMostBytes) TRY(push(function, in + at, out + at, std::min(kMostBytes, bytes.in - at), bytes.in, queue));
     return {};
   }
@@ -75,6 +76,8 @@ class PeerRanks : public DeviceRanks {
     return c.kind == CollectiveKind::all_reduce && c.reduction == CommReduction::sum &&
            (c.dtype == DType::f32 || c.dtype == DType::f16 || c.dtype == DType::bf16);
   }
+  static bool gathers(const Collective& c, int64_t bytes) { return c.kind == CollectiveKind::all_gather && c.outer == 1 && bytes % kCarried == 0; }
+  static bool pushes(const Collective& c, int64_t bytes) { return bytes <= kMostBytes && (gathers(c, bytes) || adds(c)); }
   Status push(void* function, const std::byte* in, std::byte* out, int64_t bytes, int64_t stride, DeviceQueue& queue) {
     const int64_t lines = (bytes + kCarried - 1) / kCarried, blocks = std::min(kBlocks, (lines + kThreads - 1) / kThreads);
     // The numbers of each size lie in memory of their own: a graph reads them there.

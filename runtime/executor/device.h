@@ -93,7 +93,8 @@ class DeviceRanks {
   virtual ~DeviceRanks() = default;
   virtual bool supports(const Collective& c) const = 0;
   virtual Status run(const Collective& c, const std::byte* in, std::byte* out, DeviceQueue& queue) = 0;
-  virtual const char* transport() const = 0;
+  // What carries such a call: "NCCL", "peer memory".
+  virtual const char* transport(const Collective& c) const = 0;
   // Ends what is queued and waits for other ranks; every later call is this Error. From any thread.
   virtual void abort(const Error& why) = 0;
 };

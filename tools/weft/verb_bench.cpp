@@ -7,6 +7,7 @@
 
 #include "frontend/api/reference.h"
 #include "ir/base/text.h"
+#include "tools/weft/bench_collectives.h"
 #include "tools/weft/npy.h"
 #include "tools/weft/ranks.h"
 #include "tools/weft/roof.h"
@@ -26,7 +27,7 @@ struct BenchArgs {
   int64_t warmup = 5, iterations = 0;
   double duration = 0;
   int concurrency = 1;
-  bool profile = false, no_transfers = false;
+  bool profile = false, no_transfers = false, collectives = false;
 };
 
 struct Timing {
@@ -347,6 +348,8 @@ Result<Profile> take_profile(const Cli& cli, Bench& bench, const Runner& r, cons
 }
 
 Status bench_model(Cli& cli, const BenchArgs& a) {
+  if (a.collectives) return a.model.empty() ? bench_collectives(cli) : Status(usage("--collectives measures exchanges without a model"));
+  if (a.model.empty()) return usage("a model is missing: an .onnx, .weft or .wir file");
   TRY(join_ranks(cli, a.model));
   if (cli.group && a.concurrency > 1) return usage("--concurrency is for models of one rank: the ranks of others make one run at a time");
   TRY(tune_if_asked(cli, a.model, a.inputs));
@@ -395,7 +398,7 @@ Status bench_model(Cli& cli, const BenchArgs& a) {
 void add_bench(Cli& cli) {
   auto a = std::make_shared<BenchArgs>();
   Verb& v = add_verb(cli, "bench", "Measure latency and throughput of a model", [&cli, a] { return bench_model(cli, *a); });
-  v.positional("model", a->model, "an .onnx, .weft or .wir file");
+  v.positional("model", a->model, "an .onnx, .weft or .wir file", false);
   add_input_options(v, a->inputs);
   v.number("--warmup", a->warmup, "runs before measuring, at least 1");
   v.number("--iterations", a->iterations, "measured runs of each worker; 0: as many as --duration allows");
@@ -405,6 +408,8 @@ void add_bench(Cli& cli) {
          "inputs are moved to the GPU once and outputs stay there; also times runs that do not wait for the one before");
   v.flag("--profile", a->profile, "time in ms, flop/s, bytes/s and share of the machine's roof of each kernel, from runs of their own");
   v.text("--trace", a->trace, "write those runs to a file in Chrome's trace format (JSON, times in µs)");
+  v.flag("--collectives", a->collectives,
+         "no model: us, bytes/s and bus bytes/s of what the ranks of --tp N (or --mesh) exchange, by transport, kind and size");
   add_target_options(v, cli);
   add_signature_options(v, cli);
   add_compile_options(v, cli);
@@ -414,6 +419,7 @@ void add_bench(Cli& cli) {
       "\nLatencies are in ms, throughput in runs a second.\n"
       "Examples:\n"
       "  weft bench model.onnx --shapes x=1x3x48x320 --iterations 200 --profile\n"
+      "  weft bench --collectives --tp 2\n"
       "  weft bench model.onnx --concurrency 4 --threads 1 --json");
 }
 

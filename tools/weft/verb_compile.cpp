@@ -140,12 +140,14 @@ Status compile_artefact(Cli& cli, const CompileArgs& a) {
   cli.log.end_progress();
   TRY_ASSIGN(const auto written, Artefact::open(a.output));
   const std::string size = human_bytes(static_cast<double>(bytes));
-  if (!cli.json()) return print("wrote " + a.output + ", " + size + ", for " + join(written->targets(), ", ") + "\n"), Status();
+  std::vector<std::string> names = written->targets();
+  names.erase(std::unique(names.begin(), names.end()), names.end());  // those of a pipeline's stages
+  if (!cli.json()) return print("wrote " + a.output + ", " + size + ", for " + join(names, ", ") + "\n"), Status();
   Json j;
   j["model"] = a.model;
   j["file"] = a.output;
   j["bytes"] = bytes;
-  j["targets"] = written->targets();
+  j["targets"] = names;
   return cli.emit(j);
 }
 
