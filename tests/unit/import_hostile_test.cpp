@@ -1,7 +1,7 @@
 // Models written to do harm: each must end in an Error, soon and without large allocations.
 #include <unistd.h>
 
-#include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 
@@ -85,7 +85,7 @@ TEST(ImportHostile, NestingIsBounded) {
                        {ints("trips", {}, {2})}});
     return import_error(model(g)).code;
   };
-  auto begin = std::chrono::steady_clock::now();
+  const std::clock_t begin = std::clock();  // of the processor: the machine may be busy
   auto if_node = [](int depth) {
     return node("If", {"c"}, {"y"}, {graph_attr("then_branch", nested("If", depth)), graph_attr("else_branch", nested("If", 1))});
   };
@@ -95,7 +95,7 @@ TEST(ImportHostile, NestingIsBounded) {
   EXPECT_EQ(deep(if_node(23)), Code::kOk);
   EXPECT_EQ(deep(loop(3)), Code::kOk);
   EXPECT_NE(deep(loop(23)), Code::kInvalidModel);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60));
+  EXPECT_LT(std::clock() - begin, 60 * CLOCKS_PER_SEC);
 }
 
 TEST(ImportHostile, SizesThatOverflow) {
@@ -114,7 +114,7 @@ TEST(ImportHostile, SizesThatOverflow) {
 
 TEST(ImportHostile, CostsGrowWithTheFile) {
   constexpr int kMany = 20'000;
-  auto begin = std::chrono::steady_clock::now();
+  const std::clock_t begin = std::clock();
   // Constants of one name, operands of one op, operands of an op that is refused, results.
   std::vector<Message> constants;
   for (int k = 0; k < kMany; ++k)
@@ -125,7 +125,7 @@ TEST(ImportHostile, CostsGrowWithTheFile) {
   EXPECT_EQ(import_error(simple({node("Sum", many, {"y"})})).code, Code::kResources);
   EXPECT_EQ(import_error(simple({node("Concat", many, {"y"}, {int_attr("axis", 1)})})).code, Code::kInvalidModel);
   EXPECT_EQ(import_error(simple({node("Concat", many, {"y"}, {int_attr("axis", 0)})})).code, Code::kOk);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
+  EXPECT_LT(std::clock() - begin, 30 * CLOCKS_PER_SEC);
 }
 
 TEST(ImportHostile, LimitsCountWhatTheFileHolds) {

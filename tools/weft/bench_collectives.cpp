@@ -150,7 +150,8 @@ Status report(Cli& cli, const Mesh& mesh, const std::vector<Row>& rows, double l
     char us[32], share[32] = "";
     std::snprintf(us, sizeof us, "%.2f", r.seconds * 1e6);
     if (on_link) std::snprintf(share, sizeof share, "%.3f", bus / link);
-    lines.push_back({r.transport, collective_name(r.kind), human_bytes(static_cast<double>(r.bytes)), us, si_text(algorithm) + "B/s", si_text(bus) + "B/s", share});
+    const std::string bytes = human_bytes(static_cast<double>(r.bytes));
+    lines.push_back({r.transport, collective_name(r.kind), bytes, us, si_text(algorithm) + "B/s", si_text(bus) + "B/s", share});
     Json j;
     j["transport"] = r.transport;
     j["collective"] = collective_name(r.kind);
