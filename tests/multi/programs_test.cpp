@@ -167,6 +167,19 @@ TEST(Programs, BenchMakesAsManyRunsOnAllRanks) {
   EXPECT_EQ(o.code, 2) << o.text;
 }
 
+TEST(Programs, BenchOfCollectivesAlone) {
+  for (const char* launch : {"", "weft launch -n 2 -- "}) {
+    Outcome o = shell(launch + std::string("weft bench --collectives --tp 2 --target cpu --json --quiet"));
+    EXPECT_EQ(o.code, 0) << o.text;
+    EXPECT_THAT(o.text, HasSubstr("\"schema\": \"weft.bench/1\""));
+    EXPECT_THAT(o.text, HasSubstr(*launch ? "\"transport\": \"processes\"" : "\"transport\": \"threads\""));
+    for (const char* kind : {"all_reduce", "all_gather", "reduce_scatter", "all_to_all"}) EXPECT_THAT(o.text, HasSubstr(kind));
+    EXPECT_THAT(o.text, Not(HasSubstr("[1]")));
+  }
+  EXPECT_THAT(shell("weft bench --collectives").text, HasSubstr("--collectives needs several ranks"));
+  EXPECT_THAT(shell("weft bench " + kBert + " --collectives --tp 2").text, HasSubstr("without a model"));
+}
+
 TEST(Programs, AMeshOfAnotherSizeThanTheJob) {
   Outcome o = shell("weft launch -n 3 -- " + kBertRun + " --tp 2");
   EXPECT_EQ(o.code, 2) << o.text;
