@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ir/base/text.h"
 #include "ir/core/builder.h"
+#include "passes/shard/forms.h"
 
 namespace weft {
 
@@ -14,6 +16,18 @@ const Dim* batch_dim(const Module& m) {
   for (auto& in : m.main()->inputs)
     if (in->type.is_ranked() && in->type.rank() > 0) return &in->type.shape[0];
   return nullptr;
+}
+
+// Weights of experts: a batch of matrices. The first one's number of experts; 0: there are none.
+int64_t experts_of(const Module& m) {
+  for (auto& op : m.main()->ops) {
+    const Value* w = op->kind == OpKind::contract ? op->operands[1] : nullptr;
+    if (!w || w->type.rank() != 3 || !w->type.shape[0].is_const() || !is_fixed(w)) continue;
+    const ShardingRule rule = rule_of(*op);
+    const auto& first = rule.operands[1][0];
+    if (!first.empty() && rule.dim_of(rule.results[0], first[0]) >= 0) return w->type.shape[0].value();
+  }
+  return 0;
 }
 
 // The axes of a mesh, the outermost first, and why one cannot have a size; empty: it can.
@@ -30,6 +44,12 @@ constexpr PlannedAxis kAxes[] = {
     {kStageAxis,
      [](const Module&, const ShardingCosts&, int64_t size) {
        return size <= kMaxStages ? std::string() : "there are at most " + std::to_string(kMaxStages) + " stages";
+     }},
+    {"ep",
+     [](const Module& m, const ShardingCosts&, int64_t size) {
+       const int64_t experts = size > 1 ? experts_of(m) : 1;
+       if (experts == 0) return std::string("there are no experts for ep");
+       return size == 1 || experts % size == 0 ? std::string() : "ep=" + std::to_string(size) + " does not divide " + std::to_string(experts) + " experts";
      }},
     {"tp", [](const Module&, const ShardingCosts&, int64_t) { return std::string(); }},
 };
@@ -50,7 +70,7 @@ class MeshPlanner {
     std::stable_sort(all.begin(), all.end(), [&](const Sizes& a, const Sizes& b) { return at_least(a) < at_least(b); });
     double best = INFINITY;
     for (const Sizes& s : all) {
-      MeshCandidate c{mesh_of(s), too_long(s, best), {}, true};
+      MeshCandidate c{mesh_of(s), cannot_win(s, best), {}, true};
       if (c.impossible.empty()) {
         TRY_ASSIGN(c, candidate(s));
       }
@@ -95,10 +115,14 @@ class MeshPlanner {
       at_work *= static_cast<double>(kAxes[a].name == std::string_view(kStageAxis) ? std::min(sizes[a], microbatches_) : sizes[a]);
     return plan_.one.prediction.compute_seconds() / at_work;
   }
-  std::string too_long(const Sizes& sizes, double best) const {
-    if (at_least(sizes) <= best) return "";
-    char text[64];
-    std::snprintf(text, sizeof text, "slower: %.4g ms at least", at_least(sizes) * 1e3);
+  // Every axis but dp may cut all weights.
+  std::string cannot_win(const Sizes& sizes, double best) const {
+    char text[64] = "";
+    double parts = 1;
+    for (size_t a = 1; a < kAxisCount; ++a) parts *= static_cast<double>(sizes[a]);
+    const double weights = plan_.one.prediction.weight_bytes / parts;
+    if (plan_.devices.memory_bytes > 0 && weights > plan_.devices.memory_bytes) return "does not fit: " + human_bytes(weights) + " of weights at least";
+    if (at_least(sizes) > best) std::snprintf(text, sizeof text, "slower: %.4g ms at least", at_least(sizes) * 1e3);
     return text;
   }
 

@@ -1,6 +1,7 @@
 // Which mesh a number of devices becomes: every way to write it as a product of axes is shared out and partitioned as a
 // compilation would do it, and what comes out is priced (predict.h). The fastest one that fits into a device's memory wins. A mesh
-// is left out where its share of what one device computes takes longer than one that was found already.
+// is not priced where its share of what one device computes takes longer than one that was found already, or its share of the weights
+// does not fit.
 //
 // Beside it a plain rule to compare with, `greedy`: of those that were priced, the one whose step exchanges least for what it
 // computes; neither its time nor its memory counts.

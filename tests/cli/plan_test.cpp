@@ -34,7 +34,7 @@ TEST_F(Plan, Json) {
   EXPECT_EQ(j["device_table"], "h100x8");
   EXPECT_EQ(j["at"], json({{"batch", 8}}));
   EXPECT_TRUE(j["mesh"].is_string());
-  ASSERT_EQ(j["candidates"].size(), 6u);  // products of dp, pp and tp
+  ASSERT_EQ(j["candidates"].size(), 10u);  // products of dp, pp, ep and tp
   for (const char* key : {"greedy", "one_device"}) EXPECT_TRUE(j[key]["mesh"].is_object()) << key;
   double before = 0;
   int possible = 0;

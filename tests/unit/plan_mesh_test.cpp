@@ -162,7 +162,7 @@ TEST(PlanMesh, WhatDoesNotFitIsNotChosen) {
   const std::string text = mlp(65536, 1024);
   MeshPlan free = plan_of(text, devices, 8);
   ASSERT_NE(free.best(), nullptr);
-  EXPECT_EQ(free.candidates.size(), 10u);
+  EXPECT_EQ(free.candidates.size(), 20u);
   EXPECT_EQ(free.best()->mesh.axes_text(), "dp=8");
   EXPECT_EQ(free.greedy.mesh.size(), 8);
   EXPECT_GE(free.greedy.prediction.seconds(), free.best()->prediction.seconds());
@@ -207,6 +207,23 @@ TEST(PlanMesh, WhatCannotWinIsNotPriced) {
   EXPECT_EQ(find(plan, "pp=8")->impossible.substr(0, 8), "slower: ");
   ASSERT_NE(plan.best(), nullptr);
   EXPECT_EQ(plan.best()->mesh.axis_size("pp"), 0);
+}
+
+// Eight experts, as a batch of products.
+const char* const kExperts = R"(const @w : bf16[8,4096,4096] = splat(0.01)
+graph @main(%x: bf16[8,1,4096]) -> (y = %y) {
+  %w = constant @w : bf16[8,4096,4096]
+  %y = contract(%x, %w) {spec="ech,ehf->ecf"} loc("experts")
+}
+)";
+TEST(PlanMesh, ExpertsAreSharedOut) {
+  const DeviceTable devices = *api::find_device_table("a100-cluster");
+  const MeshPlan plan = plan_of(kExperts, devices, 4);
+  ASSERT_TRUE(find(plan, "ep=4"));
+  EXPECT_EQ(find(plan, "ep=4")->impossible, "");
+  EXPECT_NEAR(find(plan, "ep=4")->prediction.weight_bytes, plan.one.prediction.weight_bytes / 4, 1);
+  EXPECT_EQ(find(plan_of(kExperts, devices, 3), "ep=3")->impossible, "ep=3 does not divide 8 experts");
+  EXPECT_EQ(find(plan_of(mlp(8, 256), devices, 4), "ep=4")->impossible, "there are no experts for ep");
 }
 
 TEST(PlanMesh, AxesThatCannotBeSaySo) {

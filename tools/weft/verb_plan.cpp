@@ -1,6 +1,7 @@
 // weft plan: how a number of devices would best share a model, by prediction. Neither the devices nor the weights need be here.
 #include <chrono>
 #include <cstdio>
+#include <map>
 
 #include "frontend/api/device_tables.h"
 #include "ir/base/text.h"
@@ -64,8 +65,12 @@ std::string plan_text(const MeshPlan& plan, const PlanArgs& a, double seconds) {
   const MeshCandidate* best = plan.best();
   text += "mesh      " + (best ? best->mesh.axes_text() : "none") + "\n\n";
   std::vector<std::vector<std::string>> rows;
+  std::map<std::string, size_t> alike;  // those that were not priced, by reason
   for (const MeshCandidate& c : plan.candidates)
-    if (a.explain || &c == best) rows.push_back(row(c.mesh.axes_text(), c, best || !c.fits || !c.impossible.empty() ? verdict(plan, c) : ""));
+    if (++alike[c.impossible] == 1 || c.impossible.empty())
+      if (a.explain || &c == best) rows.push_back(row(c.mesh.axes_text(), c, verdict(plan, c)));
+  for (auto& cells : rows)
+    if (auto it = alike.find(cells.back()); it != alike.end() && it->second > 1) cells[0] += " and " + std::to_string(it->second - 1) + " more";
   const auto against = [&](const MeshCandidate& c) {
     if (!c.fits) return std::string("does not fit");
     char text[32] = "";
