@@ -32,6 +32,7 @@ Result<MeshPlan> Compilation::plan(const PlanRequest& request) {
   TRY(optimise(before));
   TRY_ASSIGN(PassContext cx, pass_context());
   if (!cx.devices) cx.devices = api::devices_here(cx.target, options_.device);
+  cx.devices->memory_bytes *= options_.gpu_memory;
   reporter_.progress("plan", "");
   return plan_mesh(*module_, cx, request.devices, request.microbatches);
 }

@@ -89,6 +89,28 @@ TEST_F(Plan, OptionsThatDoNotFit) {
   EXPECT_EQ(shell("weft run " + model + " --devices 2").code, 2);
 }
 
+// 141 GB and 1.3 TB of weights, which are not there.
+TEST_F(Plan, LargeModelsAreSoonPlanned) {
+  struct Case {
+    std::string name, options;
+    int64_t devices;
+  };
+  for (const Case& c : {Case{"llama-70b", "--device-table h100x8 --batch 16", 8}, Case{"deepseek-671b", "--device-table h200x8-2hosts --batch 32", 16}}) {
+    Outcome made = shell("tools/bench/make_models " + c.name + " " + folder + "/large.onnx --batch batch --no-weights");
+    ASSERT_EQ(made.code, 0) << made.err;
+    Outcome o = shell("weft plan " + folder + "/large.onnx --state auto --target cuda:sm_90a --at past=2048,sequence=1 --json --devices " +
+                      std::to_string(c.devices) + " " + c.options);
+    ASSERT_EQ(o.code, 0) << o.err;
+    json j = o.parsed();
+    int64_t ranks = 1;
+    for (const json& size : j["candidates"][0]["mesh"]) ranks *= size.get<int64_t>();
+    EXPECT_EQ(ranks, c.devices);
+    EXPECT_LE(j["candidates"][0]["memory"]["bytes"], j["device_bytes"]);
+    EXPECT_FALSE(j["one_device"]["fits"].get<bool>());
+    EXPECT_LT(j["planning_s"].get<double>(), 30) << c.name;  // a second or two where nothing else runs
+  }
+}
+
 TEST_F(Plan, VerbsTakeTheMesh) {
   Outcome o = shell("weft verify " + model + " --parallel auto --devices 2 --shapes x=4x64 --threads 2");
   EXPECT_EQ(o.code, 0) << o.err;
