@@ -8,6 +8,7 @@
 #include "codegen/cuda/nvrtc.h"
 #include "codegen/cuda/push.h"
 #include "frontend/api/device_tables.h"
+#include "frontend/api/given.h"
 #include "frontend/api/kernels.h"
 #include "frontend/api/runtime/rank_team.h"
 #include "frontend/api/target_choice.h"
@@ -48,6 +49,8 @@ std::string file_stem(const std::string& path) {
 Result<ImportOptions> import_options(const api::CompileOptions& o) {
   ImportOptions out;
   out.external_data_root = o.external_data_root;
+  out.configuration = o.configuration;
+  TRY_ASSIGN(out.mesh, parse_mesh(o.mesh));
   for (const std::string& text : o.shapes) {
     TRY_ASSIGN(ShapeSpec spec, parse_shape_spec(text));
     out.shapes[spec.input] = text.substr(spec.input.size() + 1);
@@ -125,6 +128,7 @@ Status Compilation::load_file(const std::string& path) {
     }
     if (module_->name.empty()) module_->name = file_stem(path);
     folder_ = std::filesystem::path(path).has_parent_path() ? std::filesystem::path(path).parent_path().string() : ".";
+    TRY(take_given());
     return check_cancelled();
   });
 }
@@ -137,8 +141,17 @@ Status Compilation::load_bytes(std::span<const std::byte> bytes) {
       TRY_ASSIGN(ImportOptions o, import_options(options_));
       TRY_ASSIGN(module_, import_onnx_bytes(bytes, "", o));
     }
+    TRY(take_given());
     return check_cancelled();
   });
+}
+
+// The mesh is the model's own where the user names none; what the user asks of tensors joins what the model does.
+Status Compilation::take_given() {
+  if (options_.mesh.empty() && !module_->given.mesh.axes.empty()) options_.mesh = module_->given.mesh.axes_text();
+  if (options_.shardings.empty() && options_.shardings_file.empty()) return {};
+  if (options_.mesh.empty()) return usage("--shard and --shardings name axes of a mesh, and there is none").with_hint("give --mesh, or --tp");
+  return api::give_shardings(*module_, options_.shardings, options_.shardings_file);
 }
 
 void Compilation::adopt(std::unique_ptr<Module> module) { module_ = std::move(module); }

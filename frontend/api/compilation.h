@@ -82,6 +82,7 @@ class Compilation {
   template <class F>
   auto timed(const char* stage, F&& work);
   Status check_cancelled();
+  Status take_given();
   Result<PassContext> pass_context();
   DiskCache cache(const std::string& section);
   Result<std::vector<KernelBuild>> kernels_of_all(const Target& t);

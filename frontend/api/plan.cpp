@@ -27,6 +27,7 @@ static Status set_optima(Module& m, const PlanRequest& r) {
 Result<MeshPlan> Compilation::plan(const PlanRequest& request) {
   TRY(set_optima(*module_, request));
   options_.mesh.clear();
+  module_->given = {};  // is said of a mesh
   PipelineOptions before = pipeline_options();
   before.stop_after = "partition";  // of one rank: it does nothing, as those that share out in front of it
   TRY(optimise(before));

@@ -73,7 +73,7 @@ Result<std::vector<int>> definition_order(const Nodes& nodes) {
 
 std::string label_of(const Frame& frame, const pb::NodeProto& node, int index) {
   if (frame.schema) return frame.label;
-  std::string own = node.name().empty() ? node.op_type() + "_" + std::to_string(index) : node.name();
+  std::string own = node_label(node, index);
   return frame.label.empty() ? own : frame.label + "/" + own;
 }
 

@@ -121,7 +121,8 @@ Status import_graph(ImportState& s, const Frame& frame) {
   TRY(import_inputs(s, scope, g));
   TRY(define_initializers(s, scope, g));
   TRY(import_nodes(s, scope, g.node()));
-  return set_outputs(s, scope, g);
+  TRY(set_outputs(s, scope, g));
+  return read_annotations(s, scope);
 }
 
 Result<std::unique_ptr<Module>> import_model(TensorSource source, const ImportOptions& options) {

@@ -10,6 +10,9 @@
 //   graph input; other text is made an identifier. A dim of -1, without value or named `?` is a fresh symbol.
 //   Every op carries the name of the ONNX node it came from, `<op type>_<index>` where that has none.
 //
+//   Multi-device annotations of the main graph's nodes (IR version 11 and later) become Module::given; those inside functions
+//   and sub-graphs do not count.
+//
 // Errors: kInvalidModel for what breaks ONNX's rules, kUnsupported for what we lack: one Error lists all such nodes;
 // kResources for files that cannot be opened and for exceeded limits. No exception leaves these functions.
 #pragma once
@@ -47,6 +50,11 @@ struct ImportOptions {
   std::map<std::string, std::string> shapes;
   // Inputs that stay inputs though they have an initialiser.
   std::set<std::string> overridable;
+  // Which of the model's multi-device configurations becomes Module::given, "none": none. Empty: the only one there is; where `mesh`
+  // has axes, the only one of as many devices, if there is one.
+  std::string configuration;
+  // In whose axes its annotations are said; without axes, in those that the model names, or else of their own.
+  Mesh mesh;
 };
 
 Result<std::unique_ptr<Module>> import_onnx_file(const std::string& path, const ImportOptions& options = {});

@@ -92,6 +92,10 @@ std::set<std::string> initializer_names(const pb::GraphProto& g);
 // Nodes in their order, or in an order of definition before use if they are not in one. prefix of unnamed nodes' labels.
 Status import_nodes(ImportState& s, Scope& scope, const google::protobuf::RepeatedPtrField<pb::NodeProto>& nodes);
 Status import_node(ImportState& s, Scope& scope, const pb::NodeProto& node, int index);
+// What a node without a name is called.
+inline std::string node_label(const pb::NodeProto& node, int index) {
+  return node.name().empty() ? node.op_type() + "_" + std::to_string(index) : node.name();
+}
 // The values of the named outputs; poisoned as in look_up.
 Result<std::vector<Value*>> graph_outputs(ImportState& s, Scope& scope, const pb::GraphProto& g, bool* poisoned);
 
@@ -104,6 +108,10 @@ Result<std::vector<Value*>> expand_function(Node& n);
 Status define_functions(ImportState& s);
 // The model's own function for a node, null if there is none.
 const pb::FunctionProto* model_function(const ImportState& s, const pb::NodeProto& node);
+
+// --- multi-device annotations (annotations.cpp) ---
+// Those of the main graph, whose nodes have been imported.
+Status read_annotations(ImportState& s, const Scope& scope);
 
 // --- inputs (inputs.cpp) ---
 // The main graph's inputs but for initialisers; shape overrides applied.

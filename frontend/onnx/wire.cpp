@@ -77,6 +77,16 @@ class Scanner {
     }
     return {};
   }
+  // Whether a message's outermost fields, as far as they can be read, include this one.
+  bool has_field(uint32_t number) const {
+    for (size_t pos = 0; pos < bytes_.size();) {
+      Result<Field> f = field(pos, bytes_.size());
+      if (!f.ok()) return false;
+      if (f->number == number) return true;
+      pos = f->end;
+    }
+    return false;
+  }
   int64_t nodes = 0, messages = 0, cuts = 0;
   bool forged = false;  // a kCutField stood in the input
 
@@ -212,6 +222,12 @@ Result<WireScan> scan_model(std::span<const std::byte> bytes, const ImportLimits
     return resources("the model without its large tensors exceeds " + std::to_string(limits.max_structure_bytes) + " bytes");
   }
   return scan;
+}
+
+bool has_configurations(std::span<const std::byte> bytes) {
+  constexpr uint32_t kConfiguration = 26;
+  const ImportLimits limits;
+  return Scanner(bytes, limits, false).has_field(kConfiguration);
 }
 
 }  // namespace weft

@@ -34,4 +34,7 @@ struct WireScan {
 // bytes: a ModelProto. Error kInvalidModel with the offset where the wire format is broken, kResources beyond a limit.
 Result<WireScan> scan_model(std::span<const std::byte> bytes, const ImportLimits& limits);
 
+// Whether a ModelProto has multi-device configurations, as far as its outermost fields can be read.
+bool has_configurations(std::span<const std::byte> bytes);
+
 }  // namespace weft

@@ -113,24 +113,29 @@ std::string Sharding::to_string() const {
   if (!partial.empty()) s += ",partial=[" + join(partial, ",") + "]";
   return s + ")";
 }
+Result<std::vector<std::vector<std::string>>> parse_sharded_dims(Lexer& lx) {
+  std::vector<std::vector<std::string>> dims;
+  TRY(lx.expect("["));
+  while (!lx.at("]")) {
+    dims.emplace_back();
+    if (!lx.accept("_")) {
+      do {
+        TRY_ASSIGN(std::string axis, lx.identifier());
+        dims.back().push_back(std::move(axis));
+      } while (lx.accept("*"));
+    }
+    if (!lx.accept(",")) break;
+  }
+  TRY(lx.expect("]"));
+  return dims;
+}
 Result<Sharding> Sharding::parse(Lexer& lx) {
   Sharding r;
   TRY(lx.expect("shard"));
   TRY(lx.expect("("));
   TRY_ASSIGN(r.mesh, lx.identifier());
   TRY(lx.expect(":"));
-  TRY(lx.expect("["));
-  while (!lx.at("]")) {
-    r.dims.emplace_back();
-    if (!lx.accept("_")) {
-      do {
-        TRY_ASSIGN(std::string axis, lx.identifier());
-        r.dims.back().push_back(std::move(axis));
-      } while (lx.accept("*"));
-    }
-    if (!lx.accept(",")) break;
-  }
-  TRY(lx.expect("]"));
+  TRY_ASSIGN(r.dims, parse_sharded_dims(lx));
   if (lx.accept(",")) {
     TRY(lx.expect("partial"));
     TRY(lx.expect("="));

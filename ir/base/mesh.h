@@ -51,5 +51,7 @@ struct Sharding {
   std::string to_string() const;              // shard(name: [_, tp], partial=[ep])
   static Result<Sharding> parse(Lexer& lx);
 };
+// [_,tp,dp*ep]: per dim the axes that cut it.
+Result<std::vector<std::vector<std::string>>> parse_sharded_dims(Lexer& lx);
 
 }  // namespace weft

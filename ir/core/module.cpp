@@ -213,6 +213,7 @@ std::unique_ptr<Module> Module::clone() const {
   m->symbols = symbols;
   m->meshes = meshes;
   m->states = states;
+  m->given = given;
   m->constants = constants;
   m->metadata = metadata;
   m->concrete_layouts = concrete_layouts;

@@ -12,6 +12,7 @@
 #include "ir/base/mesh.h"
 #include "ir/core/attrs.h"
 #include "ir/core/constant.h"
+#include "ir/core/given.h"
 #include "ir/core/op_kind.h"
 #include "ir/core/type.h"
 
@@ -116,6 +117,7 @@ struct Module {
   SymbolTable symbols;
   std::vector<Mesh> meshes;
   std::vector<State> states;
+  Given given;                                  // until the pass `shard` has done it
   ConstantPool constants;
   std::map<std::string, std::string> metadata;  // ONNX metadata_props and producer facts
   bool concrete_layouts = false;                // since the layout pass: every tensor in memory has a concrete layout

@@ -61,9 +61,10 @@ class ModuleParser {
     if (lx_.accept("layouts")) return layouts();
     if (lx_.accept("const")) return constant();
     if (lx_.accept("state")) return state();
+    if (lx_.accept("given")) return m_->given.parse(lx_);
     if (lx_.at("prepare")) return top_graph(true);
     if (lx_.at("graph")) return top_graph(false);
-    return lx_.fail("expected symbol, mesh, interface, metadata, layouts, const, state, prepare or graph");
+    return lx_.fail("expected symbol, mesh, interface, metadata, layouts, const, state, given, prepare or graph");
   }
   Status symbol() {
     TRY_ASSIGN(std::string name, lx_.identifier());

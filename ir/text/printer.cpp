@@ -80,6 +80,7 @@ class ModulePrinter {
     if (m_.concrete_layouts) out_ += "layouts concrete\n";
     for (int id : used_constants(m_)) constant(id);
     for (const State& s : m_.states) state(s);
+    out_ += m_.given.to_string();
     if (m_.prepare) graph("prepare", *m_.prepare);
     for (auto& g : m_.graphs) graph("graph @" + name_text(g->name), *g);
     return std::move(out_);

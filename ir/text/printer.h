@@ -8,6 +8,7 @@
 //   const @w : f32[2,2] = [1.0, 2.0, 3.0, 4.0]            // also splat(0.5), hex "00ff", strings ["a", "b"], and
 //   const @big : f32[512,512] = file "mlp.weights" offset 0 size 1048576 hash 0123…
 //   state kv : append(axis=2, length=past, capacity=room) @main %past -> %present
+//   given "w" : [_,tp] by "--shard w=1:tp"                // what is asked of the pass `shard`, see ir/core/given.h
 //   prepare() -> (packed = %0) {                          // only where something is prepared
 //   }
 //   graph @main(%x: f32[batch,2], %n: i64[] host) -> (probs = %1) {

@@ -2,6 +2,8 @@
 // in their order, so that the slowest stage, with what it receives, is as fast as it can be. What follows from inputs and
 // small constants alone (masks, positions) belongs to no stage: every one that needs it computes it.
 //
+// Where nodes have stages already (Module::given), those hold.
+//
 // Not cut: between the first use of a state and the value that becomes the next one, since its memory is one stage's; where a
 // value crosses whose dims only data decide.
 #include <algorithm>
@@ -25,6 +27,7 @@ class Stages {
       : m_(m), g_(*m.main()), costs_(m, devices, cx.mesh), links_(costs_.group({kStageAxis})), count_(static_cast<int>(cx.mesh.axis_size(kStageAxis))) {}
 
   Status run() {
+    if (!m_.given.stages.empty()) return keep_given();
     for (const State& s : m_.states)
       for (auto& in : g_.inputs)
         if (s.graph == g_.name && in->name == s.input) states_[in.get()] = &s;
@@ -39,6 +42,24 @@ class Stages {
   }
 
  private:
+  // Each op belongs to the last stage of the nodes that it comes of, what has none to that of what it reads.
+  Status keep_given() {
+    for (auto& [node, stage] : m_.given.stages)
+      if (stage >= count_)
+        return usage("stage " + std::to_string(stage) + " of a pipeline of " + std::to_string(count_)).with_hint("give --pp its number of stages").at_node(node);
+    for (auto& op : g_.ops) {
+      if (std::all_of(op->results.begin(), op->results.end(), [](auto& r) { return is_fixed(r.get()); })) continue;
+      int given = -1, read = -1;
+      for (const std::string& node : op->provenance)
+        if (auto it = m_.given.stages.find(node); it != m_.given.stages.end()) given = std::max(given, it->second);
+      for (const Value* v : op->operands)
+        if (v && v->def) read = std::max(read, v->def->stage);
+      if (given >= 0 && given < read)
+        return unsupported("given to stage " + std::to_string(given) + ", it reads what stage " + std::to_string(read) + " computes").at_node(op->describe());
+      op->stage = given >= 0 ? given : read;
+    }
+    return {};
+  }
   // Ops come in order.
   bool is_light(const Op& op) {
     if (std::all_of(op.results.begin(), op.results.end(), [](auto& r) { return is_fixed(r.get()); })) return true;

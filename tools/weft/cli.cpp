@@ -68,6 +68,11 @@ void add_compile_options(Verb& v, Cli& cli) {
   v.number("--tp", cli.common.tp, 1, 1024, "--mesh tp=N: ranks that share weights and the work on them");
   v.number("--pp", cli.common.pp, 1, kMaxStages, "--mesh pp=N: ranks that run the stages of a pipeline, each with its part of the layers");
   v.number("--dp", cli.common.dp, 1, 1024, "--mesh dp=N: ranks that share the batch");
+  v.list("--shard", o.shardings,
+         "PATTERN=DIM:AXIS,…: how tensors of these ONNX names are cut, as 'layers.*.q_proj.weight=1:tp'; _:tp leaves them whole; the rest is filled in");
+  v.text("--shardings", o.shardings_file, "JSON file of the same, see docs/sharding.md");
+  v.text("--configuration", o.configuration,
+         "which of the model's ONNX multi-device configurations holds, and is the mesh where none is given; left out, the only one; none: none");
   v.choice("--parallel", cli.common.parallel, {"auto"}, "the mesh of --devices that is predicted to be fastest, see `weft plan`");
   v.number("--devices", cli.common.devices, 1, 65536, "how many devices the mesh is planned for");
   v.text("--device-table", o.device_table,

@@ -3,6 +3,8 @@
 #include <charconv>
 
 #include "frontend/api/compilation.h"
+#include "frontend/onnx/wire.h"
+#include "ir/base/mapped_file.h"
 #include "ir/base/text.h"
 #include "runtime/artefact/artefact.h"
 
@@ -21,6 +23,19 @@ Status read_values(const std::string& text, SymbolValues& out) {
     out[text.substr(from, equals - from)] = value;
     from = to + 1;
   }
+  return {};
+}
+
+// The mesh of the model's own devices, where the options name none.
+Status take_configuration(Cli& cli, const std::string& model) {
+  const api::CompileOptions o = compile_options(cli);
+  if (!o.mesh.empty() || is_artefact(model)) return {};
+  Result<std::shared_ptr<const MappedFile>> file = MappedFile::open(model);
+  if (!file.ok() || !has_configurations({(*file)->data(), (*file)->size()})) return {};
+  Compilation compilation(o);
+  TRY(compilation.load_file(model));
+  cli.common.compile.mesh = compilation.options().mesh;
+  if (!cli.common.compile.mesh.empty()) cli.log.info("mesh " + cli.common.compile.mesh + ", of the model's annotations");
   return {};
 }
 
@@ -44,7 +59,7 @@ Result<MeshPlan> make_plan(Cli& cli, const std::string& model) {
 
 Status choose_mesh(Cli& cli, const std::string& model) {
   Common& c = cli.common;
-  if (c.parallel.empty()) return c.devices ? usage("--devices is for --parallel auto") : Status();
+  if (c.parallel.empty()) return c.devices ? usage("--devices is for --parallel auto") : take_configuration(cli, model);
   if (is_artefact(model)) return usage("--parallel auto: " + model + " was compiled for its mesh already");
   TRY_ASSIGN(const MeshPlan plan, make_plan(cli, model));
   const MeshCandidate* best = plan.best();

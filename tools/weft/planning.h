@@ -8,7 +8,8 @@ namespace weft::cli {
 
 // For the devices that the options name.
 Result<MeshPlan> make_plan(Cli& cli, const std::string& model);
-// Where --parallel auto stands: the chosen mesh becomes the options', and is logged. Error kResources where none fits.
+// Where --parallel auto stands, the chosen mesh becomes the options', and is logged; where no mesh is named, that of the model's
+// annotations. Error kResources where none fits.
 Status choose_mesh(Cli& cli, const std::string& model);
 
 }  // namespace weft::cli

@@ -50,6 +50,13 @@ struct CompileOptions {
   // the batch (dim 0 of the inputs), tp everything else, pp the ops into stages of a pipeline, axes of other names whatever is
   // fastest. Inputs and outputs are whole.
   std::string mesh;
+  // "layers.*.q_proj.weight=1:tp": tensors of these ONNX names are cut along dim 1 by the mesh's axis tp; and a JSON file of the
+  // same. See docs/sharding.md.
+  std::vector<std::string> shardings;
+  std::string shardings_file;
+  // Which of the model's own configurations (ONNX's multi-device annotations) holds: its devices are the mesh where `mesh` is empty.
+  // Empty: the only one, if there is one; "none": none.
+  std::string configuration;
   // What the devices and links of a mesh are like: a table that weft brings along ("h100x8"), or a JSON file, see docs/planning.md;
   // empty: as the target's usually are.
   std::string device_table;

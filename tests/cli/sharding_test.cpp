@@ -1,0 +1,65 @@
+// --shard and --shardings: what they do to a model, and what is said of wrong ones.
+#include "tests/cli/cli_support.h"
+
+namespace weft::cli_test {
+namespace {
+
+struct Shard : testing::Test {
+  std::string folder = fresh_folder(), model = folder + "/mlp.wir";
+  Shard() {
+    std::ofstream(model) << R"(weft.module 1 "mlp"
+const @w : f32[64,256] = splat(0.01)
+const @v : f32[256,64] = splat(0.02)
+graph @main(%x: f32[4,64]) -> (y = %y) {
+  %up.weight = constant @w : f32[64,256]
+  %down.weight = constant @v : f32[256,64]
+  %p = contract(%x, %up.weight) {spec="mk,kn->mn"} : f32[4,256] loc("up")
+  %q = relu(%p) : f32[4,256] loc("act")
+  %y = contract(%q, %down.weight) {spec="mk,kn->mn"} : f32[4,64] loc("down")
+}
+)";
+  }
+  Outcome opt(const std::string& options) { return shell("weft opt " + model + " --quiet --stop-after shard " + options); }
+  std::string error(const std::string& options) {
+    Outcome o = opt(options);
+    EXPECT_EQ(o.code, 2) << o.out << o.err;
+    return o.err;
+  }
+};
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+TEST_F(Shard, CutsWhatThePatternMatches) {
+  for (const std::string cut : {"'*.weight=0:tp'", "'up.*=-2:tp' --shard 'down*=0:tp'"}) {
+    Outcome o = opt("--tp 2 --shard " + cut);
+    EXPECT_EQ(o.code, 0) << o.err;
+    EXPECT_TRUE(has(o.out, ": f32[4,256] shard(mesh:[_,_],partial=[tp]) loc(\"up\"")) << o.out;
+  }
+  std::ofstream(folder + "/s.json") << R"({"schema": "weft.shardings/1", "shardings": {"*.weight": "0:tp"}})";
+  Outcome o = opt("--tp 2 --shardings " + folder + "/s.json");
+  EXPECT_TRUE(has(o.out, "partial=[tp]) loc(\"up\"")) << o.out << o.err;
+  o = shell("weft run " + model + " --tp 2 --seed 3 --shard '*.weight=0:tp' --target cpu --json");
+  EXPECT_EQ(o.code, 0) << o.err;
+}
+
+TEST_F(Shard, WrongOnesAreErrors) {
+  EXPECT_TRUE(has(error("--shard '*.weight=0:tp'"), "there is none"));  // no mesh
+  EXPECT_TRUE(has(error("--tp 2 --shard 'nothing*=0:tp'"), "no tensor is called \"nothing*\""));
+  EXPECT_TRUE(has(error("--tp 2 --shard 'q=2:tp'"), "\"q\" has no dim 2, it is f32[4,256]"));
+  EXPECT_TRUE(has(error("--tp 2 --shard 'q=0:ep'"), "names axis ep; the mesh is tp=2"));
+  EXPECT_TRUE(has(error("--tp 2 --shard 'q=0:tp,1:tp'"), "names axis tp twice"));
+  for (const char* wrong : {"q", "=0:tp", "q=", "q=tp", "q=0:", "q=0:tp,", "q=1.5:tp"})
+    EXPECT_TRUE(has(error("--tp 2 --shard '" + std::string(wrong) + "'"), "DIM:AXIS"));
+  const std::string both = error("--tp 2 --shard 'up.weight=0:tp' --shard '*.weight=1:tp'");
+  EXPECT_TRUE(has(both, "(--shard up.weight=0:tp) contradicts") && has(both, "(--shard *.weight=1:tp)")) << both;
+  for (const char* text : {"[]", "{}", R"({"schema": "weft.shardings/2"})", R"({"schema": "weft.shardings/1", "shardings": {"q": 1}})",
+                           R"({"schema": "weft.shardings/1", "shardings": {}, "more": 1})"}) {
+    std::ofstream(folder + "/s.json") << text;
+    EXPECT_TRUE(has(error("--tp 2 --shardings " + folder + "/s.json"), folder + "/s.json")) << text;
+  }
+  Outcome o = opt("--tp 3 --shard 'x=0:tp'");
+  EXPECT_EQ(o.code, 4);
+  EXPECT_TRUE(has(o.err, "dim 0 of f32[4,64] cannot be cut into 3 parts")) << o.err;
+}
+
+}  // namespace
+}  // namespace weft::cli_test
