@@ -50,6 +50,8 @@ class Compilation {
   // Which mesh is fastest, for the passes to share the model out over; options.mesh does not count. Nothing else may be called then.
   // Error kUsage for symbols that no input has; else as of plan_mesh.
   Result<MeshPlan> plan(const PlanRequest& request);
+  // How the passes share the model out over the mesh. Nothing else may be called then.
+  Result<Given> chosen_shardings();
   // What options say of passes.
   PipelineOptions pipeline_options() const;
   // What was measured, in place of what options.tuning names.

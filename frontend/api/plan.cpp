@@ -2,6 +2,7 @@
 #include "frontend/api/compilation.h"
 #include "frontend/api/device_tables.h"
 #include "ir/base/text.h"
+#include "passes/shard/chosen_forms.h"
 
 namespace weft {
 
@@ -36,6 +37,14 @@ Result<MeshPlan> Compilation::plan(const PlanRequest& request) {
   cx.devices->memory_bytes *= options_.gpu_memory;
   reporter_.progress("plan", "");
   return plan_mesh(*module_, cx, request.devices, request.microbatches);
+}
+
+Result<Given> Compilation::chosen_shardings() {
+  PipelineOptions o = pipeline_options();
+  o.stop_after = "shard";
+  TRY(optimise(o));
+  if (module_->meshes.empty()) return usage("a mesh of one rank shares nothing out");
+  return chosen_forms(*module_);
 }
 
 }  // namespace weft

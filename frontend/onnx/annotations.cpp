@@ -12,7 +12,6 @@ namespace weft {
 namespace {
 
 constexpr int64_t kMaxDevices = 1 << 16;
-constexpr const char* kMeshKey = "weft.mesh.";  // metadata: what we wrote of a configuration's mesh
 
 // One spec, read.
 struct Spec {
@@ -139,7 +138,6 @@ class Annotations {
       out.shards.back().push_back(device);
       return {};
     };
-    if (spec.device().empty()) return invalid("it names no devices");
     for (int64_t d : spec.device()) {
       out.shards.emplace_back();
       auto g = groups.find(d);
@@ -165,6 +163,9 @@ class Annotations {
       if (shards > devices_) return invalid("it has more shards than " + std::to_string(devices_) + " devices");
       if (parts > 1) out.cuts.emplace_back(static_cast<int>(axis), parts);
     }
+    if (out.shards.empty() && shards == devices_)  // not said: in their order
+      for (int64_t d = 0; d < devices_; ++d) out.shards.push_back({d});
+    if (out.shards.empty()) return invalid("it names no devices");
     if (shards == 1) {  // whole on all of them
       for (size_t k = 1; k < out.shards.size(); ++k) out.shards[0].insert(out.shards[0].end(), out.shards[k].begin(), out.shards[k].end());
       out.shards.resize(1);
@@ -272,7 +273,7 @@ class Annotations {
       TRY_ASSIGN(mesh, mesh_of(strides, devices_ / stages_));
       if (stages_ > 1) mesh.axes.insert(mesh.axes.begin(), {kStageAxis, stages_});
     }
-    mesh.name = "devices";
+    mesh.name = config_.name();
     if (stages_ > 1 && mesh.axis_size(kStageAxis) != stages_)
       return usage("the annotations have " + std::to_string(stages_) + " pipeline stages, the mesh is " + mesh.axes_text());
     if (stages_ == 1) s_.module.given.stages.clear();

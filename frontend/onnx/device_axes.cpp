@@ -29,7 +29,6 @@ Result<Mesh> mesh_of(const std::set<int64_t>& strides, int64_t places) {
   std::set<int64_t> all = strides;
   all.insert({1, places});
   Mesh mesh;
-  mesh.name = "devices";
   for (auto outer = all.rbegin(), inner = std::next(outer); inner != all.rend(); outer = inner++) {
     if (*outer % *inner) return unsupported("its tensors are cut in ways that no one mesh of the devices has");
     mesh.axes.emplace_back("d" + std::to_string(mesh.axes.size()), *outer / *inner);

@@ -109,7 +109,9 @@ Status define_functions(ImportState& s);
 // The model's own function for a node, null if there is none.
 const pb::FunctionProto* model_function(const ImportState& s, const pb::NodeProto& node);
 
-// --- multi-device annotations (annotations.cpp) ---
+// --- multi-device annotations (annotations.cpp; annotate.cpp writes them) ---
+// metadata_props of this and a configuration's name: the mesh that its devices are, where we wrote it.
+constexpr const char* kMeshKey = "weft.mesh.";
 // Those of the main graph, whose nodes have been imported.
 Status read_annotations(ImportState& s, const Scope& scope);
 

@@ -1,6 +1,6 @@
 // Given: what a model's annotations and its user ask of how it is shared out. Passes keep it until `shard` has done it.
 //
-//   given mesh @devices = d0:2,d1:2                              // of the annotations
+//   given mesh @four = d0:2,d1:2                                 // of the annotations, and their configuration's name
 //   given stage "MatMul_3" = 1                                   // of a pipeline, by ONNX node
 //   given "w" : [_,tp] whole=[dp] by "--shard w=1:tp,_:dp"       // a tensor by its ONNX name
 //   given "x" of "MatMul_3" : [tp,_] by "node \"MatMul_3\""      // as this node reads it
@@ -27,7 +27,7 @@ struct GivenSharding {
 };
 
 struct Given {
-  Mesh mesh;                                   // of annotations; without axes there is none
+  Mesh mesh;                                   // of annotations, named like their configuration; without axes there is none
   std::vector<GivenSharding> shardings;
   std::map<std::string, int> stages;           // by ONNX node, counted from 0
   bool operator==(const Given&) const = default;

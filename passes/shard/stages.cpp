@@ -46,7 +46,7 @@ class Stages {
   Status keep_given() {
     for (auto& [node, stage] : m_.given.stages)
       if (stage >= count_)
-        return usage("stage " + std::to_string(stage) + " of a pipeline of " + std::to_string(count_)).with_hint("give --pp its number of stages").at_node(node);
+        return usage("stage " + std::to_string(stage) + " of a pipeline of " + std::to_string(count_)).with_hint("give --pp as many").at_node(node);
     for (auto& op : g_.ops) {
       if (std::all_of(op->results.begin(), op->results.end(), [](auto& r) { return is_fixed(r.get()); })) continue;
       int given = -1, read = -1;
@@ -55,7 +55,8 @@ class Stages {
       for (const Value* v : op->operands)
         if (v && v->def) read = std::max(read, v->def->stage);
       if (given >= 0 && given < read)
-        return unsupported("given to stage " + std::to_string(given) + ", it reads what stage " + std::to_string(read) + " computes").at_node(op->describe());
+        return unsupported("given to stage " + std::to_string(given) + ", it reads what stage " + std::to_string(read) + " computes")
+            .at_node(op->describe());
       op->stage = given >= 0 ? given : read;
     }
     return {};

@@ -61,5 +61,46 @@ TEST_F(Shard, WrongOnesAreErrors) {
   EXPECT_TRUE(has(o.err, "dim 0 of f32[4,64] cannot be cut into 3 parts")) << o.err;
 }
 
+// The graph behind `shard`, which may have other annotations, notes and mesh names above it.
+std::string graph_of(const std::string& command) {
+  Outcome o = shell("weft opt " + command + " --stop-after shard --quiet");
+  EXPECT_EQ(o.code, 0) << o.err;
+  const size_t at = o.out.find("graph @main");
+  return at == std::string::npos ? "" : o.out.substr(at);
+}
+class WriteOnnx : public testing::TestWithParam<const char*> {};
+TEST_P(WriteOnnx, IsReadBackToTheSame) {
+  const std::string folder = fresh_folder(), source = WEFT_SOURCE_DIR "/tests/models/shared/" + std::string(GetParam()) + "/", model = source + "model.onnx";
+  fs::copy(source, folder, fs::copy_options::recursive);
+  for (const std::string mesh : {"--tp 2", "--dp 2", "--mesh dp=2,tp=2", "--mesh a=2,b=2", "--pp 2", "--mesh pp=2,tp=2"}) {
+    Outcome o = shell("weft plan " + folder + "/model.onnx " + mesh + " --write-onnx " + folder + "/annotated.onnx --json");
+    ASSERT_EQ(o.code, 0) << o.err;
+    EXPECT_TRUE(o.parsed()["shardings"].is_array()) << o.out;
+    const std::string text = graph_of(model + " " + mesh);
+    EXPECT_TRUE(has(text, "shard("));
+    EXPECT_EQ(graph_of(folder + "/annotated.onnx"), text) << mesh;
+  }
+  fs::rename(folder + "/annotated.onnx", folder + "/model.onnx");
+  Outcome o = shell("weft verify " + folder + " --target cpu");
+  EXPECT_EQ(o.code, 0) << o.out << o.err;
+  EXPECT_TRUE(has(o.err, "mesh pp=2,tp=2, of the model's annotations")) << o.err;
+}
+INSTANTIATE_TEST_SUITE_P(Shared, WriteOnnx, testing::Values("bert_ts17", "llama_dynamo23", "vit_tiny_dynamo"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST(OnnxIr, AnnotatedModelsRun) {
+  const std::string verify = "weft verify " WEFT_SOURCE_DIR "/tests/models/annotated/mlp --target cpu";
+  for (const std::string name : {"grid", "line", "none"}) {
+    Outcome o = shell(verify + " --configuration " + name);
+    EXPECT_EQ(o.code, 0) << o.out << o.err;
+    EXPECT_EQ(has(o.err, "of the model's annotations"), name != "none") << o.err;
+  }
+  Outcome o = shell("weft opt " WEFT_SOURCE_DIR "/tests/models/annotated/mlp/model.onnx --tp 2 --configuration line");
+  EXPECT_EQ(o.code, 2) << o.err;
+  o = shell(verify);
+  EXPECT_EQ(o.code, 2) << o.out << o.err;
+  EXPECT_TRUE(has(o.out + o.err, "\"grid\" (4 devices), \"line\" (2 devices)")) << o.err;
+}
+
 }  // namespace
 }  // namespace weft::cli_test

@@ -37,7 +37,7 @@ const std::map<std::string, Names> kVendor = {
     {"llvm/", {"codegen/cpu/llvm/"}},
     {"fmt/", {"tools/weft/log.cpp"}},
     {"spdlog/", {"tools/weft/log.cpp"}},
-    {"nlohmann/", {"frontend/api/device_tables.cpp", "tests/"}},
+    {"nlohmann/", {"frontend/api/device_tables.cpp", "frontend/api/given.cpp", "tests/"}},
     {"CLI/", {"tools/weft/args.cpp"}},
     {"xxhash.h", {"ir/base/hash.cpp"}},
     {"zlib.h", {"tools/weft/npz.cpp", "tests/"}},

@@ -84,14 +84,14 @@ TEST(Annotations, OneSplitAxis) {
   Message m = mlp({spec("w", {0, 1}, {{1, 2}}), spec("h", {0, 1}, {{-1, 2}})}, {},
                   {spec("a", {0, 1}, {{1, 2}}), spec("v", {0, 1}, {{0, 2}}), spec("y", {-1}, {}, {{-1, {0, 1}}})});
   EXPECT_EQ(given_of(m),
-            "given mesh @devices = d0:2\n"
+            "given mesh @c = d0:2\n"
             "given \"w\" of \"up\" : [_,d0] by \"annotation of node \\\"up\\\"\"\n"
             "given \"h\" : [_,d0] by \"annotation of node \\\"up\\\"\"\n"
             "given \"a\" of \"down\" : [_,d0] by \"annotation of node \\\"down\\\"\"\n"
             "given \"v\" of \"down\" : [d0,_] by \"annotation of node \\\"down\\\"\"\n"
             "given \"y\" : [_,_] whole=[d0] by \"annotation of node \\\"down\\\"\"\n");
   std::string text = shared_out(m);
-  EXPECT_IN(text, "%h = contract(%x, %w) {spec=\"mk,kn->mn\"} : f32[4,16] shard(devices:[_,d0])");
+  EXPECT_IN(text, "%h = contract(%x, %w) {spec=\"mk,kn->mn\"} : f32[4,16] shard(c:[_,d0])");
   EXPECT_IN(text, "partial=[d0]");
 }
 
@@ -100,9 +100,9 @@ TEST(Annotations, TwoAxesAndGroupsThatReplicate) {
   Message m = mlp({spec("x", {-1, -2}, {{0, 2}}, {{-1, {0, 1}}, {-2, {2, 3}}}), spec("w", {7, 8}, {{1, 2}}, {{7, {0, 2}}, {8, {1, 3}}}),
                    spec("h", {0, 1, 2, 3}, {{0, 2}, {1, 2}})},
                   {}, {}, 4);
-  EXPECT_IN(given_of(m), "given mesh @devices = d0:2,d1:2\ngiven \"x\" of \"up\" : [d0,_] whole=[d1]");
+  EXPECT_IN(given_of(m), "given mesh @c = d0:2,d1:2\ngiven \"x\" of \"up\" : [d0,_] whole=[d1]");
   std::string text = shared_out(m);
-  EXPECT_IN(text, "%h = contract(%x, %w) {spec=\"mk,kn->mn\"} : f32[4,16] shard(devices:[d0,d1])");
+  EXPECT_IN(text, "%h = contract(%x, %w) {spec=\"mk,kn->mn\"} : f32[4,16] shard(c:[d0,d1])");
 }
 
 TEST(Annotations, SeveralAxesOfOneDimAndFusedDims) {
@@ -123,18 +123,18 @@ TEST(Annotations, SeveralAxesOfOneDimAndFusedDims) {
 TEST(Annotations, AnOutputInAnotherFormThanTheInputsGive) {
   std::string text = shared_out(mlp({}, {spec("h", {0, 1}, {{1, 2}}), spec("a", {0, 1}, {{0, 2}})}, {}));
   EXPECT_IN(text, "%a = identity");
-  EXPECT_IN(text, "shard(devices:[d0,_])");
+  EXPECT_IN(text, "shard(c:[d0,_])");
 }
 
 TEST(Annotations, PipelineStages) {
   Message m = mlp({}, {}, {}, 2, {1, 1, 2});  // any numbers
-  EXPECT_EQ(given_of(m), "given mesh @devices = pp:2\ngiven stage \"act\" = 0\ngiven stage \"down\" = 1\ngiven stage \"up\" = 0\n");
+  EXPECT_EQ(given_of(m), "given mesh @c = pp:2\ngiven stage \"act\" = 0\ngiven stage \"down\" = 1\ngiven stage \"up\" = 0\n");
   std::string text = shared_out(m);
   EXPECT_IN(text, "stage(0) loc(\"act\")");
   EXPECT_IN(text, "stage(1) loc(\"down\")");
   // Each stage on devices of its own, and cut among them.
   m = mlp({spec("w", {0, 2}, {{1, 2}})}, {}, {spec("v", {1, 3}, {{0, 2}})}, 4, {0, 0, 1});
-  EXPECT_IN(given_of(m), "given mesh @devices = pp:2,d0:2\n");
+  EXPECT_IN(given_of(m), "given mesh @c = pp:2,d0:2\n");
   text = shared_out(m);
   EXPECT_IN(text, "stage(1)");
   EXPECT_IN(text, "partial=[d0]");
@@ -157,7 +157,7 @@ TEST(Annotations, AConfigurationIsChosen) {
   EXPECT_IN(import_error(m).message, "several configurations: \"c\" (2 devices), \"d\" (4 devices)");
   ImportOptions o;
   o.configuration = "d";
-  EXPECT_EQ(given_of(m, o), "given mesh @devices = d0:4\n");
+  EXPECT_EQ(given_of(m, o), "given mesh @d = d0:4\n");
   o.configuration = "none";
   EXPECT_EQ(given_of(m, o), "");
   o.configuration = "e";
@@ -167,11 +167,12 @@ TEST(Annotations, AConfigurationIsChosen) {
 TEST(Annotations, WrongOnesAreErrors) {
   auto code = [](const std::vector<Message>& specs, int64_t devices = 2) { return import_error(mlp(specs, {}, {}, devices)).code; };
   EXPECT_EQ(code({spec("w", {0, 1}, {{1, 2}})}), Code::kOk);
+  EXPECT_EQ(code({spec("w", {}, {{1, 2}})}), Code::kOk);  // onnx-ir leaves the devices out
   for (const Message& wrong : {
            spec("w", {0, 2}, {{1, 2}}),                             // no such device
            spec("w", {0, -1}, {{1, 2}}),                            // no such group
            spec("w", {0, 0}, {{1, 2}}),                             // twice
-           spec("w", {}, {}),                                       // no devices
+           spec("w", {}, {}),                                       // no devices, and not as many shards as there are
            spec("w", {-1, 1}, {{1, 2}}, {{-1, {}}}),                // an empty group
            spec("w", {-1, 1}, {{1, 2}}, {{-1, {0}}, {-1, {0}}}),    // a group twice
            spec("w", {0, 1}, {{2, 2}}),                             // no such dim

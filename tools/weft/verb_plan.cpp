@@ -1,4 +1,5 @@
-// weft plan: how a number of devices would best share a model, by prediction. Neither the devices nor the weights need be here.
+// weft plan: how a number of devices would best share a model, by prediction; or, with a mesh, how it is shared out over that one.
+// Neither the devices nor the weights need be here.
 #include <chrono>
 #include <cstdio>
 #include <map>
@@ -13,7 +14,7 @@ namespace weft::cli {
 namespace {
 
 struct PlanArgs {
-  std::string model;
+  std::string model, write_onnx;
   bool explain = false, list = false;
 };
 
@@ -141,6 +142,7 @@ Json plan_json(const MeshPlan& plan, const std::string& model, double seconds) {
 Status plan_model(Cli& cli, const PlanArgs& a) {
   if (a.list) return print(join(api::device_table_names(), "\n") + "\n"), Status();
   if (a.model.empty()) return usage("a model is missing: an .onnx or .wir file");
+  if (cli.common.devices == 0) return plan_shardings(cli, a.model, a.write_onnx, true);
   const auto begin = std::chrono::steady_clock::now();
   TRY_ASSIGN(MeshPlan plan, make_plan(cli, a.model));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -148,16 +150,21 @@ Status plan_model(Cli& cli, const PlanArgs& a) {
   if (cli.json()) TRY(cli.emit(plan_json(plan, a.model, seconds)));
   else print(plan_text(plan, a, seconds));
   if (!plan.best()) cli.exit_code = static_cast<int>(Code::kResources);
-  return {};
+  if (!plan.best() || a.write_onnx.empty()) return {};
+  cli.common.compile.mesh = plan.best()->mesh.axes.empty() ? "" : plan.best()->mesh.axes_text();
+  return plan_shardings(cli, a.model, a.write_onnx, false);
 }
 
 }  // namespace
 
 void add_plan(Cli& cli) {
   auto a = std::make_shared<PlanArgs>();
-  Verb& v = add_verb(cli, "plan", "Predict which mesh of devices runs a model fastest", [&cli, a] { return plan_model(cli, *a); });
+  Verb& v = add_verb(cli, "plan", "Predict which mesh of devices runs a model fastest, or show how one shares it out",
+                     [&cli, a] { return plan_model(cli, *a); });
   v.positional("model", a->model, "an .onnx or .wir file; weights in files of their own are not read and need not be there", false);
   v.flag("--explain", a->explain, "all meshes with their predicted time and memory, why each is not the one, and what the chosen one's time goes into");
+  v.text("--write-onnx", a->write_onnx,
+         "write the model to this file with the mesh, or the one that was found, and its shardings as ONNX annotations");
   v.flag("--list-tables", a->list, "list the device tables that weft brings along");
   v.number("--microbatches", cli.common.microbatches, 1, 1 << 16, "the batch goes through a pipeline in so many equal parts");
   add_target_options(v, cli);
@@ -166,7 +173,8 @@ void add_plan(Cli& cli) {
       "\nThe exit code is 5 where no mesh fits into the devices' memory.\n"
       "Examples:\n"
       "  weft plan model.onnx --devices 8 --device-table h100x8 --state auto --at past=4096,sequence=1 --explain\n"
-      "  weft plan model.onnx --devices 16 --device-table mine.json --batch 32 --json");
+      "  weft plan model.onnx --devices 16 --device-table mine.json --batch 32 --json\n"
+      "  weft plan model.onnx --tp 4 --write-onnx annotated.onnx");
 }
 
 }  // namespace weft::cli
