@@ -181,7 +181,7 @@ Error GivenForms::cannot(const Op& op, const ShardingRule& rule, const std::stri
     const std::string dim = "dim " + std::to_string(a->form) + " of " + v->type.to_string();
     if (rule.factors.empty()) why = "no rule shares it out";
     else if (factors.empty()) why = "it needs " + dim + " whole";
-    else if (!can_cut(rule, factors[0], size)) why = dim + " cannot be cut into " + std::to_string(size) + " parts";
+    else if (!can_cut(rule, factors[0], size, !waits_for_sum(rule, factors[0]))) why = dim + " cannot be cut into " + std::to_string(size) + " parts";
     if (!why.empty()) std::swap(asked.front(), asked.back());
   };
   for (int i = 0; i < op.num_operands(); ++i) look(of_operand(op, i, axis), op.operands[i], rule.operands[i]);

@@ -109,7 +109,7 @@ class Sharder {
       bool is_sum = node.rule.factors[f].role == ShardingRule::Role::sum;
       const bool asked = given_.asks_for(op, node.rule, f, axis);
       if (!asked && ((axis == "dp" && f != batch) || (axis == "tp" && f == batch))) continue;
-      if (!can_cut(node.rule, f, size, axis == "dp")) continue;
+      if (!can_cut(node.rule, f, size, axis == "dp" || (asked && !is_sum))) continue;
       // A sharding says that something is summed, not what: the first factor that can be.
       if (is_sum && (sum || waits(node))) continue;
       sum = sum || is_sum;
@@ -130,7 +130,7 @@ class Sharder {
     // The reads alone must leave a way.
     bool possible = false;
     for (int f = -1; f < static_cast<int>(nodes_[i].rule.factors.size()); ++f)
-      possible = possible || ((f < 0 || can_cut(nodes_[i].rule, f, size)) && given_.reads_fit(op, nodes_[i].rule, f, axis));
+      possible = possible || ((f < 0 || can_cut(nodes_[i].rule, f, size, true)) && given_.reads_fit(op, nodes_[i].rule, f, axis));
     if (asked.empty() || !possible || op.kind == OpKind::identity) return given_.cannot(op, nodes_[i].rule, axis, size);
     for (Value* r : asked) {
       Builder b(&g_, std::next(op.self) == g_.ops.end() ? nullptr : std::next(op.self)->get());

@@ -88,6 +88,22 @@ TEST_P(WriteOnnx, IsReadBackToTheSame) {
 INSTANTIATE_TEST_SUITE_P(Shared, WriteOnnx, testing::Values("bert_ts17", "llama_dynamo23", "vit_tiny_dynamo"),
                          [](const auto& info) { return std::string(info.param); });
 
+TEST(WriteOnnxFile, OfAPlannedMeshAndWhereItMayLie) {
+  const std::string folder = fresh_folder(), model = WEFT_SOURCE_DIR "/tests/models/shared/bert_ts17/model.onnx", out = folder + "/a.onnx";
+  Outcome o = shell("weft plan " + model + " --devices 4 --device-table h100x8 --batch 8 --write-onnx " + out);
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_TRUE(has(o.out, "the fastest that fits"));
+  o = shell("weft plan " + out);
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_TRUE(has(o.out, "mesh  dp=4\n")) << o.out;
+  // Said in the axes of another mesh of four.
+  o = shell("weft plan " + out + " --mesh a=2,b=2 --json");
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_TRUE(has(o.out, "\"a\"")) << o.out;
+  o = shell("weft plan " + model + " --tp 2 --write-onnx " + folder + "/none/a.onnx");
+  EXPECT_EQ(o.code, 5) << o.err;
+}
+
 TEST(OnnxIr, AnnotatedModelsRun) {
   const std::string verify = "weft verify " WEFT_SOURCE_DIR "/tests/models/annotated/mlp --target cpu";
   for (const std::string name : {"grid", "line", "none"}) {

@@ -1,5 +1,6 @@
 // ONNX's multi-device annotations: what each feature of the two proposals becomes, that the model gives on simulated ranks what it
 // gives on one, and that wrong ones are Errors.
+#include "ir/text/parser.h"
 #include "ir/text/printer.h"
 #include "passes/pass_manager.h"
 #include "tests/support/same_module.h"
@@ -54,7 +55,10 @@ Message mlp(const std::vector<Message>& up, const std::vector<Message>& act, con
 
 std::string given_of(const Message& m, const ImportOptions& options = {}) {
   auto module = must_import(m, options);
-  return module ? module->given.to_string() : "";
+  if (!module) return "";
+  auto again = parse_module(print_module(*module));
+  EXPECT_TRUE(again.ok() && (*again)->given == module->given) << print_module(*module);
+  return module->given.to_string();
 }
 // The module as `shard` leaves it. Its ranks compute what one does.
 std::string shared_out(const Message& m) {
@@ -124,6 +128,13 @@ TEST(Annotations, AnOutputInAnotherFormThanTheInputsGive) {
   std::string text = shared_out(mlp({}, {spec("h", {0, 1}, {{1, 2}}), spec("a", {0, 1}, {{0, 2}})}, {}));
   EXPECT_IN(text, "%a = identity");
   EXPECT_IN(text, "shard(c:[d0,_])");
+}
+
+TEST(Annotations, ASymbolicDim) {
+  const std::vector<Message> nodes = {with(node("Relu", {"x"}, {"a"}, {}, "", "act"), {spec("x", {0, 1}, {{0, 2}}), spec("a", {0, 1}, {{0, 2}})}),
+                                      with(node("Neg", {"a"}, {"y"}, {}, "", "neg"), {})};
+  const Message g = graph({nodes, {value_info("x", kFloat, {"n", "3"})}, {value_info("y", kFloat, {"n", "3"})}, {}});
+  EXPECT_IN(shared_out(model(g, {}, 11).add(26, configuration("c", 2))), "%a = relu(%x) : f32[n,3] shard(c:[d0,_])");
 }
 
 TEST(Annotations, PipelineStages) {

@@ -16,14 +16,22 @@ std::string dims_text(const GivenSharding& g) {
 
 std::string shardings_text(const Given& given) {
   std::string text = "mesh  " + given.mesh.axes_text() + "\n\n";
+  // A line for each tensor and form: who makes or reads it so.
+  std::map<std::pair<std::string, std::string>, std::vector<const GivenSharding*>> lines;
+  for (const GivenSharding& g : given.shardings) lines[{g.tensor, dims_text(g)}].push_back(&g);
   std::vector<std::vector<std::string>> rows;
-  for (const GivenSharding& g : given.shardings) {
-    auto stage = given.stages.find(g.reader);
-    const std::string number = stage == given.stages.end() ? "" : std::to_string(stage->second);
-    rows.push_back({g.tensor, g.reader.empty() ? "as computed" : "read by " + g.reader, dims_text(g), number});
+  for (auto& [line, users] : lines) {
+    std::string where, stages;
+    size_t readers = 0;
+    for (const GivenSharding* g : users) {
+      if (g->reader.empty()) where = "computed";
+      else if (readers++ == 0) where += (where.empty() ? "read by " : ", read by ") + g->reader;
+      if (auto it = given.stages.find(g->reader); it != given.stages.end() && stages.empty()) stages = std::to_string(it->second);
+    }
+    if (readers > 1) where += " and " + std::to_string(readers - 1) + " more";
+    rows.push_back({line.first, line.second, stages, where});
   }
-  std::stable_sort(rows.begin(), rows.end(), [](auto& a, auto& b) { return a[0] < b[0]; });
-  return text + table({"tensor", "where", "dims cut by", "stage"}, rows, {1, 2});
+  return text + table({"tensor", "dims cut by", "stage", "where"}, rows, {1, 3});
 }
 
 Json shardings_json(const Given& given, const std::string& model) {
