@@ -3,7 +3,7 @@
 
 #include "frontend/api/device_tables.h"
 
-namespace weft {
+namespace weft::device_table_test {
 namespace {
 
 const char* const kTable = R"({"schema": "weft.device-table/1", "device": "d", "source": "s", "flops_per_s": {"f32": 1e12, "f16": 4e12},
@@ -91,4 +91,4 @@ TEST(DeviceTables, ATargetHasOneOfItsOwn) {
 }
 
 }  // namespace
-}  // namespace weft
+}  // namespace weft::device_table_test
