@@ -161,11 +161,10 @@ class MeshPlanner {
       for (const PassInfo& pass : list_passes()) {
         if (pass.name != name) continue;
         auto changed = pass.run(*m, cx);
-        if (!changed.ok() && changed.error().code == Code::kUnsupported) {
-          c.impossible = changed.error().message;
-          return {};
-        }
-        TRY(changed);
+        if (changed.ok()) continue;
+        // What is asked of tensors, say, names an axis that this mesh lacks.
+        c.impossible = changed.error().message;
+        return {};
       }
     for (auto& g : m->graphs) remove_dead(*g);
     c.prediction = predict(*m, ShardingCosts(*m, plan_.devices, c.mesh), parts);

@@ -29,8 +29,8 @@ struct MeshPlan {
 };
 
 // m: a module as it comes to the passes that share it out; it is not changed. cx: the target and the devices; its mesh does not
-// count. microbatches: in how many parts the batch goes through a pipeline. Error kUsage for more devices than the table has;
-// Errors of passes.
+// count. microbatches: in how many parts the batch goes through a pipeline. A mesh for which a pass has an Error is impossible.
+// Error kUsage for more devices than the table has; kCancelled.
 Result<MeshPlan> plan_mesh(const Module& m, const PassContext& cx, int64_t devices, int64_t microbatches = 1);
 
 }  // namespace weft

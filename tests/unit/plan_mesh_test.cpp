@@ -249,6 +249,14 @@ TEST(PlanMesh, ExpertsAreSharedOut) {
   EXPECT_EQ(find(plan_of(mlp(8, 256), devices, 4), "ep=4")->impossible, "there are no experts for ep");
 }
 
+// Of meshes, those that can do what is asked of tensors.
+TEST(PlanMesh, WhatIsAskedOfTensorsHolds) {
+  MeshPlan plan = plan_of("given \"w0\" : [_,tp] by \"--shard w0=1:tp\"\n" + mlp(4096, 1024), *api::find_device_table("h100x8"), 2);
+  ASSERT_NE(plan.best(), nullptr);
+  EXPECT_EQ(plan.best()->mesh.axes_text(), "tp=2");
+  EXPECT_NE(find(plan, "dp=2")->impossible.find("--shard w0=1:tp"), std::string::npos) << find(plan, "dp=2")->impossible;
+}
+
 TEST(PlanMesh, AxesThatCannotBeSaySo) {
   MeshPlan plan = plan_of(mlp(6, 256), *api::find_device_table("a100-cluster"), 8);
   int impossible = 0;
