@@ -126,6 +126,9 @@ class Context {
   // States that append with one length symbol are as long as each other, so they are reset together.
   Status reset_state(int state);
   Result<TensorView> state(int state) const;
+  // As after a run that left this value, a tensor of the host: of the plan's dtype, rank and fixed dims, else Error kUsage. Those that
+  // append with one length symbol are to be set alike.
+  Status set_state(int state, const TensorView& value);
   Result<Context> fork() const;
   int64_t arena_bytes() const;     // of the last bound dims
   int64_t max_live_bytes() const;

@@ -239,6 +239,7 @@ Status Context::run(std::span<const TensorView> inputs, std::span<TensorView> ou
 }
 Status Context::finish() { return impl_->finish(); }
 Status Context::reset_state(int state) { return impl_->reset_state(state); }
+Status Context::set_state(int state, const TensorView& value) { return impl_->set_state(state, value); }
 Result<TensorView> Context::state(int state) const { return impl_->state(state); }
 Result<Context> Context::fork() const {
   TRY_ASSIGN(std::unique_ptr<ContextImpl> copy, impl_->fork());

@@ -16,6 +16,7 @@ class ContextImpl : public OutputMemory {
   Status finish();
   Status reset_state(int state);
   Result<TensorView> state(int state);
+  Status set_state(int state, const TensorView& value);
   Result<std::unique_ptr<ContextImpl>> fork() const;
   const Bound* current() const { return current_; }
   SymbolValues symbols() const;

@@ -177,6 +177,35 @@ Result<TensorView> ContextImpl::state(int i) {
   return v;
 }
 
+// The value lies compact until the next run gives it its place.
+Status ContextImpl::set_state(int i, const TensorView& value) {
+  if (i < 0 || static_cast<size_t>(i) >= states_.size()) return no_state(i, states_.size());
+  const StateCode& s = exe_->code.states[i];
+  const PlanTensor& declared = exe_->plan.tensors[exe_->plan.states[i].tensor];
+  const TensorCode& t = exe_->code.tensors[s.tensor];
+  bool fits = value.device == TensorView::kHost && value.dtype == t.dtype && value.rank() == t.rank;
+  for (int d = 0; fits && d < t.rank; ++d) fits = value.dims[d] >= 0 && (!declared.dims[d].is_const() || declared.dims[d].is(value.dims[d]));
+  if (fits && s.axis >= 0) fits = value.dims[s.axis] <= exe_->code.program.range(s.length).hi;
+  if (!fits) return usage("a value of another kind than state " + name_text(exe_->plan.states[i].name)).at_tensor(exe_->plan.states[i].name);
+  TRY(open_queue());
+  const std::vector<int64_t> strides = dense_strides(value.dims);
+  const int64_t bytes = value.numel() * byte_size(value.dtype);
+  Block dense, fresh(exe_->device.get(), MemoryUse::states);
+  TRY(fresh.reserve(bytes, exe_->plan.buffers[t.buffer].alignment));
+  if (queue_) TRY(dense.reserve(bytes));
+  strided_copy({queue_ ? dense.data() : fresh.data(), t.dtype, t.rank, value.dims.data(), strides.data()}, ref_of(value), exe_->pool.get());
+  if (queue_) TRY(queue_->upload(fresh.data(), dense.data(), bytes));
+  if (queue_) TRY(queue_->finish());
+  state_blocks_[t.buffer] = std::move(fresh);
+  State& state = states_[i];
+  state.shape = value.dims;
+  if (s.axis >= 0) state.shape[s.axis] = 0;
+  state.shape.insert(state.shape.end(), strides.begin(), strides.end());
+  state.written = true;
+  if (s.axis >= 0) lengths_[s.length] = value.dims[s.axis];
+  return {};
+}
+
 Result<std::unique_ptr<ContextImpl>> ContextImpl::fork() const {
   auto copy = std::make_unique<ContextImpl>(exe_);
   copy->lengths_ = lengths_;

@@ -1,8 +1,12 @@
 // A decode step whose past keys and values are states: what it computes over several steps, and that no step copies them.
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 
 #include "frontend/api/reference.h"
@@ -120,6 +124,95 @@ TEST(Decode, StepsAreWhatTheEvaluatorGives) {
   expect_steps({.states = {"auto"}}, 1);
   expect_steps({.states = {"past_k=present_k", "past_v=present_v"}}, 3);
   expect_steps({.states = {"auto"}, .opt_level = 0}, 2);
+}
+
+struct SnapshotFolder {
+  std::filesystem::path path = std::filesystem::temp_directory_path() / ("weft_snapshots_" + std::to_string(::getpid()));
+  SnapshotFolder() { std::filesystem::create_directories(path); }
+  ~SnapshotFolder() { std::filesystem::remove_all(path); }
+  std::string file(const std::string& name) const { return (path / name).string(); }
+};
+
+std::string bits_of(const Result<NamedTensors>& out) {
+  EXPECT_TRUE(out.ok()) << out.error().to_string();
+  if (!out.ok()) return "";
+  const api::Tensor& y = (*out)["y"];
+  return std::string(static_cast<const char*>(y.data()), static_cast<size_t>(y.bytes()));
+}
+
+// Another context goes on from what was saved after any step, with the same bits.
+TEST(Decode, SnapshotsGoOnWithTheSameBits) {
+  const SnapshotFolder folder;
+  for (const char* mesh : {"", "tp=2"}) {
+    auto exe = compiled_text(decoder(), {.states = {"auto"}, .mesh = mesh});
+    ASSERT_TRUE(exe.ok()) << exe.error().to_string();
+    const std::string file = folder.file(std::string("s") + mesh), on_disk = *mesh ? file + ".rank1" : file;
+    Context c = exe->context();
+    ASSERT_TRUE(c.save(file).ok());  // before the first run
+    std::vector<std::string> want;
+    std::vector<uintmax_t> sizes{std::filesystem::file_size(on_disk)};
+    const int64_t rows[] = {5, 1, 16, 16, 16, 16, 1, 3};
+    for (size_t step = 0; step < std::size(rows); ++step) {
+      want.push_back(bits_of(c.run(step_inputs(2, rows[step], static_cast<int>(step)))));
+      if (step >= 6) continue;
+      const Status s = c.save(file);
+      ASSERT_TRUE(s.ok()) << s.error().to_string();
+      sizes.push_back(std::filesystem::file_size(on_disk));
+    }
+    // What was added, not the whole: two states of f32[2,2,rows,4].
+    EXPECT_LT(sizes[3] - sizes[2], 2 * 2 * 2 * 16 * 4 * 4 + 400);
+    EXPECT_NEAR(static_cast<double>(sizes[6] - sizes[5]), static_cast<double>(sizes[5] - sizes[4]), 1);
+    auto go_on = [&](size_t from) {
+      Context other = exe->context();
+      const Status s = other.restore(file);
+      ASSERT_TRUE(s.ok()) << s.error().to_string();
+      for (size_t step = from; step < std::size(rows); ++step)
+        EXPECT_TRUE(bits_of(other.run(step_inputs(2, rows[step], static_cast<int>(step)))) == want[step]) << mesh << step;
+    };
+    go_on(6);
+    // One rank's last record was cut short by a crash: all go back to the one before.
+    std::filesystem::resize_file(on_disk, sizes[6] - 1);
+    go_on(5);
+    // A context that was reset writes everything anew.
+    ASSERT_TRUE(c.reset_states().ok());
+    EXPECT_TRUE(bits_of(c.run(step_inputs(2, 5, 0))) == want[0]);
+    ASSERT_TRUE(c.save(file).ok());
+    EXPECT_LT(std::filesystem::file_size(on_disk), sizes[2]);
+    go_on(1);
+  }
+}
+
+TEST(Decode, SnapshotsOfSomethingElse) {
+  const SnapshotFolder folder;
+  auto exe = compiled_text(decoder(), {.states = {"auto"}});
+  ASSERT_TRUE(exe.ok()) << exe.error().to_string();
+  Context c = exe->context();
+  (void)bits_of(c.run(step_inputs(1, 4, 1)));
+  EXPECT_EQ(c.save(folder.file("no/such/folder")).error().code, Code::kResources);
+  EXPECT_EQ(c.restore(folder.file("nothing")).error().code, Code::kUsage);
+  ASSERT_TRUE(c.save(folder.file("s")).ok());
+  auto other = compiled_text(decoder(), {.states = {"auto"}, .opt_level = 0});
+  ASSERT_TRUE(other.ok());
+  EXPECT_EQ(other->context().restore(folder.file("s")).error().code, Code::kUsage);
+  // Any cut and any flipped byte: the snapshot is not there, or as it was.
+  std::string bytes;
+  {
+    std::ifstream f(folder.file("s"), std::ios::binary);
+    bytes.assign(std::istreambuf_iterator<char>(f), {});
+  }
+  const std::string want = bits_of(c.run(step_inputs(1, 1, 2)));
+  for (size_t at = 0; at < bytes.size(); at += 7)
+    for (bool cut : {true, false}) {
+      std::string damaged = cut ? bytes.substr(0, at) : bytes;
+      if (!cut) damaged[at] ^= 0x10;
+      std::ofstream(folder.file("d"), std::ios::binary) << damaged;
+      Context again = exe->context();
+      const Status s = again.restore(folder.file("d"));
+      EXPECT_FALSE(s.ok()) << at;
+    }
+  Context again = exe->context();
+  ASSERT_TRUE(again.restore(folder.file("s")).ok());
+  EXPECT_TRUE(bits_of(again.run(step_inputs(1, 1, 2))) == want);
 }
 
 // Whatever has as many rows as the past lies in a state's buffer: keys and values are read there, and only new rows are

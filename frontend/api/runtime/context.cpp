@@ -4,6 +4,7 @@
 #include "frontend/api/runtime/executable_state.h"
 #include "frontend/api/runtime/pipeline.h"
 #include "frontend/api/runtime/rank_team.h"
+#include "frontend/api/runtime/snapshot.h"
 #include "frontend/api/runtime/tensor_access.h"
 #include "ir/base/result.h"
 #include "ir/base/text.h"
@@ -25,6 +26,7 @@ struct Context::Impl {
   std::vector<char> missing;                     // outputs that only other processes compute
   std::unique_ptr<Pipeline> pipeline;            // null: there is one stage
   std::unique_ptr<RankTeam> team;
+  Snapshots snapshots;
 
   explicit Impl(std::shared_ptr<const Executable::State> s) : state(std::move(s)) {
     inputs.resize(state->ports.inputs.size());
@@ -50,6 +52,12 @@ struct Context::Impl {
         ranks[r].contexts.emplace_back(r == 0 ? state->exe : state->peers[r - 1]);
         ranks[r].outputs.emplace_back(ranks[r].ports->outputs.size());
       }
+  }
+  std::vector<SnapshotRank> snapshot_ranks() {
+    std::vector<SnapshotRank> out;
+    for (size_t r = 0; r < ranks.size(); ++r)
+      out.push_back({state->group ? state->group->rank : static_cast<int>(r), &plan_of(r == 0 ? *state->exe : *state->peers[r - 1]), ranks[r].contexts});
+    return out;
   }
   // f(rank, its number) for every rank of this process at once.
   template <class F>
@@ -258,6 +266,7 @@ Status Context::finish() {
 
 Status Context::reset_state(std::string_view name) {
   TRY_ASSIGN(int i, impl_->state_number(name));
+  impl_->snapshots.forget();
   return impl_->on_contexts([&](weft::Context& c, const Impl::Rank& rank) -> Status {
     for (size_t k = 0; k < rank.ports->states.size(); ++k)
       if (rank.ports->states[k] == i) TRY(c.reset_state(static_cast<int>(k)));
@@ -287,6 +296,17 @@ Result<Context> Context::fork() const {
       TRY_ASSIGN(impl->ranks[r].contexts[k], impl_->ranks[r].contexts[k].fork());
     }
   return Context(std::move(impl));
+}
+
+Status Context::save(const std::string& path) {
+  TRY(finish());
+  return impl_->snapshots.save(path, impl_->snapshot_ranks(), impl_->state->group);
+}
+Status Context::restore(const std::string& path) {
+  TRY(finish());
+  TRY_ASSIGN(const size_t parts, Snapshots::parts(path, impl_->snapshot_ranks()));
+  impl_->make_parts(parts);
+  return impl_->snapshots.restore(path, impl_->snapshot_ranks(), impl_->state->group);
 }
 
 int64_t Context::arena_bytes() const { return impl_->ranks[0].contexts[0].arena_bytes(); }

@@ -202,6 +202,14 @@ class Context {
   // A second context with a copy of all states.
   Result<Context> fork() const;
 
+  // Snapshots of all states, for going on later, in another process, or after a crash: results are the same bits. save() writes a
+  // file (of several ranks one each, with ".rank0" and so on behind its name); again to the same file, it adds what runs have
+  // changed since: of states that grow, their new rows. It is on disk when save() returns, and a crash while it runs leaves the
+  // one before. restore() takes the last that all ranks have, in an executable of the same model, options and mesh. Of ranks that
+  // are processes all call it. Errors: kResources; kUsage for a file that is not there or is another model's; kInvalidModel.
+  Status save(const std::string& path);
+  Status restore(const std::string& path);
+
   // Memory for activations at the dims of the last run, and the least any placement could need.
   int64_t arena_bytes() const;
   int64_t max_live_bytes() const;
