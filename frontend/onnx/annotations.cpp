@@ -12,12 +12,14 @@ namespace weft {
 namespace {
 
 constexpr int64_t kMaxDevices = 1 << 16;
+constexpr size_t kMaxPlaced = size_t{1} << 26;  // devices of all specs together: a short spec may mean many
 
 // One spec, read.
 struct Spec {
   std::string node, tensor, reader;
   int stage;                                        // -1: none
-  std::vector<std::vector<int64_t>> shards;         // row-major: the devices that have it
+  std::vector<int32_t> devices;                     // of the first shard, of the second one, …, as many of each; row-major
+  size_t shards;
   std::vector<std::pair<int, int64_t>> cuts;        // dims with the number of their parts, outermost first
   int rank;
 };
@@ -114,7 +116,7 @@ class Annotations {
       return invalid("it is annotated for " + quote(name) + ", which it neither reads nor makes");
     auto it = scope_.names.find(name);
     const Value* v = it == scope_.names.end() ? nullptr : it->second.value;
-    Spec out{label, name, reads ? label : "", stage, {}, {}, v && v->type.is_ranked() ? v->type.rank() : -1};
+    Spec out{label, name, reads ? label : "", stage, {}, 0, {}, v && v->type.is_ranked() ? v->type.rank() : -1};
     auto read = [&]() -> Status {
       TRY(read_devices(spec, out));
       return v && v->type.is_ranked() ? read_cuts(spec, v->type.shape, out) : Status();
@@ -123,6 +125,7 @@ class Annotations {
     // A name of a value that another node makes (of an Identity) cannot be cut in another way than that.
     if (!v || out.rank < 0 || (!reads && (!v->def || !std::count(v->def->provenance.begin(), v->def->provenance.end(), label)))) return {};
     out.tensor = v->name;
+    if ((placed_ += out.devices.size()) > kMaxPlaced) return resources("the annotations place tensors on too many devices");
     specs_.push_back(std::move(out));
     return {};
   }
@@ -135,11 +138,10 @@ class Annotations {
       if (device < 0 || device >= devices_)
         return invalid("device " + std::to_string(device) + " is no group and not one of " + std::to_string(devices_) + " devices");
       if (!seen.insert(device).second) return invalid("device " + std::to_string(device) + " is there twice");
-      out.shards.back().push_back(device);
+      out.devices.push_back(static_cast<int32_t>(device));
       return {};
     };
     for (int64_t d : spec.device()) {
-      out.shards.emplace_back();
       auto g = groups.find(d);
       if (g == groups.end()) {
         TRY(add(d));
@@ -163,17 +165,18 @@ class Annotations {
       if (shards > devices_) return invalid("it has more shards than " + std::to_string(devices_) + " devices");
       if (parts > 1) out.cuts.emplace_back(static_cast<int>(axis), parts);
     }
-    if (out.shards.empty() && shards == devices_)  // not said: in their order
-      for (int64_t d = 0; d < devices_; ++d) out.shards.push_back({d});
-    if (out.shards.empty()) return invalid("it names no devices");
-    if (shards == 1) {  // whole on all of them
-      for (size_t k = 1; k < out.shards.size(); ++k) out.shards[0].insert(out.shards[0].end(), out.shards[k].begin(), out.shards[k].end());
-      out.shards.resize(1);
-    }
-    if (static_cast<int64_t>(out.shards.size()) != shards)
-      return invalid("it has " + std::to_string(shards) + " shards for " + std::to_string(out.shards.size()) + " devices or groups of them");
-    for (auto& s : out.shards)
-      if (s.size() != out.shards[0].size()) return unsupported("groups of different sizes have its shards");
+    out.shards = static_cast<size_t>(shards);
+    if (out.devices.empty() && shards == devices_)  // not said: in their order
+      for (int32_t d = 0; d < devices_; ++d) out.devices.push_back(d);
+    if (out.devices.empty()) return invalid("it names no devices");
+    // A single shard is whole on all that are named.
+    if (shards > 1 && !spec.device().empty() && spec.device_size() != shards)
+      return invalid("it has " + std::to_string(shards) + " shards for " + std::to_string(spec.device_size()) + " devices or groups of them");
+    std::map<int64_t, int> sizes;
+    for (const auto& g : spec.index_to_device_group_map()) sizes[g.key()] = g.value_size();
+    for (int64_t d : spec.device())
+      if (auto it = sizes.find(d); shards > 1 && (it == sizes.end() ? 1 : it->second) * shards != static_cast<int64_t>(out.devices.size()))
+        return unsupported("groups of different sizes have its shards");
     return {};
   }
   // Of a dim that was several: a part must be one range of it.
@@ -219,10 +222,10 @@ class Annotations {
     for (const Spec& spec : specs_) {
       auto& block = blocks_[std::max(spec.stage, 0)];
       if ((spec.stage < 0 && stages_ > 1) || !block.empty()) continue;
-      for (auto& shard : spec.shards) block.insert(block.end(), shard.begin(), shard.end());
+      block.assign(spec.devices.begin(), spec.devices.end());
       if (block.size() != size)
         return located(unsupported("it lies on " + std::to_string(block.size()) + " devices, and each stage has " + std::to_string(size)), spec);
-      if (spec.shards[0].size() > 1) std::sort(block.begin(), block.end());
+      if (spec.shards < spec.devices.size()) std::sort(block.begin(), block.end());
       for (int64_t d : block)
         if (std::exchange(taken[d], 1)) return located(unsupported("device " + std::to_string(d) + " is another stage's, too"), spec);
     }
@@ -241,20 +244,15 @@ class Annotations {
 
   // Which part of its k-th cut dim each place has.
   Result<std::vector<std::vector<int64_t>>> parts_by_place(const Spec& spec) {
-    const size_t size = blocks_[0].size();
-    std::vector<std::vector<int64_t>> out(spec.cuts.size(), std::vector<int64_t>(size, -1));
-    int block = -1;
-    size_t found = 0;
-    for (size_t i = 0; i < spec.shards.size(); ++i)
-      for (int64_t d : spec.shards[i]) {
-        auto [stage, at] = place_[d];
-        if (block >= 0 && stage != block) return unsupported("it lies on devices of several stages");
-        block = stage;
-        ++found;
-        int64_t rest = static_cast<int64_t>(i);
-        for (size_t k = spec.cuts.size(); k-- > 0; rest /= spec.cuts[k].second) out[k][at] = rest % spec.cuts[k].second;
-      }
-    if (found != size) return unsupported("it lies on " + std::to_string(found) + " of " + std::to_string(size) + " devices");
+    const size_t size = blocks_[0].size(), group = spec.devices.size() / spec.shards;
+    if (spec.devices.size() != size) return unsupported("it lies on " + std::to_string(spec.devices.size()) + " of " + std::to_string(size) + " devices");
+    std::vector<std::vector<int64_t>> out(spec.cuts.size(), std::vector<int64_t>(size));
+    for (size_t i = 0; i < size; ++i) {
+      auto [stage, at] = place_[spec.devices[i]];
+      if (stage != place_[spec.devices[0]].first) return unsupported("it lies on devices of several stages");
+      int64_t rest = static_cast<int64_t>(i / group);
+      for (size_t k = spec.cuts.size(); k-- > 0; rest /= spec.cuts[k].second) out[k][at] = rest % spec.cuts[k].second;
+    }
     return out;
   }
   Status find_mesh() {
@@ -312,6 +310,7 @@ class Annotations {
   const pb::DeviceConfigurationProto& config_;
   int64_t devices_;
   int stages_ = 0;
+  size_t placed_ = 0;
   std::vector<Spec> specs_;
   std::vector<std::vector<int64_t>> blocks_;
   std::vector<std::pair<int, int64_t>> place_;  // of a device: its stage, and where in the stage's block

@@ -83,6 +83,14 @@ TEST(Programs, APipelineGivesTheBitsOfOneRank) {
   EXPECT_TRUE(read_file(folder + "/launch.npz") == one);
 }
 
+TEST(Programs, AnAnnotatedModelHasAsManyRanksAsDevices) {
+  for (const std::string options : {"-n 4 -- weft verify --configuration grid ", "-n 2 -- weft verify --configuration line "}) {
+    Outcome o = shell("weft launch " + options + WEFT_SOURCE_DIR "/tests/models/annotated/mlp");
+    EXPECT_EQ(o.code, 0) << o.text;
+    EXPECT_THAT(o.text, HasSubstr("[0] 1 passed, 0 failed"));
+  }
+}
+
 TEST(Programs, CompiledPipelines) {
   const std::string folder = fresh_folder();
   auto run = [&](const std::string& launch, const std::string& model) {

@@ -203,6 +203,16 @@ TEST(Annotations, WrongOnesAreErrors) {
   EXPECT_EQ(import_error(model(other).add(26, configuration("c", 2))).code, Code::kInvalidModel);
 }
 
+TEST(Annotations, FewBytesMayNotMeanMuchMemory) {
+  std::vector<Message> nodes;
+  for (int i = 0; i < 1100; ++i) {
+    auto name = [](int k) { return k == 0 ? std::string("x") : "v" + std::to_string(k); };
+    nodes.push_back(with(node("Relu", {name(i)}, {name(i + 1)}), {spec(name(i), {}, {{0, 1 << 16}})}));
+  }
+  const Message g = graph({nodes, {value_info("x", kFloat, {"65536"})}, {value_info("v1100", kFloat, {"65536"})}, {}});
+  EXPECT_EQ(import_error(model(g, {}, 11).add(26, configuration("c", 1 << 16))).code, Code::kResources);
+}
+
 TEST(Annotations, WhatNoMeshHasIsUnsupported) {
   // w's parts go to devices in another order than h's.
   EXPECT_EQ(import_error(mlp({spec("h", {0, 1}, {{1, 2}}), spec("w", {1, 0}, {{1, 2}})}, {}, {})).code, Code::kUnsupported);
