@@ -149,7 +149,7 @@ Status Compilation::load_bytes(std::span<const std::byte> bytes) {
 // The mesh is the model's own where the user names none; what the user asks of tensors joins what the model does.
 Status Compilation::take_given() {
   if (options_.mesh.empty() && !module_->given.mesh.axes.empty()) options_.mesh = module_->given.mesh.axes_text();
-  if (options_.shardings.empty() && options_.shardings_file.empty()) return {};
+  if (shapes_only_ || (options_.shardings.empty() && options_.shardings_file.empty())) return {};  // plan() does it
   if (options_.mesh.empty()) return usage("--shard and --shardings name axes of a mesh, and there is none").with_hint("give --mesh, or --tp");
   return api::give_shardings(*module_, options_.shardings, options_.shardings_file);
 }

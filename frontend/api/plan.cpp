@@ -1,6 +1,7 @@
 // Compilation::plan: the passes of one rank up to sharing out, then the search for a mesh.
 #include "frontend/api/compilation.h"
 #include "frontend/api/device_tables.h"
+#include "frontend/api/given.h"
 #include "ir/base/text.h"
 #include "passes/shard/chosen_forms.h"
 
@@ -28,7 +29,8 @@ static Status set_optima(Module& m, const PlanRequest& r) {
 Result<MeshPlan> Compilation::plan(const PlanRequest& request) {
   TRY(set_optima(*module_, request));
   options_.mesh.clear();
-  module_->given = {};  // is said of a mesh
+  module_->given = {};  // the model's is said of a mesh of its own
+  TRY(api::give_shardings(*module_, options_.shardings, options_.shardings_file));
   PipelineOptions before = pipeline_options();
   before.stop_after = "partition";  // of one rank: it does nothing, as those that share out in front of it
   TRY(optimise(before));

@@ -80,6 +80,13 @@ TEST_F(Plan, ATableOfOnesOwn) {
   EXPECT_NE(o.err.find("bad.json: schema must be"), std::string::npos) << o.err;
 }
 
+TEST_F(Plan, WhatIsAskedOfTensorsHolds) {
+  Outcome o = shell("weft plan " + model + " --devices 2 --device-table h100x8 --batch 512 --shard w=1:tp --explain");
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.out.find("mesh      tp=2\n"), std::string::npos) << o.out;
+  EXPECT_NE(o.out.find("--shard w=1:tp"), std::string::npos) << o.out;  // why dp=2 is out
+}
+
 TEST_F(Plan, OptionsThatDoNotFit) {
   EXPECT_EQ(shell("weft plan " + model).code, 2);
   EXPECT_EQ(shell("weft plan " + model + " --devices 2 --tp 2").code, 2);
