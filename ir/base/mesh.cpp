@@ -110,7 +110,11 @@ std::string Sharding::to_string() const {
   std::string s;
   for (auto& d : dims) s += (s.empty() ? "" : ",") + (d.empty() ? "_" : join(d, "*"));
   s = "shard(" + mesh + ":[" + s + "]";
-  if (!partial.empty()) s += ",partial=[" + join(partial, ",") + "]";
+  auto list = [&](const char* name, const std::vector<std::string>& axes, const std::string& suffix) {
+    if (!axes.empty()) s += std::string(",") + name + "=[" + join(axes, suffix + ",") + suffix + "]";
+  };
+  list("partial", partial, reduction == "sum" ? "" : ":" + reduction);
+  list("joined", joined, "");
   return s + ")";
 }
 Result<std::vector<std::vector<std::string>>> parse_sharded_dims(Lexer& lx) {
@@ -129,6 +133,21 @@ Result<std::vector<std::vector<std::string>>> parse_sharded_dims(Lexer& lx) {
   TRY(lx.expect("]"));
   return dims;
 }
+static Status parse_axes(Lexer& lx, bool partial, Sharding& r) {
+  do {
+    TRY_ASSIGN(std::string axis, lx.identifier());
+    (partial ? r.partial : r.joined).push_back(std::move(axis));
+    if (!partial) continue;
+    std::string reduction = "sum";
+    if (lx.accept(":")) {
+      TRY_ASSIGN(reduction, lx.identifier());
+    }
+    if (reduction != "sum" && reduction != "max" && reduction != "min" && reduction != "prod") return invalid("there is no reduction " + quote(reduction));
+    if (r.partial.size() > 1 && reduction != r.reduction) return invalid("a value that waits for two reductions, " + r.reduction + " and " + reduction);
+    r.reduction = std::move(reduction);
+  } while (lx.accept(","));
+  return {};
+}
 Result<Sharding> Sharding::parse(Lexer& lx) {
   Sharding r;
   TRY(lx.expect("shard"));
@@ -136,14 +155,12 @@ Result<Sharding> Sharding::parse(Lexer& lx) {
   TRY_ASSIGN(r.mesh, lx.identifier());
   TRY(lx.expect(":"));
   TRY_ASSIGN(r.dims, parse_sharded_dims(lx));
-  if (lx.accept(",")) {
-    TRY(lx.expect("partial"));
+  while (lx.accept(",")) {
+    TRY_ASSIGN(std::string list, lx.identifier());
+    if (list != "partial" && list != "joined") return invalid("a sharding has no " + quote(list));
     TRY(lx.expect("="));
     TRY(lx.expect("["));
-    do {
-      TRY_ASSIGN(std::string axis, lx.identifier());
-      r.partial.push_back(std::move(axis));
-    } while (lx.accept(","));
+    TRY(parse_axes(lx, list == "partial", r));
     TRY(lx.expect("]"));
   }
   TRY(lx.expect(")"));

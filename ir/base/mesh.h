@@ -45,10 +45,12 @@ inline bool is_rank_symbol(std::string_view symbol) { return symbol.substr(0, 5)
 struct Sharding {
   std::string mesh;                           // empty: none
   std::vector<std::vector<std::string>> dims; // per tensor dim, outermost axis first; empty: replicated along it
-  std::vector<std::string> partial;           // pending-reduce (sum) axes
+  std::vector<std::string> partial;           // axes over which it waits for a reduction
+  std::string reduction = "sum";              // which one: sum, max, min, prod
+  std::vector<std::string> joined;            // axes that shared out its op, though every rank has the result
   bool operator==(const Sharding&) const = default;
   bool empty() const { return mesh.empty(); }
-  std::string to_string() const;              // shard(name: [_, tp], partial=[ep])
+  std::string to_string() const;              // shard(name: [_, tp], partial=[ep:max], joined=[dp]); a sum is not named
   static Result<Sharding> parse(Lexer& lx);
 };
 // [_,tp,dp*ep]: per dim the axes that cut it.

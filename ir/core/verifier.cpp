@@ -124,6 +124,7 @@ class GraphVerifier {
       return invalid("the sharding of value " + value_name(&v) + " has " + std::to_string(v.sharding.dims.size()) +
                      " dims, the value is " + v.type.to_string());
     std::vector<std::string> axes = v.sharding.partial;
+    axes.insert(axes.end(), v.sharding.joined.begin(), v.sharding.joined.end());
     for (auto& d : v.sharding.dims) axes.insert(axes.end(), d.begin(), d.end());
     std::set<std::string> seen;
     for (const std::string& a : axes) {

@@ -237,13 +237,14 @@ static Result<ShardingRule> shard_attention(const Op& op) {
   std::vector<Place> batch{{0, 0}, {1, 0}, {2, 0}, {4, 0}, {5, 0}, {6, 0}, {y, 0}, {y + 1, 0}, {y + 2, 0}, {y + 3, 0}};
   if (mask_dim(0) >= 0) batch.push_back({3, mask_dim(0)});
   rule.share(op, batch);
-  int kv = rule.add(s.kv_heads), group = rule.add(divide(s.q_heads, s.kv_heads));
+  int kv = rule.add(s.kv_heads, ShardingRule::Role::parallel, true);
+  int group = rule.add(divide(s.q_heads, s.kv_heads), ShardingRule::Role::parallel, true);
   auto of_heads = [&](std::vector<int>& q, std::vector<int>& k, std::vector<int>& v, std::vector<int>& out) {
     q = out = {kv, group};
     k = v = {kv};
   };
   if (s.packed) {
-    int d = rule.add(s.head), dv = rule.add(s.v_head);
+    int d = rule.add(s.head, ShardingRule::Role::whole), dv = rule.add(s.v_head, ShardingRule::Role::whole);
     of_heads(rule.operands[0][2], rule.operands[1][2], rule.operands[2][2], rule.results[0][2]);
     rule.operands[0][2].push_back(d);
     rule.operands[1][2].push_back(d);

@@ -153,10 +153,19 @@ static Result<std::vector<HostValue>> eval_group_norm(EvalCall& call) {
   return normalize_groups(call, call.attr<GroupNormAttrs>().num_groups, call.attr<GroupNormAttrs>().epsilon);
 }
 
-static Result<ShardingRule> shard_batch(const Op& op) {
-  ShardingRule rule(op);
-  rule.share(op, {{0, 0}, {ShardingRule::kResult, 0}});
+// The batch, and groups of channels.
+static Result<ShardingRule> shard_group_norm(const Op& op) {
+  const int y = ShardingRule::kResult;
+  ShardingRule rule = shard_places(op, {{{0, 0}, {y, 0}}});
+  const Dim groups = op.attr<GroupNormAttrs>().num_groups;
+  int g = rule.add(groups, ShardingRule::Role::parallel, true), c = rule.add(floordiv(type_of(op, 0).shape[1], groups), ShardingRule::Role::whole);
+  rule.operands[0][1] = rule.operands[1][0] = rule.operands[2][0] = rule.results[0][1] = {g, c};
   return rule;
+}
+static Result<std::vector<Value*>> localize_group_norm(LocalOp& op) {
+  std::unique_ptr<Attrs> attrs = op.whole.attrs->clone();
+  static_cast<GroupNormAttrs&>(*attrs).num_groups /= op.parts[1].count;
+  return op.build(std::move(attrs));
 }
 OpDef def_instance_normalization() {
   return {.onnx = "InstanceNormalization", .family = Family::norm, .min_operands = 3, .max_operands = 3, .attrs = make_attrs<InstanceNormAttrs>,
@@ -165,7 +174,8 @@ OpDef def_instance_normalization() {
 }
 OpDef def_group_normalization() {
   return {.onnx = "GroupNormalization", .family = Family::norm, .min_operands = 3, .max_operands = 3, .attrs = make_attrs<GroupNormAttrs>,
-          .infer = infer_group_norm, .eval = eval_group_norm, .cost = [](const Op& op) { return norm_cost(op, 6); }, .shard = shard_batch};
+          .infer = infer_group_norm, .eval = eval_group_norm, .cost = [](const Op& op) { return norm_cost(op, 6); },
+          .shard = shard_group_norm, .localize = localize_group_norm};
 }
 
 // --- LRN --------------------------------------------------------------------------------------------------------
@@ -201,7 +211,7 @@ static Result<std::vector<HostValue>> eval_lrn(EvalCall& call) {
 OpDef def_lrn() {
   return {.onnx = "LRN", .family = Family::norm, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<LrnAttrs>,
           .infer = infer_lrn, .eval = eval_lrn, .cost = [](const Op& op) { return norm_cost(op, 2 * op.attr<LrnAttrs>().size + 20); },
-          .shard = shard_batch};
+          .shard = [](const Op& op) -> Result<ShardingRule> { return shard_alike(op, {1}); }};
 }
 
 }  // namespace weft

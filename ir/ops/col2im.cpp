@@ -106,13 +106,23 @@ static Result<std::vector<HostValue>> eval_col2im(EvalCall& call) {
   dims.insert(dims.end(), g.image.begin(), g.image.end());
   return one(with_carrier(x.dtype, [&](auto c) { return col2im_sum<decltype(c)>(x, g, dims); }));
 }
+// The batch and the channels, each of which has the places in a block.
+static Result<ShardingRule> shard_col2im(const Op& op) {
+  ShardingRule rule = shard_places(op, {{{0, 0}, {ShardingRule::kResult, 0}}});
+  const Dim& channels = op.result()->type.shape[1];
+  int c = rule.add(channels), place = rule.add(divide(type_of(op, 0).shape[1], channels), ShardingRule::Role::whole);
+  rule.operands[0][1] = {c, place};
+  rule.results[0][1] = {c};
+  return rule;
+}
 OpDef def_col2im() {
   return {.onnx = "Col2Im", .family = Family::move, .min_operands = 3, .max_operands = 3, .attrs = make_attrs<Col2ImAttrs>, .infer = infer_col2im,
           .eval = eval_col2im, .cost = [](const Op& op) {
             Cost c = moved_bytes(op, 0);
             c.flops = numel(type_of(op, 0).shape);
             return c;
-          }};
+          },
+          .shard = shard_col2im};
 }
 
 }  // namespace weft

@@ -17,6 +17,7 @@ inline void set_known(Op& op, int i, std::vector<Dim> values) {
   if (values.size() <= 4096) op.results[i]->known = std::make_shared<const std::vector<Dim>>(std::move(values));
 }
 inline const Type& type_of(const Op& op, int i) { return op.operands[i]->type; }
+inline bool is_number(DType t) { return is_float(t) || is_int(t); }
 inline bool has_operand(const Op& op, int i) { return op.operand(i) != nullptr; }
 
 // Error kInvalidModel unless operand i is a tensor (ranked, when `ranked`).

@@ -291,12 +291,7 @@ static Result<ShardingRule> shard_contract(const Op& op) {
 }
 // Of ranks that sum up their products the first one adds the bias.
 static Result<std::vector<Value*>> localize_contract(LocalOp& op) {
-  TRY_ASSIGN(ShardingRule rule, shard_contract(op.whole));
-  Dim later = 0;
-  for (size_t f = 0; f < rule.factors.size(); ++f)
-    if (rule.factors[f].role == ShardingRule::Role::sum) later += op.parts[f].index;
-  if (op.operands.size() < 3 || !op.operands[2] || later.is(0)) return op.build();
-  op.operands[2] = op.on_first_rank(op.operands[2], later);
+  if (op.operands.size() > 2) op.operands[2] = op.on_first_rank(op.operands[2]);
   return op.build();
 }
 OpDef def_contract() {

@@ -276,40 +276,42 @@ static Cost cost_conv(const Op& op) {
   return c;
 }
 // The batch; groups; within one group the channels of the result, and those that are summed up.
+template <class A, bool transposed>
 static Result<ShardingRule> shard_conv(const Op& op) {
-  const ConvAttrs& a = op.attr<ConvAttrs>();
-  ShardingRule rule(op);
+  const int64_t group = op.attr<A>().group;
   const int y = ShardingRule::kResult;
-  rule.share(op, {{0, 0}, {y, 0}});
+  ShardingRule rule = shard_places(op, {{{0, 0}, {y, 0}}});
   if (has_operand(op, 3) || has_operand(op, 4)) return rule;
-  if (a.group == 1) {
-    rule.share(op, {{1, 0}, {2, 0}, {y, 1}});
-    rule.share(op, {{0, 1}, {1, 1}}, ShardingRule::Role::sum);
+  if (group == 1) {
+    rule.share(op, {{1, transposed}, {2, 0}, {y, 1}});
+    rule.share(op, {{0, 1}, {1, !transposed}}, ShardingRule::Role::sum);
     return rule;
   }
-  const Dim &channels = type_of(op, 0).shape[1], &results = type_of(op, 1).shape[0];
-  int g = rule.add(a.group), in = rule.add(floordiv(channels, a.group)), out = rule.add(floordiv(results, a.group));
+  const int g = rule.add(group, ShardingRule::Role::parallel, true), in = rule.add(floordiv(type_of(op, 0).shape[1], group), ShardingRule::Role::whole);
+  const int out = rule.add(floordiv(op.result()->type.shape[1], group));
   rule.operands[0][1] = {g, in};
-  rule.operands[1][0] = rule.results[0][1] = {g, out};
+  rule.results[0][1] = {g, out};
+  rule.operands[1][0] = {g, transposed ? in : out};
+  if (transposed) rule.operands[1][1] = {out};
   if (has_operand(op, 2)) rule.operands[2][0] = {g, out};
   return rule;
 }
 // Of ranks that sum up their products the first one adds the bias.
+template <class A>
 static Result<std::vector<Value*>> localize_conv(LocalOp& op) {
   std::unique_ptr<Attrs> attrs = op.whole.attrs->clone();
-  auto& a = static_cast<ConvAttrs&>(*attrs);
-  if (a.group != 1) a.group /= op.parts[1].count;
-  else if (op.parts.size() > 2 && op.operands.size() > 2 && op.operands[2] && op.parts[2].count > 1)
-    op.operands[2] = op.on_first_rank(op.operands[2], op.parts[2].index);
+  if (auto& a = static_cast<A&>(*attrs); a.group != 1) a.group /= op.parts[1].count;
+  if (op.operands.size() > 2) op.operands[2] = op.on_first_rank(op.operands[2]);
   return op.build(std::move(attrs));
 }
 OpDef def_conv() {
   return {.onnx = "Conv", .family = Family::contraction, .min_operands = 2, .max_operands = 5, .attrs = make_attrs<ConvAttrs>, .infer = infer_conv,
-          .eval = eval_conv, .cost = cost_conv, .shard = shard_conv, .localize = localize_conv};
+          .eval = eval_conv, .cost = cost_conv, .shard = shard_conv<ConvAttrs, false>, .localize = localize_conv<ConvAttrs>};
 }
 OpDef def_conv_transpose() {
   return {.onnx = "ConvTranspose", .family = Family::contraction, .min_operands = 2, .max_operands = 5, .attrs = make_attrs<ConvTransposeAttrs>,
-          .infer = infer_conv_transpose, .eval = eval_conv_transpose, .cost = cost_conv};
+          .infer = infer_conv_transpose, .eval = eval_conv_transpose, .cost = cost_conv, .shard = shard_conv<ConvTransposeAttrs, true>,
+          .localize = localize_conv<ConvTransposeAttrs>};
 }
 
 }  // namespace weft

@@ -28,9 +28,16 @@ static Result<std::vector<HostValue>> eval_cumulative(EvalCall& call) {
   return one(std::move(y));
 }
 
+// All dims but the axis.
+static Result<ShardingRule> shard_cumulative(const Op& op) {
+  auto axes = const_ints(op.operands[1]);
+  if (!axes) return ShardingRule(op);
+  TRY_ASSIGN(int axis, normalize_axis((*axes)[0], type_of(op, 0).rank()));
+  return shard_alike(op, {axis}, 1);
+}
 static OpDef cumulative(const char* onnx) {
   return {.onnx = onnx, .family = Family::scan, .min_operands = 2, .max_operands = 2, .attrs = make_attrs<CumulativeAttrs>,
-          .infer = infer_cumulative, .eval = eval_cumulative};
+          .infer = infer_cumulative, .eval = eval_cumulative, .shard = shard_cumulative};
 }
 OpDef def_cum_sum() { return cumulative("CumSum"); }
 OpDef def_cum_prod() { return cumulative("CumProd"); }

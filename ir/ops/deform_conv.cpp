@@ -77,7 +77,8 @@ OpDef def_deform_conv() {
             const Shape& w = type_of(op, 1).shape;
             c.flops = numel(op.result()->type.shape) * w[1] * w[2] * w[3] * 2;
             return c;
-          }};
+          },
+          .shard = [](const Op& op) -> Result<ShardingRule> { return shard_places(op, {{{0, 0}, {2, 0}, {4, 0}, {ShardingRule::kResult, 0}}}); }};
 }
 
 // --- det --------------------------------------------------------------------------------------------------------------
@@ -104,7 +105,8 @@ OpDef def_det() {
             Cost c = moved_bytes(op, 0);
             c.flops = numel(type_of(op, 0).shape) * type_of(op, 0).shape.back();
             return c;
-          }};
+          },
+      .shard = [](const Op& op) -> Result<ShardingRule> { return shard_leading(op, type_of(op, 0).rank() - 2); }};
 }
 
 // --- max_unpool -------------------------------------------------------------------------------------------------------

@@ -43,20 +43,20 @@ static Result<std::vector<HostValue>> eval_expand(EvalCall& call) {
   std::vector<int64_t> strides = broadcast_strides(x.dims, dims);
   return one(read_window(x, {0, std::move(strides)}, std::move(dims)));
 }
-static Result<ShardingRule> shard_repeats(const Op& op) {
+static Result<ShardingRule> shard_expand(const Op& op) {
   ShardingRule rule(op);
   const Shape &from = type_of(op, 0).shape, &to = op.result()->type.shape;
   int lead = static_cast<int>(to.size() - from.size());
   for (int d = 0; d < static_cast<int>(to.size()); ++d) {
     bool stays = d >= lead && from[d - lead] == to[d];
     if (stays) rule.share(op, {{0, d - lead}, {ShardingRule::kResult, d}});
-    else if (op.kind == OpKind::expand && (d < lead || from[d - lead].is(1))) rule.share(op, {{ShardingRule::kResult, d}});
+    else if (d < lead || from[d - lead].is(1)) rule.share(op, {{ShardingRule::kResult, d}});
   }
   return rule;
 }
 OpDef def_expand() {
   return {.onnx = "Expand", .family = Family::move, .min_operands = 2, .max_operands = 2, .infer = infer_expand, .eval = eval_expand,
-          .shard = shard_repeats, .localize = localize_to_shape};
+          .shard = shard_expand, .localize = localize_to_shape};
 }
 
 static Status infer_tile(Op& op, InferContext& cx) {
@@ -99,8 +99,26 @@ static Result<std::vector<HostValue>> eval_tile(EvalCall& call) {
   TRY_ASSIGN(Tensor out, read_window(x, from, std::move(split)));
   return one(with_dims(out, std::move(dims)));
 }
+// Each dim: the repeats, and what is repeated.
+static Result<ShardingRule> shard_tile(const Op& op) {
+  const std::vector<Dim>* repeats = known_of(op.operands[1]);
+  ShardingRule rule(op);
+  for (int d = 0; repeats && d < type_of(op, 0).rank(); ++d) {
+    int k = rule.add((*repeats)[d], ShardingRule::Role::parallel, true), n = rule.add(type_of(op, 0).shape[d]);
+    rule.operands[0][d] = {n};
+    rule.results[0][d] = {k, n};
+  }
+  return rule;
+}
+static Result<std::vector<Value*>> localize_tile(LocalOp& op) {
+  std::vector<Dim> repeats = *known_of(op.whole.operands[1]);
+  for (size_t d = 0; d < repeats.size(); ++d) repeats[d] = floordiv(repeats[d], op.parts[2 * d].count);
+  op.operands[1] = op.dims(repeats);
+  return op.build();
+}
 OpDef def_tile() {
-  return {.onnx = "Tile", .family = Family::move, .min_operands = 2, .max_operands = 2, .infer = infer_tile, .eval = eval_tile, .shard = shard_repeats};
+  return {.onnx = "Tile", .family = Family::move, .min_operands = 2, .max_operands = 2, .infer = infer_tile, .eval = eval_tile,
+          .shard = shard_tile, .localize = localize_tile};
 }
 
 }  // namespace weft

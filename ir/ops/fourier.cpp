@@ -141,9 +141,14 @@ static Result<std::vector<HostValue>> eval_dft(EvalCall& call) {
   store_row(out, 0, y.data(), out.numel());
   return one(std::move(out));
 }
+// Other dims than the axis and the parts.
+static Result<ShardingRule> shard_dft(const Op& op) {
+  TRY_ASSIGN(std::optional<int> axis, dft_axis(op));
+  return axis ? shard_alike(op, {*axis, type_of(op, 0).rank() - 1}, 1) : ShardingRule(op);
+}
 OpDef def_dft() {
   return {.onnx = "DFT", .family = Family::signal, .min_operands = 1, .max_operands = 3, .attrs = make_attrs<DftAttrs>, .infer = infer_dft,
-          .eval = eval_dft};
+          .eval = eval_dft, .shard = shard_dft};
 }
 
 // --- stft -----------------------------------------------------------------------------------------------------------
@@ -198,7 +203,7 @@ static Result<std::vector<HostValue>> eval_stft(EvalCall& call) {
 }
 OpDef def_stft() {
   return {.onnx = "STFT", .family = Family::signal, .min_operands = 2, .max_operands = 4, .attrs = make_attrs<StftAttrs>, .infer = infer_stft,
-          .eval = eval_stft};
+          .eval = eval_stft, .shard = [](const Op& op) -> Result<ShardingRule> { return shard_places(op, {{{0, 0}, {ShardingRule::kResult, 0}}}); }};
 }
 
 }  // namespace weft

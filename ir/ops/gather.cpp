@@ -61,35 +61,27 @@ static Result<ShardingRule> shard_gather(const Op& op) {
     if (d != axis) rule.share(op, {{0, d}, {ShardingRule::kResult, d < axis ? d : d + extra}});
   for (int d = 0; d < type_of(op, 1).rank(); ++d) rule.share(op, {{1, d}, {ShardingRule::kResult, axis + d}});
   // Rows that other ranks hold are zeros here, and the ranks' results are added up.
-  if (DType t = type_of(op, 0).dtype; is_float(t) || is_int(t)) rule.share(op, {{0, axis}}, ShardingRule::Role::sum);
+  if (is_number(type_of(op, 0).dtype)) rule.share(op, {{0, axis}}, ShardingRule::Role::sum);
   return rule;
 }
-static Result<std::vector<Value*>> localize_gather(LocalOp& op) {
-  if (op.parts.back().count == 1 || !(is_float(type_of(op.whole, 0).dtype) || is_int(type_of(op.whole, 0).dtype))) return op.build();
-  TRY_ASSIGN(int axis, normalize_axis(op.whole.attr<GatherAttrs>().axis, type_of(op.whole, 0).rank()));
-  Builder& b = op.b;
-  DType t = op.operands[1]->type.dtype;
-  auto number = [&](const Dim& d) {
-    Value* v = b.op(OpKind::reshape, {op.dims({d}), b.ints({})});
-    if (t == DType::i64) return v;
-    CastAttrs a;
-    a.to = t;
-    return b.op(OpKind::cast, {v}, a);
-  };
-  Dim all = type_of(op.whole, 0).shape[axis], rows = op.operands[0]->type.shape[axis];
-  Value *given = op.operands[1], *zero = b.scalar(t, 0);
-  Value* index = b.op(OpKind::where, {b.op(OpKind::less, {given, zero}), b.op(OpKind::add, {given, number(all)}), given});
-  Value* local = b.op(OpKind::sub, {index, number(op.parts.back().index * rows)});
-  Value* mine = b.op(OpKind::and_, {b.op(OpKind::greater_or_equal, {local, zero}), b.op(OpKind::less, {local, number(rows)})});
-  op.operands[1] = b.op(OpKind::where, {mine, local, zero});
-  TRY_ASSIGN(std::vector<Value*> out, op.build());
-  // The mask over the dims of the rows behind the axis.
+// What was found where the index is one of the rank's own rows, which are followed by `behind` more dims; else zeros.
+static Value* only_own(const LocalOp& op, Value* found, Value* mine, int behind) {
   Shape dims = mine->type.shape;
-  for (int d = axis + 1; d < op.operands[0]->type.rank(); ++d) dims.push_back(1);
+  dims.insert(dims.end(), static_cast<size_t>(behind), Dim(1));
   ReshapeAttrs reshape;
   reshape.allowzero = true;
-  mine = b.op(OpKind::reshape, {mine, op.dims(dims)}, reshape);
-  return std::vector<Value*>{b.op(OpKind::where, {mine, out[0], b.scalar(out[0]->type.dtype, 0)})};
+  if (behind > 0) mine = op.b.op(OpKind::reshape, {mine, op.dims(dims)}, reshape);
+  return op.b.op(OpKind::where, {mine, found, op.b.scalar(found->type.dtype, 0)});
+}
+static Result<std::vector<Value*>> localize_gather(LocalOp& op) {
+  if (op.parts.back().role != ShardingRule::Role::sum || op.parts.back().count == 1) return op.build();
+  const int rank = type_of(op.whole, 0).rank();
+  TRY_ASSIGN(int axis, normalize_axis(op.whole.attr<GatherAttrs>().axis, rank));
+  const Dim& rows = op.operands[0]->type.shape[axis];
+  LocalIndices at = local_indices(op, op.operands[1], type_of(op.whole, 0).shape[axis], op.parts.back().first, rows);
+  op.operands[1] = at.local;
+  TRY_ASSIGN(std::vector<Value*> out, op.build());
+  return std::vector<Value*>{only_own(op, out[0], at.mine, op.whole.kind == OpKind::gather ? rank - 1 - axis : 0)};
 }
 OpDef def_gather() {
   return {.onnx = "Gather", .family = Family::move, .min_operands = 2, .max_operands = 2, .attrs = make_attrs<GatherAttrs>, .infer = infer_gather,
@@ -121,9 +113,21 @@ static Result<std::vector<HostValue>> eval_gather_elements(EvalCall& call) {
   copy_listed(out, {}, x, from);
   return one(std::move(out));
 }
+// Dims that data and indices have alike, and along the axis those of the indices and those of the data.
+static Result<ShardingRule> shard_gather_elements(const Op& op) {
+  TRY_ASSIGN(int axis, normalize_axis(op.attr<GatherAttrs>().axis, type_of(op, 0).rank()));
+  ShardingRule rule(op);
+  for (int d = 0; d < type_of(op, 0).rank(); ++d) {
+    if (d == axis) rule.share(op, {{1, d}, {ShardingRule::kResult, d}});
+    else if (type_of(op, 0).shape[d] == type_of(op, 1).shape[d]) rule.share(op, {{0, d}, {1, d}, {ShardingRule::kResult, d}});
+  }
+  if (is_number(type_of(op, 0).dtype)) rule.share(op, {{0, axis}}, ShardingRule::Role::sum);
+  return rule;
+}
 OpDef def_gather_elements() {
   return {.onnx = "GatherElements", .family = Family::move, .min_operands = 2, .max_operands = 2, .attrs = make_attrs<GatherAttrs>,
-          .infer = infer_gather_elements, .eval = eval_gather_elements, .cost = gather_cost};
+          .infer = infer_gather_elements, .eval = eval_gather_elements, .cost = gather_cost, .shard = shard_gather_elements,
+          .localize = localize_gather};
 }
 
 // --- gather_nd ------------------------------------------------------------------------------------------------------
@@ -161,9 +165,22 @@ static Result<std::vector<HostValue>> eval_gather_nd(EvalCall& call) {
   else for (size_t i = 0; i < s.offsets.size(); ++i) copy_run(out, static_cast<int64_t>(i) * s.size, x, s.offsets[i], s.size);
   return one(std::move(out));
 }
+// The batch, the places that are read, and the dims that each of them reads whole.
+static Result<ShardingRule> shard_gather_nd(const Op& op) {
+  const int batch = static_cast<int>(op.attr<GatherNdAttrs>().batch_dims), places = type_of(op, 1).rank() - 1, rank = op.result()->type.rank();
+  const int skipped = type_of(op, 0).rank() - rank;
+  ShardingRule rule(op);
+  for (int d = 0; d < rank; ++d) {
+    std::vector<ShardingRule::Place> at{{ShardingRule::kResult, d}};
+    if (d < places) at.push_back({1, d});
+    if (d < batch || d >= places) at.push_back({0, d < batch ? d : d + skipped});
+    rule.share(op, at);
+  }
+  return rule;
+}
 OpDef def_gather_nd() {
   return {.onnx = "GatherND", .family = Family::move, .min_operands = 2, .max_operands = 2, .attrs = make_attrs<GatherNdAttrs>,
-          .infer = infer_gather_nd, .eval = eval_gather_nd, .cost = gather_cost};
+          .infer = infer_gather_nd, .eval = eval_gather_nd, .cost = gather_cost, .shard = shard_gather_nd};
 }
 
 }  // namespace weft

@@ -144,7 +144,6 @@ OpDef def_eye_like() {
 
 // --- one_hot --------------------------------------------------------------------------------------------------------
 
-static bool is_number(DType t) { return is_float(t) || is_int(t); }
 
 static Status infer_one_hot(Op& op, InferContext& cx) {
   const Type &indices = type_of(op, 0), &depth = type_of(op, 1), &values = type_of(op, 2);
@@ -195,9 +194,27 @@ static Result<std::vector<HostValue>> eval_one_hot(EvalCall& call) {
   if (!hot.empty()) copy_listed(out, hot, values, std::vector<int64_t>(hot.size(), 1));
   return one(std::move(out));
 }
+// The dims of the indices, and the depth.
+static Result<ShardingRule> shard_one_hot(const Op& op) {
+  TRY_ASSIGN(int axis, normalize_axis(op.attr<OneHotAttrs>().axis, op.result()->type.rank()));
+  ShardingRule rule(op);
+  for (int d = 0; d < type_of(op, 0).rank(); ++d) rule.share(op, {{0, d}, {ShardingRule::kResult, d < axis ? d : d + 1}});
+  if (is_int(type_of(op, 0).dtype)) rule.share(op, {{ShardingRule::kResult, axis}});
+  return rule;
+}
+static Result<std::vector<Value*>> localize_one_hot(LocalOp& op) {
+  const size_t depth = op.operands[0]->type.shape.size();
+  if (!op.cuts(depth)) return op.build();
+  TRY_ASSIGN(int axis, normalize_axis(op.whole.attr<OneHotAttrs>().axis, op.whole.result()->type.rank()));
+  const Dim& rows = op.results[0][axis];
+  Value* index = op.cast(op.operands[0], DType::i64);
+  op.operands[0] = local_indices(op, index, op.whole.result()->type.shape[axis], op.parts[depth].first, rows, rows).local;
+  op.operands[1] = op.number(rows, DType::i64);
+  return op.build();
+}
 OpDef def_one_hot() {
   return {.onnx = "OneHot", .family = Family::move, .min_operands = 3, .max_operands = 3, .attrs = make_attrs<OneHotAttrs>, .infer = infer_one_hot,
-          .eval = eval_one_hot};
+          .eval = eval_one_hot, .shard = shard_one_hot, .localize = localize_one_hot};
 }
 
 }  // namespace weft

@@ -123,27 +123,60 @@ static Result<std::vector<HostValue>> eval_layer_norm(EvalCall& call) {
   return out;
 }
 
-// Dims before those that are normalised.
+// --- sharing out ------------------------------------------------------------------------------------------------
+
+// All dims; ranks that cut those that are normalised exchange their sums.
 static Result<ShardingRule> shard_layer_norm(const Op& op) {
-  int rank = type_of(op, 0).rank();
+  const Shape& x = type_of(op, 0).shape;
+  const int rank = static_cast<int>(x.size());
   TRY_ASSIGN(int axis, normalize_axis(op.attr<LayerNormAttrs>().axis, rank));
-  ShardingRule rule(op);
-  for (int d = 0; d < axis; ++d) {
-    std::vector<ShardingRule::Place> places{{0, d}};
-    for (int r = 0; r < op.num_results(); ++r) places.push_back({ShardingRule::kResult + r, d});
+  ShardingRule rule = shard_leading(op, axis);
+  for (int d = axis; d < rank; ++d) {
+    std::vector<ShardingRule::Place> places{{0, d}, {ShardingRule::kResult, d}};
     for (int i = 1; i < op.num_operands(); ++i)
-      if (has_operand(op, i) && d - (rank - type_of(op, i).rank()) >= 0) places.push_back({i, d - (rank - type_of(op, i).rank())});
-    rule.share(op, places);
+      if (int at = has_operand(op, i) ? d - (rank - type_of(op, i).rank()) : -1; at >= 0) places.push_back({i, at});
+    rule.share(op, places, ShardingRule::Role::parallel, numel(statistics_shape(x, axis)) * Dim(2));
   }
   return rule;
 }
+static Result<std::vector<Value*>> localize_layer_norm(LocalOp& op) {
+  const LayerNormAttrs& a = op.whole.attr<LayerNormAttrs>();
+  const Shape& whole = type_of(op.whole, 0).shape;
+  TRY_ASSIGN(int axis, normalize_axis(a.axis, static_cast<int>(whole.size())));
+  std::vector<int64_t> dims;
+  std::vector<std::string> ranks;
+  Dim count = 1;
+  for (size_t d = static_cast<size_t>(axis); d < whole.size(); ++d) {
+    dims.push_back(static_cast<int64_t>(d));
+    ranks.insert(ranks.end(), op.parts[d].axes.begin(), op.parts[d].axes.end());
+    count *= whole[d];
+  }
+  if (ranks.empty()) return op.build();
+  Builder& b = op.b;
+  const bool rms = op.whole.kind == OpKind::rms_normalization;
+  Value *x = op.wide(op.operands[0]), *n = op.number(count, x->type.dtype), *mean = nullptr;
+  if (!rms) {
+    mean = b.op(OpKind::div, {op.reduce(OpKind::reduce_sum, x, dims, ranks, "sum"), n});
+    x = b.op(OpKind::sub, {x, mean});
+  }
+  Value* variance = b.op(OpKind::div, {op.reduce(OpKind::reduce_sum_square, x, dims, ranks, "sum"), n});
+  Value* deviation = b.op(OpKind::sqrt, {b.op(OpKind::add, {variance, b.scalar(x->type.dtype, a.epsilon)})});
+  Value* y = b.op(OpKind::mul, {b.op(OpKind::div, {x, deviation}), op.cast(op.operands[1], x->type.dtype)});
+  if (op.operands.size() > 2 && op.operands[2]) y = b.op(OpKind::add, {y, op.cast(op.operands[2], x->type.dtype)});
+  std::vector<Value*> out{op.cast(y, op.whole.result()->type.dtype)};
+  if (op.whole.num_results() > 1) out.push_back(op.cast(mean, a.stash_type));
+  if (op.whole.num_results() > 2) out.push_back(op.cast(b.op(OpKind::reciprocal, {deviation}), a.stash_type));
+  return out;
+}
 OpDef def_layer_normalization() {
   return {.onnx = "LayerNormalization", .family = Family::norm, .min_operands = 2, .max_operands = 3, .attrs = make_attrs<LayerNormAttrs>,
-          .infer = infer_layer_norm, .eval = eval_layer_norm, .cost = [](const Op& op) { return norm_cost(op, 7); }, .shard = shard_layer_norm};
+          .infer = infer_layer_norm, .eval = eval_layer_norm, .cost = [](const Op& op) { return norm_cost(op, 7); }, .shard = shard_layer_norm,
+          .localize = localize_layer_norm};
 }
 OpDef def_rms_normalization() {
   return {.onnx = "RMSNormalization", .family = Family::norm, .min_operands = 2, .max_operands = 2, .attrs = make_attrs<LayerNormAttrs>,
-          .infer = infer_layer_norm, .eval = eval_layer_norm, .cost = [](const Op& op) { return norm_cost(op, 4); }, .shard = shard_layer_norm};
+          .infer = infer_layer_norm, .eval = eval_layer_norm, .cost = [](const Op& op) { return norm_cost(op, 4); }, .shard = shard_layer_norm,
+          .localize = localize_layer_norm};
 }
 
 // --- skip -------------------------------------------------------------------------------------------------------
@@ -188,7 +221,8 @@ static Result<std::vector<HostValue>> eval_skip_layer_norm(EvalCall& call) {
 
 OpDef def_skip_layer_normalization() {
   return {.family = Family::norm, .min_operands = 3, .max_operands = 5, .attrs = make_attrs<SkipLayerNormAttrs>,
-          .infer = infer_skip_layer_norm, .eval = eval_skip_layer_norm, .cost = [](const Op& op) { return norm_cost(op, 9); }};
+          .infer = infer_skip_layer_norm, .eval = eval_skip_layer_norm, .cost = [](const Op& op) { return norm_cost(op, 9); },
+          .shard = [](const Op& op) -> Result<ShardingRule> { return shard_leading(op, type_of(op, 0).rank() - 1); }};
 }
 
 }  // namespace weft

@@ -123,13 +123,41 @@ static Result<std::vector<HostValue>> eval_linear_attention(EvalCall& call) {
   return std::vector<HostValue>{std::move(out), std::move(present)};
 }
 
+// The batch, and heads of the state, each with its group of query heads.
+static Result<ShardingRule> shard_linear_attention(const Op& op) {
+  const LinearAttentionAttrs& a = op.attr<LinearAttentionAttrs>();
+  const int y = ShardingRule::kResult;
+  ShardingRule rule = shard_places(op, {{{0, 0}, {1, 0}, {2, 0}, {3, 0}, {4, 0}, {5, 0}, {y, 0}, {y + 1, 0}}});
+  const Dim heads = a.kv_num_heads;
+  int h = rule.add(heads, ShardingRule::Role::parallel, true);
+  int group = rule.add(a.q_num_heads / a.kv_num_heads, ShardingRule::Role::parallel, true);
+  auto per_head = [&](std::vector<int>& dims, const Dim& size, bool queries) {
+    dims = queries ? std::vector<int>{h, group} : std::vector<int>{h};
+    dims.push_back(rule.add(divide(size, queries ? Dim(a.q_num_heads) : heads), ShardingRule::Role::whole));
+  };
+  per_head(rule.operands[0][2], type_of(op, 0).shape[2], true);
+  per_head(rule.results[0][2], op.result()->type.shape[2], true);
+  for (int i : {1, 2, 4, 5})
+    if (has_operand(op, i) && !type_of(op, i).shape[2].is(1)) per_head(rule.operands[i][2], type_of(op, i).shape[2], false);
+  if (has_operand(op, 3)) rule.operands[3][1] = {h};
+  if (op.num_results() > 1) rule.results[1][1] = {h};
+  return rule;
+}
+static Result<std::vector<Value*>> localize_linear_attention(LocalOp& op) {
+  std::unique_ptr<Attrs> attrs = op.whole.attrs->clone();
+  auto& a = static_cast<LinearAttentionAttrs&>(*attrs);
+  a.kv_num_heads /= op.parts[1].count;
+  a.q_num_heads /= op.parts[1].count * op.parts[2].count;
+  return op.build(std::move(attrs));
+}
 OpDef def_linear_attention() {
   return {.onnx = "LinearAttention", .family = Family::attention, .min_operands = 3, .max_operands = 6, .attrs = make_attrs<LinearAttentionAttrs>,
           .infer = infer_linear_attention, .eval = eval_linear_attention, .cost = [](const Op& op) {
             Cost c = norm_cost(op, 0);
             c.flops = numel(type_of(op, 1).shape) * type_of(op, 2).shape[2] * Dim(8);
             return c;
-          }};
+          },
+          .shard = shard_linear_attention, .localize = localize_linear_attention};
 }
 
 // --- causal convolution -------------------------------------------------------------------------------------------
@@ -181,6 +209,10 @@ OpDef def_causal_conv_with_state() {
             Cost c = norm_cost(op, 2);
             c.flops = c.flops * type_of(op, 1).dim(-1);
             return c;
+          },
+          .shard = [](const Op& op) -> Result<ShardingRule> {
+            const int y = ShardingRule::kResult;
+            return shard_places(op, {{{0, 0}, {3, 0}, {y, 0}, {y + 1, 0}}, {{0, 1}, {1, 0}, {2, 0}, {3, 1}, {y, 1}, {y + 1, 1}}});
           }};
 }
 

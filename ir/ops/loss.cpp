@@ -88,10 +88,30 @@ static Result<std::vector<HostValue>> eval_loss(EvalCall& call) {
   return out;
 }
 
+// The batch and the dims behind the classes: cut in single losses, else added up. A mean by weights has no parts.
+static Result<ShardingRule> shard_loss(const Op& op) {
+  const LossAttrs& a = op.attr<LossAttrs>();
+  const int y = ShardingRule::kResult;
+  const bool single = a.reduction == "none", weighted = a.reduction == "mean" && (has_operand(op, 2) || a.has_ignore_index);
+  ShardingRule rule(op);
+  if (weighted || (!single && op.num_results() > 1)) return rule;
+  for (int d = 0; d < type_of(op, 1).rank(); ++d) {
+    const int at = d ? d + 1 : 0;
+    if (single) rule.share(op, {{0, at}, {1, d}, {y, d}, {y + 1, at}});
+    else rule.factors[rule.share(op, {{0, at}, {1, d}}, ShardingRule::Role::sum)].even = true;
+  }
+  return rule;
+}
+static Result<std::vector<Value*>> localize_loss(LocalOp& op) {
+  TRY_ASSIGN(std::vector<Value*> out, op.build());
+  if (op.whole.attr<LossAttrs>().reduction == "mean") out[0] = op.part_of_mean(out[0]);
+  return out;
+}
 static OpDef loss(const char* onnx, int64_t flops) {
   return {.onnx = onnx, .family = Family::norm, .min_operands = 2, .max_operands = 3, .attrs = make_attrs<LossAttrs>,
           .infer = infer_loss, .eval = eval_loss,
-          .cost = flops == 1 ? +[](const Op& op) { return norm_cost(op, 1); } : +[](const Op& op) { return norm_cost(op, 12); }};
+          .cost = flops == 1 ? +[](const Op& op) { return norm_cost(op, 1); } : +[](const Op& op) { return norm_cost(op, 12); },
+          .shard = shard_loss, .localize = localize_loss};
 }
 OpDef def_negative_log_likelihood_loss() { return loss("NegativeLogLikelihoodLoss", 1); }
 OpDef def_softmax_cross_entropy_loss() { return loss("SoftmaxCrossEntropyLoss", 12); }

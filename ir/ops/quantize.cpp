@@ -125,13 +125,37 @@ static Result<std::vector<HostValue>> eval_dequantize(EvalCall& call) {
   return one(store_all(call.op.result()->type.dtype, call.tensor(0).dims, v));
 }
 
+// All dims; scales and zero points are cut where they lie along one, between blocks where these fill it.
+template <class A>
+static Result<ShardingRule> shard_scaled(const Op& op) {
+  const A& a = op.attr<A>();
+  const Shape& x = type_of(op, 0).shape;
+  Facts facts;
+  TRY_ASSIGN(ScaleMap m, scale_map(x, type_of(op, 1).shape, a.axis, a.block_size, facts));
+  const bool blocks = m.kind == ScaleMap::Kind::blocks;
+  ShardingRule rule(op);
+  for (int d = 0; d < static_cast<int>(x.size()); ++d) {
+    std::vector<ShardingRule::Place> places{{0, d}, {ShardingRule::kResult, d}};
+    if (blocks && d == m.axis) {
+      if (!(floordiv(x[d], a.block_size) * Dim(a.block_size) == x[d])) continue;
+      int n = rule.add(floordiv(x[d], a.block_size)), inside = rule.add(a.block_size, ShardingRule::Role::whole);
+      rule.operands[0][d] = rule.results[0][d] = {n, inside};
+      for (int i : {1, 2})
+        if (has_operand(op, i)) rule.operands[i][d] = {n};
+      continue;
+    }
+    if (blocks || (m.kind == ScaleMap::Kind::axis && d == m.axis)) places.insert(places.end(), {{1, blocks ? d : 0}, {2, blocks ? d : 0}});
+    rule.share(op, places);
+  }
+  return rule;
+}
 OpDef def_quantize_linear() {
   return {.onnx = "QuantizeLinear", .family = Family::quantize, .min_operands = 2, .max_operands = 3, .attrs = make_attrs<QuantizeAttrs>,
-          .infer = infer_quantize, .eval = eval_quantize};
+          .infer = infer_quantize, .eval = eval_quantize, .shard = shard_scaled<QuantizeAttrs>};
 }
 OpDef def_dequantize_linear() {
   return {.onnx = "DequantizeLinear", .family = Family::quantize, .min_operands = 2, .max_operands = 3, .attrs = make_attrs<DequantizeAttrs>,
-          .infer = infer_dequantize, .eval = eval_dequantize};
+          .infer = infer_dequantize, .eval = eval_dequantize, .shard = shard_scaled<DequantizeAttrs>};
 }
 
 // --- dynamic --------------------------------------------------------------------------------------------------------
@@ -164,9 +188,33 @@ static Result<std::vector<HostValue>> eval_dynamic_quantize(EvalCall& call) {
   TRY_ASSIGN(Tensor z, store_all(DType::u8, {}, std::vector<int64_t>{static_cast<int64_t>(zero)}));
   return std::vector<HostValue>{std::move(y), std::move(s), std::move(z)};
 }
+// All dims; the range is that of all ranks.
+static Result<ShardingRule> shard_dynamic_quantize(const Op& op) {
+  ShardingRule rule(op);
+  for (int d = 0; d < type_of(op, 0).rank(); ++d) rule.share(op, {{0, d}, {ShardingRule::kResult, d}}, ShardingRule::Role::parallel, 2);
+  return rule;
+}
+static Result<std::vector<Value*>> localize_dynamic_quantize(LocalOp& op) {
+  Builder& b = op.b;
+  Value *x = op.operands[0], *zero = b.scalar(DType::f32, 0), *most = b.scalar(DType::f32, 255);
+  std::vector<int64_t> dims;
+  std::vector<std::string> ranks;
+  for (const FactorPart& p : op.parts) {
+    dims.push_back(static_cast<int64_t>(dims.size()));
+    ranks.insert(ranks.end(), p.axes.begin(), p.axes.end());
+  }
+  auto scalar = [&](Value* v) { return b.op(OpKind::reshape, {v, b.ints({})}); };
+  Value* lo = b.op(OpKind::min, {zero, scalar(op.reduce(OpKind::reduce_min, x, dims, ranks, "min"))});
+  Value* hi = b.op(OpKind::max, {zero, scalar(op.reduce(OpKind::reduce_max, x, dims, ranks, "max"))});
+  Value* range = b.op(OpKind::where, {b.op(OpKind::equal, {hi, lo}), b.scalar(DType::f32, 1), b.op(OpKind::sub, {hi, lo})});
+  Value* scale = b.op(OpKind::div, {range, most});
+  Value* point = b.op(OpKind::div, {b.op(OpKind::neg, {lo}), scale});
+  point = op.cast(b.op(OpKind::round, {b.op(OpKind::min, {most, b.op(OpKind::max, {zero, point})})}), DType::u8);
+  return std::vector<Value*>{b.op(OpKind::quantize_linear, {x, scale, point}), scale, point};
+}
 OpDef def_dynamic_quantize_linear() {
   return {.onnx = "DynamicQuantizeLinear", .family = Family::quantize, .min_operands = 1, .max_operands = 1, .infer = infer_dynamic_quantize,
-          .eval = eval_dynamic_quantize};
+          .eval = eval_dynamic_quantize, .shard = shard_dynamic_quantize, .localize = localize_dynamic_quantize};
 }
 
 }  // namespace weft

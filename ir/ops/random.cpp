@@ -129,6 +129,7 @@ bool drops_nothing(const Op& op) {
 OpDef def_dropout() {
   OpDef d = random_op<DropoutAttrs>("Dropout", 1, infer_dropout, eval_dropout);
   d.max_operands = 3;
+  d.shard = [](const Op& op) -> Result<ShardingRule> { return drops_nothing(op) ? shard_alike(op, {}, 1) : ShardingRule(op); };
   return d;
 }
 

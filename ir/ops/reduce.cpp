@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "ir/ops/common.h"
+#include "ir/ops/move.h"
 #include "ir/ops/sharding.h"
 
 namespace weft {
@@ -324,35 +325,86 @@ static Cost cost_reduce(const Op& op) {
   c.bytes = numel(x.shape) * Dim(byte_size(x.dtype)) + numel(y.shape) * Dim(byte_size(y.dtype));
   return c;
 }
-// Dims that stay; and what is added up, where ranks' sums can be.
+// --- sharing out ------------------------------------------------------------------------------------------------
+
+// How ranks' reductions of parts become that of all; nullopt: not at all.
+static std::optional<ShardingRule::Role> joining(Reduction r, DType t) {
+  using Role = ShardingRule::Role;
+  switch (r) {
+    case Reduction::sum: case Reduction::l1: case Reduction::sum_square: return Role::sum;
+    case Reduction::max: return t == DType::b1 ? std::nullopt : std::optional(Role::max);
+    case Reduction::min: return t == DType::b1 ? std::nullopt : std::optional(Role::min);
+    case Reduction::prod: return Role::prod;
+    case Reduction::mean: return is_float(t) ? std::optional(Role::sum) : std::nullopt;
+    case Reduction::l2: case Reduction::log_sum: case Reduction::log_sum_exp: return is_float(t) ? std::optional(Role::joined) : std::nullopt;
+  }
+  UNREACHABLE();
+}
+// Dims that stay, and those that are reduced.
 static Result<ShardingRule> shard_reduction(const Op& op) {
   TRY_ASSIGN(std::vector<int> axes, reduced_axes(op));
   bool arg = op.kind == OpKind::arg_max || op.kind == OpKind::arg_min;
   bool keep = arg ? op.attr<ArgReduceAttrs>().keepdims : op.attr<ReduceAttrs>().keepdims;
-  Reduction kind = arg ? Reduction::max : reduction_of(op.kind);
-  bool adds = kind == Reduction::sum || kind == Reduction::l1 || kind == Reduction::sum_square ||
-              (kind == Reduction::mean && is_float(type_of(op, 0).dtype));
+  auto role = arg ? ShardingRule::Role::joined : joining(reduction_of(op.kind), type_of(op, 0).dtype);
+  Dim exchanged = role == ShardingRule::Role::joined ? numel(op.result()->type.shape) * Dim(2) : Dim(0);
   ShardingRule rule(op);
   int out = 0;
   for (int d = 0; d < type_of(op, 0).rank(); ++d) {
-    if (std::find(axes.begin(), axes.end(), d) == axes.end()) rule.share(op, {{0, d}, {ShardingRule::kResult, out++}});
-    else {
-      if (adds) rule.share(op, {{0, d}}, ShardingRule::Role::sum);
-      out += keep;
+    if (std::find(axes.begin(), axes.end(), d) == axes.end()) {
+      rule.share(op, {{0, d}, {ShardingRule::kResult, out++}});
+      continue;
     }
+    if (role) rule.share(op, {{0, d}}, *role, exchanged);
+    out += keep;
   }
   return rule;
 }
-// A mean of means: each rank's is divided by their number.
-static Result<std::vector<Value*>> localize_reduction(LocalOp& op) {
-  TRY_ASSIGN(std::vector<Value*> out, op.build());
-  if (reduction_of(op.whole.kind) != Reduction::mean) return out;
-  TRY_ASSIGN(ShardingRule rule, shard_reduction(op.whole));
-  int64_t parts = 1;
-  for (size_t f = 0; f < rule.factors.size(); ++f)
-    if (rule.factors[f].role == ShardingRule::Role::sum) parts *= op.parts[f].count;
-  if (parts > 1) out[0] = op.b.op(OpKind::mul, {out[0], op.b.scalar(out[0]->type.dtype, 1.0 / static_cast<double>(parts))});
+// The axes of the mesh that cut what is reduced.
+static std::vector<std::string> joining_axes(const LocalOp& op) {
+  std::vector<std::string> out;
+  for (const FactorPart& p : op.parts)
+    if (p.role == ShardingRule::Role::joined) out.insert(out.end(), p.axes.begin(), p.axes.end());
   return out;
+}
+static Result<std::vector<Value*>> localize_reduction(LocalOp& op) {
+  std::vector<std::string> ranks = joining_axes(op);
+  if (ranks.empty()) {
+    TRY_ASSIGN(std::vector<Value*> out, op.build());
+    if (op.whole.kind == OpKind::reduce_mean) out[0] = op.part_of_mean(out[0]);
+    return out;
+  }
+  TRY_ASSIGN(std::vector<int> axes, reduced_axes(op.whole));
+  const std::vector<int64_t> along(axes.begin(), axes.end());
+  Value *x = op.wide(op.operands[0]), *y = nullptr;
+  if (op.whole.kind == OpKind::reduce_l2) {
+    y = op.b.op(OpKind::sqrt, {op.reduce(OpKind::reduce_sum_square, x, along, ranks, "sum")});
+  } else if (op.whole.kind == OpKind::reduce_log_sum) {
+    y = op.b.op(OpKind::log, {op.reduce(OpKind::reduce_sum, x, along, ranks, "sum")});
+  } else {
+    // Relative to the maximum, unless it is infinite.
+    Value* top = op.reduce(OpKind::reduce_max, x, along, ranks, "max");
+    top = op.b.op(OpKind::where, {op.b.op(OpKind::is_inf, {top}), op.b.scalar(x->type.dtype, 0), top});
+    Value* sum = op.reduce(OpKind::reduce_sum, op.b.op(OpKind::exp, {op.b.op(OpKind::sub, {x, top})}), along, ranks, "sum");
+    y = op.b.op(OpKind::add, {op.b.op(OpKind::log, {sum}), top});
+  }
+  return std::vector<Value*>{op.cast(y, op.whole.result()->type.dtype)};
+}
+// Each rank's best element and its index; of these the best one.
+static Result<std::vector<Value*>> localize_arg(LocalOp& op) {
+  TRY_ASSIGN(std::vector<int> axes, reduced_axes(op.whole));
+  const int axis = axes[0];
+  const FactorPart& part = op.parts[axis];
+  if (part.count == 1) return op.build();
+  ArgReduceAttrs arg = op.whole.attr<ArgReduceAttrs>();
+  arg.keepdims = true;
+  GatherAttrs pick;
+  pick.axis = axis;
+  const bool largest = op.whole.kind == OpKind::arg_max;
+  Value* best = op.reduce(largest ? OpKind::reduce_max : OpKind::reduce_min, op.operands[0], {axis}, {}, "");
+  Value* index = op.b.op(op.whole.kind, {op.operands[0]}, arg);
+  index = op.b.op(OpKind::add, {index, op.number(part.first, DType::i64)});
+  Value* rank = op.b.op(op.whole.kind, {op.all_gather(best, part.axes, axis)}, arg);
+  return std::vector<Value*>{op.b.op(OpKind::gather_elements, {op.all_gather(index, part.axes, axis), rank}, pick)};
 }
 static OpDef reduction(const char* onnx) {
   return {.onnx = onnx, .family = Family::reduce, .min_operands = 1, .max_operands = 2, .attrs = make_attrs<ReduceAttrs>,
@@ -371,7 +423,7 @@ OpDef def_reduce_sum_square() { return reduction("ReduceSumSquare"); }
 
 static OpDef arg_reduction(const char* onnx) {
   return {.onnx = onnx, .family = Family::reduce, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<ArgReduceAttrs>,
-          .infer = infer_arg, .eval = eval_arg, .cost = cost_reduce, .shard = shard_reduction};
+          .infer = infer_arg, .eval = eval_arg, .cost = cost_reduce, .shard = shard_reduction, .localize = localize_arg};
 }
 OpDef def_arg_max() { return arg_reduction("ArgMax"); }
 OpDef def_arg_min() { return arg_reduction("ArgMin"); }

@@ -99,9 +99,27 @@ static Cost cost_resize(const Op& op) {
   for (const ResizeAxis& x : axes.value()) c.flops *= Dim(2 * resize_taps(o.value(), x.scale > 0 ? x.scale : 1).count);
   return c;
 }
+// Dims that it leaves alone.
+static Result<ShardingRule> shard_resize(const Op& op) {
+  TRY_ASSIGN(std::vector<ResizeAxis> axes, resize_axes_of(op));
+  std::vector<int> changed;
+  for (const ResizeAxis& a : axes) changed.push_back(a.axis);
+  return shard_alike(op, changed, 1);
+}
+static Result<std::vector<Value*>> localize_resize(LocalOp& op) {
+  if (op.operands.size() > 3 && op.operands[3]) {
+    TRY_ASSIGN(ResizeOptions o, resize_options(op.whole.attr<ResizeAttrs>(), type_of(op.whole, 0).rank()));
+    if (const std::vector<Dim>* known = known_of(op.whole.operands[3]); known && !known->empty()) {
+      std::vector<Dim> sizes;
+      for (size_t k = 0; k < known->size(); ++k) sizes.push_back(op.results[0][o.axes.empty() ? k : static_cast<size_t>(o.axes[k])]);
+      op.operands[3] = op.dims(sizes);
+    }
+  }
+  return op.build();
+}
 OpDef def_resize() {
   return {.onnx = "Resize", .family = Family::resample, .min_operands = 1, .max_operands = 4, .attrs = make_attrs<ResizeAttrs>, .infer = infer_resize,
-          .eval = eval_resize, .cost = cost_resize};
+          .eval = eval_resize, .cost = cost_resize, .shard = shard_resize, .localize = localize_resize};
 }
 
 }  // namespace weft

@@ -248,9 +248,15 @@ static Cost cost_rnn(const Op& op) {
   return c;
 }
 
+// The batch.
+static Result<ShardingRule> shard_rnn(const Op& op) {
+  const int y = ShardingRule::kResult;
+  if (op.attr<RnnAttrs>().layout == 1) return shard_places(op, {{{0, 0}, {4, 0}, {5, 0}, {6, 0}, {y, 0}, {y + 1, 0}, {y + 2, 0}}});
+  return shard_places(op, {{{0, 1}, {4, 0}, {5, 1}, {6, 1}, {y, 2}, {y + 1, 1}, {y + 2, 1}}});
+}
 static OpDef recurrent(const char* onnx, int operands) {
   return {.onnx = onnx, .family = Family::rnn, .min_operands = 3, .max_operands = operands, .attrs = make_attrs<RnnAttrs>,
-          .infer = infer_rnn, .eval = eval_rnn, .cost = cost_rnn};
+          .infer = infer_rnn, .eval = eval_rnn, .cost = cost_rnn, .shard = shard_rnn};
 }
 OpDef def_lstm() { return recurrent("LSTM", 8); }
 OpDef def_gru() { return recurrent("GRU", 6); }

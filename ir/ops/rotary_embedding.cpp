@@ -102,9 +102,9 @@ static Result<ShardingRule> shard_rotary(const Op& op) {
   rule.share(op, batch);
   if (packed) {
     Dim heads = op.attr<RotaryAttrs>().num_heads;
-    int h = heads.is(0) ? -1 : rule.add(heads);
+    int h = heads.is(0) ? -1 : rule.add(heads, ShardingRule::Role::parallel, true);
     if (h >= 0) {
-      int d = rule.add(divide(type_of(op, 0).shape[2], heads));
+      int d = rule.add(divide(type_of(op, 0).shape[2], heads), ShardingRule::Role::whole);
       rule.operands[0][2] = rule.results[0][2] = {h, d};
     }
   } else {

@@ -57,9 +57,16 @@ static Cost cost_sampled(const Op& op) {
   if (op.result()->type.is_ranked()) c.flops = numel(op.result()->type.shape) * Dim(int64_t{2} << std::min(2 * op.result()->type.rank(), 20));
   return c;
 }
+// The batch, the channels, and the places that are read.
+static Result<ShardingRule> shard_grid_sample(const Op& op) {
+  const int y = ShardingRule::kResult;
+  ShardingRule rule = shard_places(op, {{{0, 0}, {1, 0}, {y, 0}}, {{0, 1}, {y, 1}}});
+  for (int d = 2; d < op.result()->type.rank(); ++d) rule.share(op, {{1, d - 1}, {y, d}});
+  return rule;
+}
 OpDef def_grid_sample() {
   return {.onnx = "GridSample", .family = Family::resample, .min_operands = 2, .max_operands = 2, .attrs = make_attrs<GridSampleAttrs>,
-          .infer = infer_grid_sample, .eval = eval_grid_sample, .cost = cost_sampled};
+          .infer = infer_grid_sample, .eval = eval_grid_sample, .cost = cost_sampled, .shard = shard_grid_sample};
 }
 
 // --- affine_grid --------------------------------------------------------------------------------------------------------
@@ -111,9 +118,19 @@ static Result<std::vector<HostValue>> eval_affine_grid(EvalCall& call) {
   store_row(y, 0, out.data(), y.numel());
   return one(std::move(y));
 }
+static Result<ShardingRule> shard_affine_grid(const Op& op) {
+  if (!known_of(op.operands[1])) return ShardingRule(op);
+  return shard_places(op, {{{0, 0}, {ShardingRule::kResult, 0}}});
+}
+static Result<std::vector<Value*>> localize_affine_grid(LocalOp& op) {
+  std::vector<Dim> size = *known_of(op.whole.operands[1]);
+  size[0] = op.results[0][0];
+  op.operands[1] = op.dims(size);
+  return op.build();
+}
 OpDef def_affine_grid() {
   return {.onnx = "AffineGrid", .family = Family::resample, .min_operands = 2, .max_operands = 2, .attrs = make_attrs<AffineGridAttrs>,
-          .infer = infer_affine_grid, .eval = eval_affine_grid};
+          .infer = infer_affine_grid, .eval = eval_affine_grid, .shard = shard_affine_grid, .localize = localize_affine_grid};
 }
 
 // --- regions of interest ------------------------------------------------------------------------------------------------
@@ -159,9 +176,14 @@ static Result<std::vector<HostValue>> eval_roi_align(EvalCall& call) {
   TRY(host_roi_align(view_of(x), view_of(rois), view_of(batch), options, view_of(y)));
   return one(std::move(y));
 }
+// The regions and the channels.
+static Result<ShardingRule> shard_rois(const Op& op) {
+  const int y = ShardingRule::kResult;
+  return shard_places(op, {{{1, 0}, {2, 0}, {y, 0}}, {{0, 1}, {y, 1}}});
+}
 OpDef def_roi_align() {
   return {.onnx = "RoiAlign", .family = Family::resample, .min_operands = 3, .max_operands = 3, .attrs = make_attrs<RoiAlignAttrs>,
-          .infer = infer_roi_align, .eval = eval_roi_align, .cost = cost_sampled};
+          .infer = infer_roi_align, .eval = eval_roi_align, .cost = cost_sampled, .shard = shard_rois};
 }
 
 static Status infer_max_roi_pool(Op& op, InferContext& cx) {
@@ -181,7 +203,7 @@ static Result<std::vector<HostValue>> eval_max_roi_pool(EvalCall& call) {
 }
 OpDef def_max_roi_pool() {
   return {.onnx = "MaxRoiPool", .family = Family::resample, .min_operands = 2, .max_operands = 2, .attrs = make_attrs<MaxRoiPoolAttrs>,
-          .infer = infer_max_roi_pool, .eval = eval_max_roi_pool, .cost = cost_sampled};
+          .infer = infer_max_roi_pool, .eval = eval_max_roi_pool, .cost = cost_sampled, .shard = shard_rois};
 }
 
 }  // namespace weft

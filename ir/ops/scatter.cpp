@@ -1,6 +1,7 @@
 // scatter_elements, scatter_nd, tensor_scatter: types here, what they do in kernels/host.
 
 #include "ir/ops/move.h"
+#include "ir/ops/sharding.h"
 
 namespace weft {
 
@@ -56,9 +57,30 @@ static Result<std::vector<HostValue>> eval_scatter_elements(EvalCall& call) {
   TRY(host_scatter_elements(view_of(x), view_of(call.tensor(1)), view_of(call.tensor(2)), axis, mode, view_of(y)));
   return one(std::move(y));
 }
+// Dims that data and indices have alike, and those of the data along the axis.
+static Result<ShardingRule> shard_scatter_elements(const Op& op) {
+  TRY_ASSIGN(int axis, normalize_axis(op.attr<ScatterAttrs>().axis, type_of(op, 0).rank()));
+  ShardingRule rule(op);
+  for (int d = 0; d < type_of(op, 0).rank(); ++d)
+    if (d != axis && type_of(op, 0).shape[d] == type_of(op, 1).shape[d]) rule.share(op, {{0, d}, {1, d}, {2, d}, {ShardingRule::kResult, d}});
+  rule.share(op, {{0, axis}, {ShardingRule::kResult, axis}});
+  return rule;
+}
+// What belongs to rows of other ranks goes into a row behind a rank's own, which is dropped again.
+static Result<std::vector<Value*>> localize_scatter_elements(LocalOp& op) {
+  if (op.parts.back().count == 1) return op.build();
+  TRY_ASSIGN(int axis, normalize_axis(op.whole.attr<ScatterAttrs>().axis, type_of(op.whole, 0).rank()));
+  Builder& b = op.b;
+  const Dim rows = op.operands[0]->type.shape[axis];
+  op.operands[1] = local_indices(op, op.operands[1], type_of(op.whole, 0).shape[axis], op.parts.back().first, rows, rows).local;
+  op.operands[0] = b.op(OpKind::pad, {op.operands[0], b.ints({0, 1}), nullptr, b.ints({axis})});
+  TRY_ASSIGN(std::vector<Value*> out, op.build());
+  return std::vector<Value*>{b.op(OpKind::slice, {out[0], b.ints({0}), op.dims({rows}), b.ints({axis})})};
+}
 OpDef def_scatter_elements() {
   return {.onnx = "ScatterElements", .family = Family::move, .min_operands = 3, .max_operands = 3, .attrs = make_attrs<ScatterAttrs>,
-          .infer = infer_scatter_elements, .eval = eval_scatter_elements, .cost = scatter_cost};
+          .infer = infer_scatter_elements, .eval = eval_scatter_elements, .cost = scatter_cost, .shard = shard_scatter_elements,
+          .localize = localize_scatter_elements};
 }
 
 // --- scatter_nd -----------------------------------------------------------------------------------------------------
@@ -90,9 +112,17 @@ static Result<std::vector<HostValue>> eval_scatter_nd(EvalCall& call) {
   TRY(host_scatter_nd(view_of(x), view_of(call.tensor(1)), view_of(call.tensor(2)), mode, view_of(y)));
   return one(std::move(y));
 }
+// Dims that each place writes whole.
+static Result<ShardingRule> shard_scatter_nd(const Op& op) {
+  ShardingRule rule(op);
+  const int rank = type_of(op, 0).rank(), updates = type_of(op, 2).rank();
+  for (int d = rank - (updates - (type_of(op, 1).rank() - 1)); d < rank; ++d)
+    rule.share(op, {{0, d}, {2, d - rank + updates}, {ShardingRule::kResult, d}});
+  return rule;
+}
 OpDef def_scatter_nd() {
   return {.onnx = "ScatterND", .family = Family::move, .min_operands = 3, .max_operands = 3, .attrs = make_attrs<ScatterNdAttrs>,
-          .infer = infer_scatter_nd, .eval = eval_scatter_nd, .cost = scatter_cost};
+          .infer = infer_scatter_nd, .eval = eval_scatter_nd, .cost = scatter_cost, .shard = shard_scatter_nd};
 }
 
 // --- tensor_scatter ---------------------------------------------------------------------------------------------------
@@ -129,9 +159,20 @@ static Result<std::vector<HostValue>> eval_tensor_scatter(EvalCall& call) {
   TRY(host_tensor_scatter(view_of(cache), view_of(call.tensor(1)), call.has(2) ? &starts : nullptr, axis, a.mode == "circular", view_of(y)));
   return one(std::move(y));
 }
+// All dims but the one that counts steps.
+static Result<ShardingRule> shard_tensor_scatter(const Op& op) {
+  TRY_ASSIGN(int axis, cache_axis(op.attr<TensorScatterAttrs>(), type_of(op, 0).rank()));
+  ShardingRule rule(op);
+  for (int d = 0; d < type_of(op, 0).rank(); ++d) {
+    std::vector<ShardingRule::Place> places{{0, d}, {1, d}, {ShardingRule::kResult, d}};
+    if (d == 0) places.push_back({2, 0});
+    if (d != axis) rule.share(op, places);
+  }
+  return rule;
+}
 OpDef def_tensor_scatter() {
   return {.onnx = "TensorScatter", .family = Family::move, .min_operands = 2, .max_operands = 3, .attrs = make_attrs<TensorScatterAttrs>,
-          .infer = infer_tensor_scatter, .eval = eval_tensor_scatter, .cost = scatter_cost};
+          .infer = infer_tensor_scatter, .eval = eval_tensor_scatter, .cost = scatter_cost, .shard = shard_tensor_scatter};
 }
 
 }  // namespace weft

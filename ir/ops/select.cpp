@@ -111,9 +111,20 @@ static Result<std::vector<HostValue>> eval_trilu(EvalCall& call) {
   }
   return one(std::move(out));
 }
+static Result<ShardingRule> shard_trilu(const Op& op) { return shard_alike(op, {}, 1); }
+// A rank's diagonal lies where the whole matrix' one crosses its rows and columns.
+static Result<std::vector<Value*>> localize_trilu(LocalOp& op) {
+  const int rank = type_of(op.whole, 0).rank();
+  const Dim &first_row = op.parts[rank - 2].first, &first_column = op.parts[rank - 1].first;
+  Value *given = op.operands.size() > 1 ? op.operands[1] : nullptr, *moved = op.dims({first_row - first_column});
+  if (!given) op.operands = {op.operands[0], moved};
+  else if (const std::vector<Dim>* k = known_of(given)) op.operands[1] = op.dims({(*k)[0] + first_row - first_column});
+  else op.operands[1] = op.b.op(OpKind::add, {given, moved});
+  return op.build();
+}
 OpDef def_trilu() {
   return {.onnx = "Trilu", .family = Family::move, .min_operands = 1, .max_operands = 2, .attrs = make_attrs<TriluAttrs>, .infer = infer_trilu,
-          .eval = eval_trilu};
+          .eval = eval_trilu, .shard = shard_trilu, .localize = localize_trilu};
 }
 
 // --- reverse_sequence -------------------------------------------------------------------------------------------------
@@ -156,9 +167,19 @@ static Result<std::vector<HostValue>> eval_reverse_sequence(EvalCall& call) {
   }
   return one(std::move(out));
 }
+static Result<ShardingRule> shard_reverse_sequence(const Op& op) {
+  const ReverseSequenceAttrs& a = op.attr<ReverseSequenceAttrs>();
+  ShardingRule rule(op);
+  for (int d = 0; d < type_of(op, 0).rank(); ++d) {
+    std::vector<ShardingRule::Place> places{{0, d}, {ShardingRule::kResult, d}};
+    if (d == a.batch_axis) places.push_back({1, 0});
+    if (d != a.time_axis) rule.share(op, places);
+  }
+  return rule;
+}
 OpDef def_reverse_sequence() {
   return {.onnx = "ReverseSequence", .family = Family::move, .min_operands = 2, .max_operands = 2, .attrs = make_attrs<ReverseSequenceAttrs>,
-          .infer = infer_reverse_sequence, .eval = eval_reverse_sequence};
+          .infer = infer_reverse_sequence, .eval = eval_reverse_sequence, .shard = shard_reverse_sequence};
 }
 
 }  // namespace weft

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 
+#include "ir/ops/collective.h"
 #include "ir/ops/common.h"
 #include "ir/ops/move.h"
+#include "ir/ops/pointwise.h"
+#include "ir/ops/reduce.h"
 
 namespace weft {
 
@@ -21,12 +24,12 @@ ShardingRule::ShardingRule(const Op& op) {
   for (auto& r : op.results) results.push_back(dims(r.get()));
 }
 
-int ShardingRule::add(Dim size, Role role) {
-  factors.push_back({std::move(size), role});
+int ShardingRule::add(Dim size, Role role, bool even) {
+  factors.push_back({std::move(size), role, 0, even});
   return static_cast<int>(factors.size()) - 1;
 }
 
-int ShardingRule::share(const Op& op, const std::vector<Place>& places, Role role) {
+int ShardingRule::share(const Op& op, const std::vector<Place>& places, Role role, Dim exchanged) {
   auto value = [&](int tensor) -> const Value* {
     return tensor >= kResult ? (tensor - kResult < op.num_results() ? op.result(tensor - kResult) : nullptr) : op.operand(tensor);
   };
@@ -34,6 +37,7 @@ int ShardingRule::share(const Op& op, const std::vector<Place>& places, Role rol
   for (const Place& p : places)
     if (const Value* v = value(p.tensor); v && size.is(1)) size = v->type.dim(p.dim);
   int f = add(size, role);
+  factors[f].exchanged = std::move(exchanged);
   for (const Place& p : places) {
     const Value* v = value(p.tensor);
     if (!v || (v->type.dim(p.dim).is(1) && !size.is(1))) continue;
@@ -52,12 +56,34 @@ int ShardingRule::dim_of(const Dims& dims, int f) const {
 }
 
 bool ShardingRule::leads(int f) const {
+  if (factors[f].role == Role::whole) return false;
   for (const auto* tensors : {&operands, &results})
     for (const Dims& dims : *tensors)
       for (const auto& list : dims)
         if (std::find(list.begin(), list.end(), f) != list.end() && dim_of(dims, f) < 0) return false;
   return true;
 }
+
+const char* pending_reduction(ShardingRule::Role role) {
+  switch (role) {
+    case ShardingRule::Role::sum: return "sum";
+    case ShardingRule::Role::max: return "max";
+    case ShardingRule::Role::min: return "min";
+    case ShardingRule::Role::prod: return "prod";
+    case ShardingRule::Role::parallel: case ShardingRule::Role::whole: case ShardingRule::Role::joined: return nullptr;
+  }
+  UNREACHABLE();
+}
+
+bool is_multiple(const Dim& n, int64_t of) { return n.is_const() ? n.value() % of == 0 : floordiv(n, of) * Dim(of) == n; }
+Dim part_of(const Dim& n, int64_t ranks, const Dim& batch) {
+  if (is_multiple(n, ranks)) return floordiv(n, ranks);
+  if (n.is_const() || batch.is(0) || batch.is_const()) return ceildiv(n, ranks);
+  const Dim each = divide(n, batch);
+  return each * batch == n ? each * ceildiv(batch, ranks) : ceildiv(n, ranks);
+}
+
+// --- an op on one rank ----------------------------------------------------------------------------------------------
 
 Result<std::vector<Value*>> LocalOp::build(std::unique_ptr<Attrs> attrs) const {
   std::vector<std::unique_ptr<Graph>> bodies;
@@ -72,9 +98,58 @@ Value* LocalOp::dims(std::vector<Dim> values) const {
   a.values = std::move(values);
   return b.op(OpKind::dims, {}, a);
 }
-Value* LocalOp::on_first_rank(Value* v, const Dim& index) const {
+Value* LocalOp::number(const Dim& d, DType t) const { return cast(b.op(OpKind::reshape, {dims({d}), b.ints({})}), t); }
+Value* LocalOp::cast(Value* v, DType t) const {
+  if (v->type.dtype == t) return v;
+  CastAttrs a;
+  a.to = t;
+  return b.op(OpKind::cast, {v}, a);
+}
+Value* LocalOp::wide(Value* v) const { return is_float(v->type.dtype) && bit_width(v->type.dtype) < 32 ? cast(v, DType::f32) : v; }
+Value* LocalOp::all_reduce(Value* v, const std::vector<std::string>& axes, const char* reduction) const {
+  if (axes.empty()) return v;
+  AllReduceAttrs a;
+  a.mesh = mesh.name;
+  a.axes = axes;
+  a.reduction = reduction;
+  return b.op(OpKind::all_reduce, {v}, a);
+}
+Value* LocalOp::all_gather(Value* v, const std::vector<std::string>& axes, int dim) const {
+  AllGatherAttrs a;
+  a.mesh = mesh.name;
+  a.axes = axes;
+  a.dim = dim;
+  return b.op(OpKind::all_gather, {v}, a);
+}
+Value* LocalOp::reduce(OpKind kind, Value* v, const std::vector<int64_t>& along, const std::vector<std::string>& axes, const char* reduction) const {
+  return all_reduce(b.op(kind, {v, b.ints(along)}, ReduceAttrs()), axes, reduction);
+}
+Value* LocalOp::part_of_mean(Value* v) const {
+  int64_t count = 1;
+  for (const FactorPart& p : parts) {
+    if (p.role != ShardingRule::Role::sum) continue;
+    if (p.ragged()) v = b.op(OpKind::mul, {v, b.op(OpKind::div, {number(p.size, v->type.dtype), number(p.whole, v->type.dtype)})});
+    else count *= p.count;
+  }
+  return count == 1 ? v : b.op(OpKind::mul, {v, b.scalar(v->type.dtype, 1.0 / static_cast<double>(count))});
+}
+Value* LocalOp::on_first_rank(Value* v) const {
+  Dim index = 0;
+  for (const FactorPart& p : parts)
+    if (p.role == ShardingRule::Role::sum) index += p.index;
+  if (!v || index.is(0)) return v;
   Value* first = b.op(OpKind::equal, {dims({index}), b.ints({0})});
   return b.op(OpKind::where, {first, v, b.scalar(v->type.dtype, 0)});
+}
+
+LocalIndices local_indices(const LocalOp& op, Value* indices, const Dim& all, const Dim& first, const Dim& rows, const Dim& otherwise) {
+  Builder& b = op.b;
+  const DType t = indices->type.dtype;
+  Value* zero = op.number(0, t);
+  Value* index = b.op(OpKind::where, {b.op(OpKind::less, {indices, zero}), b.op(OpKind::add, {indices, op.number(all, t)}), indices});
+  Value* local = b.op(OpKind::sub, {index, op.number(first, t)});
+  Value* mine = b.op(OpKind::and_, {b.op(OpKind::greater_or_equal, {local, zero}), b.op(OpKind::less, {local, op.number(rows, t)})});
+  return {mine, b.op(OpKind::where, {mine, local, op.number(otherwise, t)})};
 }
 
 // --- rules of families ----------------------------------------------------------------------------------------------
@@ -99,13 +174,32 @@ Result<ShardingRule> shard_pointwise(const Op& op) {
   return rule;
 }
 
-ShardingRule shard_alike(const Op& op, const std::vector<int>& whole) {
+ShardingRule shard_alike(const Op& op, const std::vector<int>& whole, int operands) {
   ShardingRule rule(op);
   for (int d = 0; d < type_of(op, 0).rank(); ++d) {
     if (std::find(whole.begin(), whole.end(), d) != whole.end()) continue;
     std::vector<ShardingRule::Place> places;
-    for (int i = 0; i < op.num_operands(); ++i) places.push_back({i, d});
+    for (int i = 0; i < (operands < 0 ? op.num_operands() : operands); ++i) places.push_back({i, d});
     for (int r = 0; r < op.num_results(); ++r) places.push_back({ShardingRule::kResult + r, d});
+    rule.share(op, places);
+  }
+  return rule;
+}
+
+ShardingRule shard_places(const Op& op, const std::vector<std::vector<ShardingRule::Place>>& factors) {
+  ShardingRule rule(op);
+  for (const auto& places : factors) rule.share(op, places);
+  return rule;
+}
+
+ShardingRule shard_leading(const Op& op, int count) {
+  ShardingRule rule(op);
+  const int rank = type_of(op, 0).rank();
+  for (int d = 0; d < count; ++d) {
+    std::vector<ShardingRule::Place> places{{0, d}};
+    for (int r = 0; r < op.num_results(); ++r) places.push_back({ShardingRule::kResult + r, d});
+    for (int i = 1; i < op.num_operands(); ++i)
+      if (int at = has_operand(op, i) ? d - (rank - type_of(op, i).rank()) : -1; at >= 0) places.push_back({i, at});
     rule.share(op, places);
   }
   return rule;

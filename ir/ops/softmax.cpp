@@ -106,14 +106,46 @@ static Status infer_lp(Op& op, InferContext& cx) {
   return infer_same(op, cx);
 }
 
-static Result<ShardingRule> shard_softmax(const Op& op) {
+// --- sharing out ----------------------------------------------------------------------------------------------------
+
+static Result<int> softmax_axis(const Op& op) {
   int64_t given = op.kind == OpKind::lp_normalization ? op.attr<LpNormAttrs>().axis : op.attr<SoftmaxAttrs>().axis;
-  TRY_ASSIGN(int axis, normalize_axis(given, type_of(op, 0).rank()));
-  return shard_alike(op, {axis});
+  return normalize_axis(given, type_of(op, 0).rank());
+}
+// All dims; ranks that cut the axis exchange what is summed along it.
+static Result<ShardingRule> shard_softmax(const Op& op) {
+  TRY_ASSIGN(int axis, softmax_axis(op));
+  if (op.kind == OpKind::hardmax) return shard_alike(op, {axis});
+  ShardingRule rule = shard_alike(op, {});
+  const Shape& x = type_of(op, 0).shape;
+  Shape rows = x;
+  rows[axis] = 2;
+  rule.factors[axis].exchanged = numel(rows);
+  return rule;
+}
+static Result<std::vector<Value*>> localize_softmax(LocalOp& op) {
+  TRY_ASSIGN(int axis, softmax_axis(op.whole));
+  if (!op.cuts(axis)) return op.build();
+  const std::vector<std::string>& ranks = op.parts[axis].axes;
+  Builder& b = op.b;
+  Value *x = op.wide(op.operands[0]), *y = nullptr;
+  if (op.whole.kind == OpKind::lp_normalization) {
+    const bool l1 = op.whole.attr<LpNormAttrs>().p == 1;
+    Value* norm = op.reduce(l1 ? OpKind::reduce_l1 : OpKind::reduce_sum_square, x, {axis}, ranks, "sum");
+    if (!l1) norm = b.op(OpKind::sqrt, {norm});
+    Value* zero = b.scalar(x->type.dtype, 0);
+    y = b.op(OpKind::where, {b.op(OpKind::equal, {norm, zero}), zero, b.op(OpKind::div, {x, norm})});
+  } else {
+    Value* shifted = b.op(OpKind::sub, {x, op.reduce(OpKind::reduce_max, x, {axis}, ranks, "max")});
+    Value* power = b.op(OpKind::exp, {shifted});
+    Value* sum = op.reduce(OpKind::reduce_sum, power, {axis}, ranks, "sum");
+    y = op.whole.kind == OpKind::softmax ? b.op(OpKind::div, {power, sum}) : b.op(OpKind::sub, {shifted, b.op(OpKind::log, {sum})});
+  }
+  return std::vector<Value*>{op.cast(y, op.whole.result()->type.dtype)};
 }
 static OpDef softmax_like(const char* onnx, Result<std::vector<HostValue>> (*eval)(EvalCall&), Cost (*cost)(const Op&)) {
   return {.onnx = onnx, .family = Family::norm, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<SoftmaxAttrs>,
-          .infer = infer_softmax, .eval = eval, .cost = cost, .shard = shard_softmax};
+          .infer = infer_softmax, .eval = eval, .cost = cost, .shard = shard_softmax, .localize = localize_softmax};
 }
 OpDef def_softmax() {
   return softmax_like("Softmax", eval_softmax, [](const Op& op) { return norm_cost(op, 12); });

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ir/ops/common.h"
+#include "ir/ops/move.h"
 #include "ir/ops/sort.h"
 #include "kernels/host/nms.h"
 #include "kernels/host/sort.h"
@@ -43,9 +44,36 @@ static Result<std::vector<HostValue>> eval_top_k(EvalCall& call) {
   return std::vector<HostValue>{std::move(values), std::move(indices)};
 }
 
+// All dims; along the axis each rank finds its own first, and the best of all are found among those.
+static Result<ShardingRule> shard_top_k(const Op& op) {
+  TRY_ASSIGN(int axis, normalize_axis(op.attr<TopKAttrs>().axis, type_of(op, 0).rank()));
+  ShardingRule rule = shard_alike(op, {axis}, 1);
+  const Dim &n = type_of(op, 0).shape[axis], &k = op.result()->type.shape[axis];
+  if (n.is_const() && k.is_const()) rule.share(op, {{0, axis}}, ShardingRule::Role::joined, numel(op.result()->type.shape) * Dim(4));
+  return rule;
+}
+static Result<std::vector<Value*>> localize_top_k(LocalOp& op) {
+  const FactorPart& part = op.parts.back();
+  if (part.role != ShardingRule::Role::joined || part.count == 1) return op.build();
+  const TopKAttrs& a = op.whole.attr<TopKAttrs>();
+  TRY_ASSIGN(int axis, normalize_axis(a.axis, type_of(op.whole, 0).rank()));
+  Builder& b = op.b;
+  const Dim rows = op.operands[0]->type.shape[axis];
+  auto best = [&](Value* v, const Dim& k) -> Result<std::vector<Value*>> {
+    TRY_ASSIGN(Op * top, b.create(OpKind::top_k, {v, b.ints({k.value()})}, a.clone(), 2));
+    return std::vector<Value*>{top->result(0), top->result(1)};
+  };
+  const Dim k = op.whole.result()->type.shape[axis];
+  TRY_ASSIGN(std::vector<Value*> own, best(op.operands[0], min(k, rows)));
+  Value* index = b.op(OpKind::add, {own[1], op.number(part.first, DType::i64)});
+  TRY_ASSIGN(std::vector<Value*> all, best(op.all_gather(own[0], part.axes, axis), k));
+  GatherAttrs pick;
+  pick.axis = axis;
+  return std::vector<Value*>{all[0], b.op(OpKind::gather_elements, {op.all_gather(index, part.axes, axis), all[1]}, pick)};
+}
 OpDef def_top_k() {
   return {.onnx = "TopK", .family = Family::sort, .min_operands = 2, .max_operands = 2, .attrs = make_attrs<TopKAttrs>,
-          .infer = infer_top_k, .eval = eval_top_k};
+          .infer = infer_top_k, .eval = eval_top_k, .shard = shard_top_k, .localize = localize_top_k};
 }
 
 // --- unique -----------------------------------------------------------------------------------------------------

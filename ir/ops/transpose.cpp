@@ -90,10 +90,27 @@ static Result<std::vector<HostValue>> eval_depth_to_space(EvalCall& call) {
   TRY_ASSIGN(Tensor y, permuted(blocks, dcr ? std::vector<int>{0, 3, 4, 1, 5, 2} : std::vector<int>{0, 1, 4, 2, 5, 3}));
   return one(with_dims(y, {n, depth, h * b, w * b}));
 }
+// The batch, rows and columns of blocks, and the depth where it stands in front of the places in a block.
+static Result<ShardingRule> shard_blocks(const Op& op) {
+  const bool deep = op.kind == OpKind::space_to_depth;
+  const int64_t b = deep ? op.attr<SpaceToDepthAttrs>().blocksize : op.attr<DepthToSpaceAttrs>().blocksize;
+  ShardingRule rule = shard_places(op, {{{0, 0}, {ShardingRule::kResult, 0}}});
+  ShardingRule::Dims &blocks = deep ? rule.results[0] : rule.operands[0], &picture = deep ? rule.operands[0] : rule.results[0];
+  for (int d : {2, 3}) {
+    int n = rule.add((deep ? op.result()->type : type_of(op, 0)).shape[d]);
+    blocks[d] = {n};
+    picture[d] = {n, rule.add(b, ShardingRule::Role::whole)};
+  }
+  if (!deep && op.attr<DepthToSpaceAttrs>().mode == "CRD") {
+    int c = rule.add(op.result()->type.shape[1]);
+    picture[1] = {c};
+    blocks[1] = {c, rule.add(b * b, ShardingRule::Role::whole)};
+  }
+  return rule;
+}
 OpDef def_depth_to_space() {
   return {.onnx = "DepthToSpace", .family = Family::move, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<DepthToSpaceAttrs>,
-          .infer = infer_depth_to_space, .eval = eval_depth_to_space,
-          .shard = [](const Op& op) -> Result<ShardingRule> { return shard_alike(op, {1, 2, 3}); }};
+          .infer = infer_depth_to_space, .eval = eval_depth_to_space, .shard = shard_blocks};
 }
 
 static Status infer_space_to_depth(Op& op, InferContext& cx) {
@@ -118,8 +135,7 @@ static Result<std::vector<HostValue>> eval_space_to_depth(EvalCall& call) {
 }
 OpDef def_space_to_depth() {
   return {.onnx = "SpaceToDepth", .family = Family::move, .min_operands = 1, .max_operands = 1, .attrs = make_attrs<SpaceToDepthAttrs>,
-          .infer = infer_space_to_depth, .eval = eval_space_to_depth,
-          .shard = [](const Op& op) -> Result<ShardingRule> { return shard_alike(op, {1, 2, 3}); }};
+          .infer = infer_space_to_depth, .eval = eval_space_to_depth, .shard = shard_blocks};
 }
 
 }  // namespace weft

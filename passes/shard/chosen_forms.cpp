@@ -36,8 +36,7 @@ class ChosenForms {
     if (op.stage >= 0)
       for (const std::string& node : op.provenance) out_.stages[node] = std::max(out_.stages[node], op.stage);
     for (auto& r : op.results) {
-      Sharding form = r->sharding;
-      form.partial.clear();
+      Sharding form{.mesh = r->sharding.mesh, .dims = r->sharding.dims};
       note("", *r, form);
     }
     ShardingRule rule = rule_of(op);
@@ -48,7 +47,7 @@ class ChosenForms {
       if (f < 0) continue;
       for (size_t i = 0; i < reads.size(); ++i)
         if (int d = rule.dim_of(rule.operands[i], f); d >= 0) reads[i].dims[d].push_back(axis);
-      rule.factors[f].size = floordiv(rule.factors[f].size, size);
+      cut(rule, f, size);
     }
     for (size_t i = 0; i < reads.size(); ++i)
       for (const std::string& node : op.provenance)

@@ -12,14 +12,28 @@ namespace weft {
 ShardingRule rule_of(const Op& op);
 // Computed from constants and symbols alone: every rank has it, and cutting it costs nothing.
 bool is_fixed(const Value* v);
-// Whether an axis of `size` ranks can cut factor f: it leads, and is a multiple. `assume`: symbolic ones are taken for multiples;
-// that they are is checked when they have values.
-bool can_cut(const ShardingRule& rule, int f, int64_t size, bool assume = false);
-// Which factor an axis cuts, given where it stands in the results' shardings; -1: none. In results that wait for a sum it
-// cuts the first factor that is summed and can be cut.
+// Whether an axis of `size` ranks can cut factor f: it leads, and is a multiple or may be ragged; then every dim that it leads
+// is cut into the same parts by itself as by its factors.
+bool can_cut(const ShardingRule& rule, int f, int64_t size);
+// The factor's part becomes what there is.
+void cut(ShardingRule& rule, int f, int64_t size);
+// Which factor an axis cuts, given where it stands in the results' shardings; -1: none. In results that wait for a reduction,
+// or are joined already, it cuts the first factor of that role that can be cut.
 int factor_of_axis(const ShardingRule& rule, const Op& op, const std::string& axis, int64_t size);
+// Writes into the shardings of the op's results that this axis cuts factor f.
+void note_cut(const Op& op, const ShardingRule& rule, int f, const std::string& axis);
+// What the mesh cuts of an op's factors, whose sizes in the rule are one rank's.
+struct Cuts {
+  ShardingRule rule;
+  std::vector<FactorPart> parts;
+};
+Cuts cuts_of(const Op& op, const Mesh& mesh);
+// The form of a tensor with these dims.
+Sharding form_of(const Cuts& c, const ShardingRule::Dims& dims, const Mesh& mesh);
+// The first dim of the graph's first ranked input, where it is a symbol; else 0.
+Dim batch_of(const Graph& g);
 // Dims of one rank's part of a value of these dims.
-Shape local_shape(const Shape& dims, const Sharding& s, const Mesh& mesh);
+Shape local_shape(const Shape& dims, const Sharding& s, const Mesh& mesh, const Dim& batch);
 // Not cut at all.
 Sharding whole(const Mesh& mesh, int rank);
 

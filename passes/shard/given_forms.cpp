@@ -36,7 +36,7 @@ Status check_axes(const GivenSharding& g, const Mesh& mesh) {
   return {};
 }
 
-bool waits_for_sum(const ShardingRule& rule, int f) { return f >= 0 && rule.factors[f].role == ShardingRule::Role::sum; }
+bool is_pending(const ShardingRule& rule, int f) { return f >= 0 && pending_reduction(rule.factors[f].role); }
 
 int form_under(const ShardingRule& rule, const ShardingRule::Dims& dims, int f) { return f < 0 ? GivenForms::kWhole : rule.dim_of(dims, f); }
 
@@ -150,7 +150,7 @@ bool GivenForms::reads_fit(const Op& op, const ShardingRule& rule, int f, const 
   return true;
 }
 bool GivenForms::results_fit(const Op& op, const ShardingRule& rule, int f, const std::string& axis) const {
-  if (waits_for_sum(rule, f)) return true;
+  if (is_pending(rule, f)) return true;
   for (int r = 0; r < op.num_results(); ++r)
     if (const Asked* a = of_result(op.result(r), axis); a && a->form != form_under(rule, rule.results[r], f)) return false;
   return true;
@@ -181,7 +181,7 @@ Error GivenForms::cannot(const Op& op, const ShardingRule& rule, const std::stri
     const std::string dim = "dim " + std::to_string(a->form) + " of " + v->type.to_string();
     if (rule.factors.empty()) why = "no rule shares it out";
     else if (factors.empty()) why = "it needs " + dim + " whole";
-    else if (!can_cut(rule, factors[0], size, !waits_for_sum(rule, factors[0]))) why = dim + " cannot be cut into " + std::to_string(size) + " parts";
+    else if (!can_cut(rule, factors[0], size)) why = dim + " cannot be cut into " + std::to_string(size) + " parts";
     if (!why.empty()) std::swap(asked.front(), asked.back());
   };
   for (int i = 0; i < op.num_operands(); ++i) look(of_operand(op, i, axis), op.operands[i], rule.operands[i]);

@@ -22,8 +22,9 @@ constexpr const char* kStageNames = "stage";  // stage0, stage1, …
 class Partition {
  public:
   // `to`: a graph for each stage; without stages one.
-  Partition(Module& m, const Mesh& mesh, const Graph& from, const std::vector<std::unique_ptr<Graph>>& to) : m_(m), mesh_(mesh), from_(from) {
-    for (auto& g : to) stages_.push_back(std::make_unique<Stage>(*g, mesh));
+  Partition(Module& m, const Mesh& mesh, const Graph& from, const std::vector<std::unique_ptr<Graph>>& to)
+      : m_(m), mesh_(mesh), from_(from), batch_(batch_of(from)) {
+    for (auto& g : to) stages_.push_back(std::make_unique<Stage>(*g, mesh, batch_));
   }
 
   Status run() {
@@ -48,7 +49,7 @@ class Partition {
 
  private:
   struct Stage {
-    Stage(Graph& g, const Mesh& mesh) : graph(g), b(&g), forms(mesh, b) {}
+    Stage(Graph& g, const Mesh& mesh, const Dim& batch) : graph(g), b(&g), forms(mesh, batch, b) {}
     Graph& graph;
     Builder b;
     Forms forms;
@@ -95,9 +96,11 @@ class Partition {
   // That of its output, once nothing is pending.
   Sharding state_form(const State& s) const {
     const Value* next = next_of(s);
-    if (!next) return {};
-    Sharding form = next->sharding.empty() ? whole(mesh_, next->type.rank()) : next->sharding;
-    form.partial.clear();
+    return next ? settled(*next) : Sharding();
+  }
+  Sharding settled(const Value& v) const {
+    Sharding form = whole(mesh_, v.type.is_ranked() ? v.type.rank() : 0);
+    if (!v.sharding.empty()) form.dims = v.sharding.dims;
     return form;
   }
 
@@ -112,7 +115,7 @@ class Partition {
       Sharding form = whole(mesh_, t.is_ranked() ? t.rank() : 0);
       if (s) {
         form = state_form(*s);
-        t.shape = local_shape(t.shape, form, mesh_);
+        t.shape = local_shape(t.shape, form, mesh_, batch_);
       }
       Value* v = stages_[k]->graph.add_input(t, in.name);
       v->place = in.place;
@@ -122,31 +125,15 @@ class Partition {
     return {};
   }
 
-  // What an axis cuts of an op's factors.
-  struct Cuts {
-    ShardingRule rule;
-    std::vector<FactorPart> parts;
-    std::vector<std::vector<std::string>> axes;  // per factor
-  };
-  Cuts cuts_of(const Op& op) const {
-    Cuts c{rule_of(op), {}, {}};
-    c.parts.resize(c.rule.factors.size());
-    c.axes.resize(c.rule.factors.size());
-    for (auto& [axis, size] : mesh_.axes) {
-      int f = factor_of_axis(c.rule, op, axis, size);
-      if (f < 0) continue;
-      c.axes[f].push_back(axis);
-      c.parts[f].count *= size;
-      c.parts[f].index = mesh_.position(c.axes[f]);
-      c.rule.factors[f].size = floordiv(c.rule.factors[f].size, size);
+  // What is summed or multiplied must not count a repetition: it becomes 0 or 1.
+  static Value* without_repetitions(Forms& forms, const Cuts& c, const ShardingRule::Dims& dims, Value* v) {
+    for (size_t f = 0; f < c.parts.size(); ++f) {
+      const FactorPart& p = c.parts[f];
+      const int d = p.ragged() ? c.rule.dim_of(dims, static_cast<int>(f)) : -1;
+      const bool product = p.role == ShardingRule::Role::prod;
+      if (d >= 0 && (product || p.role == ShardingRule::Role::sum)) v = forms.cut_behind(v, d, p.own, product ? 1 : 0);
     }
-    return c;
-  }
-  Sharding form_of(const Cuts& c, const ShardingRule::Dims& dims) const {
-    Sharding s = whole(mesh_, static_cast<int>(dims.size()));
-    for (size_t d = 0; d < dims.size(); ++d)
-      for (int f : dims[d]) s.dims[d].insert(s.dims[d].end(), c.axes[f].begin(), c.axes[f].end());
-    return s;
+    return v;
   }
 
   Status place(const Op& op, size_t stage) {
@@ -159,23 +146,27 @@ class Partition {
       put(to, op.result(), whole(mesh_, 1), to.b.op(OpKind::dims, {}, a));
       return {};
     }
-    Cuts c = cuts_of(op);
-    LocalOp local{op, {}, {}, c.parts, to.b};
+    const Cuts c = cuts_of(op, mesh_);
+    LocalOp local{op, {}, {}, c.parts, mesh_, to.b};
     for (int i = 0; i < op.num_operands(); ++i) {
       Value* v = nullptr;
       if (op.operands[i]) {
         TRY(receive(op.operands[i], stage));
-        TRY_ASSIGN(v, to.forms.as(op.operands[i], form_of(c, c.rule.operands[i])));
+        TRY_ASSIGN(v, to.forms.as(op.operands[i], form_of(c, c.rule.operands[i], mesh_)));
+        v = without_repetitions(to.forms, c, c.rule.operands[i], v);
       }
       local.operands.push_back(v);
     }
     std::vector<Sharding> forms;
     for (int r = 0; r < op.num_results(); ++r) {
-      Sharding s = form_of(c, c.rule.results[r]);
-      for (size_t f = 0; f < c.axes.size(); ++f)
-        if (c.rule.factors[f].role == ShardingRule::Role::sum) s.partial.insert(s.partial.end(), c.axes[f].begin(), c.axes[f].end());
+      Sharding s = form_of(c, c.rule.results[r], mesh_);
+      for (const FactorPart& p : c.parts)
+        if (const char* reduction = p.axes.empty() ? nullptr : pending_reduction(p.role)) {
+          s.partial.insert(s.partial.end(), p.axes.begin(), p.axes.end());
+          s.reduction = reduction;
+        }
       const Type& t = op.result(r)->type;
-      local.results.push_back(t.is_ranked() ? local_shape(t.shape, s, mesh_) : Shape());
+      local.results.push_back(t.is_ranked() ? local_shape(t.shape, s, mesh_, batch_) : Shape());
       forms.push_back(std::move(s));
     }
     bool cut = std::any_of(c.parts.begin(), c.parts.end(), [](const FactorPart& p) { return p.count > 1; });
@@ -200,8 +191,7 @@ class Partition {
       return e.at_tensor(v->name), e;
     }
     Stage &from = *stages_[home(v)], &to = *stages_[stage];
-    Sharding form = v->sharding;
-    form.partial.clear();
+    const Sharding form = settled(*v);
     from.b.provenance = v->def->provenance;
     TRY_ASSIGN(Value * here, from.forms.as(v, form));
     SendAttrs send;
@@ -229,6 +219,7 @@ class Partition {
   Module& m_;
   const Mesh& mesh_;
   const Graph& from_;
+  Dim batch_;
   std::vector<std::unique_ptr<Stage>> stages_;
   std::map<const Op*, std::vector<char>> needs_;
   int64_t sent_ = 0;

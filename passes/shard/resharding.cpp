@@ -69,7 +69,7 @@ bool Forms::cut(Formed& at, const Sharding& want) {
   for (size_t d = 0; d < want.dims.size(); ++d) {
     const std::string* axis = next_cut(at.form.dims[d], want.dims[d]);
     if (!axis || uses(at.form, *axis)) continue;
-    at.value = slice(at.value, static_cast<int>(d), *axis);
+    at.value = part(at.value, static_cast<int>(d), *axis);
     at.form.dims[d].push_back(*axis);
     return true;
   }
@@ -87,16 +87,20 @@ Status Forms::reduce(Formed& at, const Sharding& want) {
       a.mesh = mesh_.name;
       a.axes = {*axis};
       a.dim = static_cast<int64_t>(d);
-      at.value = b_.op(OpKind::reduce_scatter, {at.value}, a);
+      a.reduction = at.form.reduction;
+      at.value = b_.op(OpKind::reduce_scatter, {up_to_parts(at.value, static_cast<int>(d), *axis)}, a);
       at.form.dims[d].push_back(*axis);
       at.form.partial.erase(at.form.partial.begin() + static_cast<std::ptrdiff_t>(k));
+      if (at.form.partial.empty()) at.form.reduction = "sum";
       return {};
     }
   AllReduceAttrs a;
   a.mesh = mesh_.name;
   a.axes = at.form.partial;
+  a.reduction = at.form.reduction;
   at.value = b_.op(OpKind::all_reduce, {at.value}, a);
   at.form.partial.clear();
+  at.form.reduction = "sum";
   return {};
 }
 
@@ -112,28 +116,52 @@ void Forms::widen(Formed& at, size_t d, const Sharding& want, const Shape& dims)
     a.axes = {axis};
     a.split_dim = static_cast<int64_t>(e);
     a.concat_dim = static_cast<int64_t>(d);
-    at.value = b_.op(OpKind::all_to_all, {at.value}, a);
+    at.value = b_.op(OpKind::all_to_all, {up_to_parts(at.value, static_cast<int>(e), axis)}, a);
     at.form.dims[e].push_back(axis);
-    at.value = with_dims(at.value, local_shape(dims, at.form, mesh_));
+    at.value = down_to(at.value, d, local_shape(dims, at.form, mesh_, batch_));
     return;
   }
   AllGatherAttrs a;
   a.mesh = mesh_.name;
   a.axes = {axis};
   a.dim = static_cast<int64_t>(d);
-  at.value = with_dims(b_.op(OpKind::all_gather, {at.value}, a), local_shape(dims, at.form, mesh_));
+  at.value = down_to(b_.op(OpKind::all_gather, {at.value}, a), d, local_shape(dims, at.form, mesh_, batch_));
 }
 
-Value* Forms::slice(Value* v, int d, const std::string& axis) {
-  Dim part = floordiv(v->type.shape[static_cast<size_t>(d)], mesh_.axis_size(axis)), at = mesh_.position({axis});
+Value* Forms::slice(Value* v, int d, const Dim& from, const Dim& to) {
   DimsAttrs start, end;
-  start.values = {at * part};
-  end.values = {(at + Dim(1)) * part};
-  Shape to = v->type.shape;
-  to[static_cast<size_t>(d)] = part;
+  start.values = {from};
+  end.values = {to};
+  Shape dims = v->type.shape;
+  dims[static_cast<size_t>(d)] = to - from;
   Value* cut = b_.op(OpKind::slice, {v, b_.op(OpKind::dims, {}, start), b_.op(OpKind::dims, {}, end), b_.ints({d})});
   cut->name = v->name;
-  return with_dims(cut, to);
+  return with_dims(cut, dims);
+}
+Value* Forms::pad(Value* v, int d, const Dim& to, const char* mode, Value* fill) {
+  PadAttrs a;
+  a.mode = mode;
+  DimsAttrs widths;
+  Shape dims = v->type.shape;
+  widths.values = {0, to - dims[static_cast<size_t>(d)]};
+  dims[static_cast<size_t>(d)] = to;
+  return with_dims(b_.op(OpKind::pad, {v, b_.op(OpKind::dims, {}, widths), fill, b_.ints({d})}, a), dims);
+}
+Value* Forms::up_to_parts(Value* v, int d, const std::string& axis) {
+  const Dim& n = v->type.shape[static_cast<size_t>(d)];
+  const int64_t ranks = mesh_.axis_size(axis);
+  return is_multiple(n, ranks) ? v : pad(v, d, part_of(n, ranks, batch_) * Dim(ranks), "edge");
+}
+Value* Forms::down_to(Value* v, size_t d, const Shape& dims) {
+  return with_dims(v->type.shape[d] == dims[d] ? v : slice(v, static_cast<int>(d), 0, dims[d]), dims);
+}
+Value* Forms::part(Value* v, int d, const std::string& axis) {
+  const Dim n = part_of(v->type.shape[static_cast<size_t>(d)], mesh_.axis_size(axis), batch_), at = mesh_.position({axis});
+  return slice(up_to_parts(v, d, axis), d, at * n, (at + Dim(1)) * n);
+}
+Value* Forms::cut_behind(Value* v, int d, const Dim& n, double fill) {
+  const Dim all = v->type.shape[static_cast<size_t>(d)];
+  return pad(slice(v, d, 0, n), d, all, "constant", b_.scalar(v->type.dtype, fill));
 }
 
 }  // namespace weft

@@ -117,7 +117,7 @@ class AxisSearch {
   }
   static Form given(const ShardNode& node, int result, int factor) {
     if (factor < 0) return kWhole;
-    if (node.rule.factors[factor].role == ShardingRule::Role::sum) return kPartial;
+    if (pending_reduction(node.rule.factors[factor].role)) return kPartial;
     return static_cast<Form>(node.rule.dim_of(node.rule.results[result], factor));
   }
   // Outputs are whole, but for those that are the next state of an input that is not.

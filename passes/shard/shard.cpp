@@ -1,6 +1,6 @@
 // shard: gives every value of the main graph the sharding in which its op computes it. Axis after axis of the mesh: what each
 // op may cut is found by its rule, by what is asked of its values (Module::given) and by what the axis is for; a search over
-// the whole graph takes the fastest.
+// the whole graph takes the fastest. Ops that no rule shares out are noted for the user.
 //
 // Where an op can compute a value, but not in the form that is asked for, a copy of it (`identity`) is what has this form.
 #include <algorithm>
@@ -65,6 +65,23 @@ class Sharder {
     }
   }
 
+  // What every rank computes whole since nothing says how to share it out: each kind of op, and where the first one comes from.
+  std::string kept_whole() const {
+    std::map<OpKind, std::pair<const Op*, int>> kinds;
+    for (const ShardNode& node : nodes_) {
+      if (!node.rule.factors.empty() || has_one_element(*node.op)) continue;
+      auto& [first, count] = kinds[node.op->kind];
+      if (count++ == 0) first = node.op;
+    }
+    std::vector<std::string> out;
+    for (auto& [kind, found] : kinds) {
+      std::string node = found.first->provenance.empty() ? "" : "node " + quote(found.first->provenance[0]);
+      if (found.second > 1) node += (node.empty() ? "" : ", ") + std::to_string(found.second) + " in all";
+      out.push_back(op_name(kind) + (node.empty() ? "" : " (" + node + ")"));
+    }
+    return join(out, ", ");
+  }
+
   Status run() {
     for (auto& op : g_.ops)
       for (auto& r : op->results)
@@ -75,51 +92,61 @@ class Sharder {
   }
 
  private:
+  static bool has_one_element(const Op& op) {
+    return std::all_of(op.results.begin(), op.results.end(), [](auto& r) { return r->type.is_ranked() && numel(r->type.shape).is(1); });
+  }
   Status cut(const std::string& axis, int64_t size) {
+    const LinkGroup links = costs_.group({axis});
     for (size_t i = 0; i < nodes_.size(); ++i) {
-      offer(nodes_[i], batch_[i], axis, size);
+      offer(nodes_[i], batch_[i], axis, links);
       if (!nodes_[i].cuts.empty()) continue;
       TRY(copy_results(i, axis, size));
-      offer(nodes_[i], batch_[i], axis, size);
+      offer(nodes_[i], batch_[i], axis, links);
       if (nodes_[i].cuts.empty()) return given_.cannot(*nodes_[i].op, nodes_[i].rule, axis, size);
     }
-    std::vector<int> factors = search_axis(nodes_, g_, pairs_, costs_, costs_.group({axis}));
+    std::vector<int> factors = search_axis(nodes_, g_, pairs_, costs_, links);
     for (size_t i = 0; i < nodes_.size(); ++i) {
       int f = factors[i];
       if (f < 0) continue;
       ShardNode& node = nodes_[i];
-      bool sums = node.rule.factors[f].role == ShardingRule::Role::sum;
-      for (int r = 0; r < node.op->num_results(); ++r) {
-        Sharding& s = node.op->result(r)->sharding;
-        if (int d = node.rule.dim_of(node.rule.results[r], f); d >= 0) s.dims[d].push_back(axis);
-        else if (sums) s.partial.push_back(axis);
-      }
-      node.rule.factors[f].size = floordiv(node.rule.factors[f].size, size);
+      note_cut(*node.op, node.rule, f, axis);
+      weft::cut(node.rule, f, size);
     }
     return {};
   }
+  // Repetitions are to be few, but for those of the batch; of symbols only the batch may have any.
+  static bool is_worth(const Dim& n, const std::string& axis, int64_t size) {
+    if (is_multiple(n, size)) return true;
+    if (!n.is_const()) return axis == "dp";
+    const int64_t part = ceildiv(n, size).value();
+    return axis == "dp" ? part < n.value() : part * size * 4 <= n.value() * 5;
+  }
   // What the axis may do with an op, and the time it then takes.
-  void offer(ShardNode& node, int batch, const std::string& axis, int64_t size) {
+  void offer(ShardNode& node, int batch, const std::string& axis, const LinkGroup& links) {
+    const int64_t size = links.size();
     const Op& op = *node.op;
     auto fits = [&](int f) { return given_.reads_fit(op, node.rule, f, axis) && given_.results_fit(op, node.rule, f, axis); };
     node.cuts.clear();
     if (fits(-1)) node.cuts.push_back(-1);
-    bool sum = false;
+    bool reduced = false;
     for (int f = 0; f < static_cast<int>(node.rule.factors.size()); ++f) {
-      bool is_sum = node.rule.factors[f].role == ShardingRule::Role::sum;
+      const bool is_reduced = node.rule.factors[f].role != ShardingRule::Role::parallel;
       const bool asked = given_.asks_for(op, node.rule, f, axis);
       if (!asked && ((axis == "dp" && f != batch) || (axis == "tp" && f == batch))) continue;
-      if (!can_cut(node.rule, f, size, axis == "dp" || (asked && !is_sum))) continue;
-      // A sharding says that something is summed, not what: the first factor that can be.
-      if (is_sum && (sum || waits(node))) continue;
-      sum = sum || is_sum;
+      if ((!asked && !is_worth(node.rule.factors[f].size, axis, size)) || !can_cut(node.rule, f, size)) continue;
+      // A sharding says that something is reduced, not what: the first factor that can be.
+      if (is_reduced && (reduced || waits(node))) continue;
+      reduced = reduced || is_reduced;
       if (!fits(f)) continue;
       if (axis == "dp") node.cuts.clear();  // where the batch can be cut, it is
       node.cuts.push_back(f);
     }
     if (axis == "tp") keep_cuts_of_weights(node);
     node.seconds.clear();
-    for (int f : node.cuts) node.seconds.push_back(costs_.seconds(op, node.rule, f, size));
+    for (int f : node.cuts) {
+      node.seconds.push_back(costs_.seconds(*node.op, node.rule, f, size));
+      if (f >= 0 && !node.rule.factors[f].exchanged.is(0)) node.seconds.back() += links.all_reduce(costs_.number(node.rule.factors[f].exchanged) * 4);
+    }
   }
   // No way to compute node i has its results in the forms that are asked for: copies of them will.
   Status copy_results(size_t i, const std::string& axis, int64_t size) {
@@ -130,7 +157,7 @@ class Sharder {
     // The reads alone must leave a way.
     bool possible = false;
     for (int f = -1; f < static_cast<int>(nodes_[i].rule.factors.size()); ++f)
-      possible = possible || ((f < 0 || can_cut(nodes_[i].rule, f, size, true)) && given_.reads_fit(op, nodes_[i].rule, f, axis));
+      possible = possible || ((f < 0 || can_cut(nodes_[i].rule, f, size)) && given_.reads_fit(op, nodes_[i].rule, f, axis));
     if (asked.empty() || !possible || op.kind == OpKind::identity) return given_.cannot(op, nodes_[i].rule, axis, size);
     for (Value* r : asked) {
       Builder b(&g_, std::next(op.self) == g_.ops.end() ? nullptr : std::next(op.self)->get());
@@ -162,7 +189,7 @@ class Sharder {
       if (form < 0) continue;
       s.dims[form].push_back(axis);
       const int f = copy.rule.results[0][form][0];
-      copy.rule.factors[f].size = floordiv(copy.rule.factors[f].size, size);
+      weft::cut(copy.rule, f, size);
     }
   }
   // A product or a table of weights: ranks of tp hold a part of them each, also where all of them would be faster.
@@ -179,8 +206,11 @@ class Sharder {
       }
     if (!cuts.empty()) node.cuts = std::move(cuts);
   }
-  // Another axis has cut what is summed already: which factor the next one cuts would be open.
-  static bool waits(const ShardNode& node) { return !node.op->result()->sharding.partial.empty(); }
+  // Another axis has cut what is reduced already: which factor the next one cuts would be open.
+  static bool waits(const ShardNode& node) {
+    const Sharding& s = node.op->result()->sharding;
+    return !s.partial.empty() || !s.joined.empty();
+  }
 
   const PassContext& cx_;
   Graph& g_;
@@ -199,7 +229,10 @@ Result<bool> pass_shard(Module& m, PassContext& cx) {
   TRY_ASSIGN(GivenForms given, GivenForms::make(m, cx.mesh));
   if (std::string unused = given.unused(); !unused.empty())
     cx.notes.push_back("given shardings without effect, since no op of its own makes or reads the tensor any more: " + unused);
-  TRY(Sharder(m, cx, cx.devices ? *cx.devices : default_devices(cx.target), std::move(given)).run());
+  const DeviceTable devices = cx.devices ? *cx.devices : default_devices(cx.target);
+  Sharder sharder(m, cx, devices, std::move(given));
+  TRY(sharder.run());
+  if (std::string kept = sharder.kept_whole(); !kept.empty()) cx.notes.push_back("every rank computes all of " + kept + ": no rule shares it out");
   m.given = {};
   return true;
 }

@@ -41,6 +41,14 @@ graph @main(%x: f32[batch,8] shard(grid:[_,tp])) -> (y = %y) {
 }
 )";
 
+constexpr const char* kReduced = R"(weft.module 1 "reduced"
+mesh @grid = dp:2,tp:4
+graph @main(%x: f32[8,12]) -> (y = %y, z = %z) {
+  %y = reduce_max(%x) : f32[1,1] shard(grid:[_,_],partial=[dp:max,tp:max]) loc("ReduceMax_0")
+  %z = reduce_l2(%x) : f32[1,1] shard(grid:[_,_],joined=[tp]) loc("ReduceL2_1")
+}
+)";
+
 constexpr const char* kScaled = R"(weft.module 1 "scaled"
 const @w : i8[64,32] = splat(3)
 const @scale : f32[2,32] = splat(0.25)
@@ -135,6 +143,15 @@ TEST(Texts, ADecodeStep) {
 
 // Collectives have no plan yet; the plan's own text of them is in plan_text_test.
 TEST(Texts, AShardedProduct) { expect_module(kSharded); }
+TEST(Texts, ShardedReductions) {
+  expect_module(kReduced);
+  auto with = [](const std::string& form) {
+    std::string text = kReduced;
+    return parse_module(text.replace(text.find("dp:max,tp:max"), 13, form));
+  };
+  EXPECT_NE(with("dp:max,tp").error().message.find("waits for two reductions, max and sum"), std::string::npos);
+  EXPECT_NE(with("dp:median").error().message.find("no reduction \"median\""), std::string::npos);
+}
 
 TEST(Texts, AQuantisedProduct) {
   expect_module(kScaled);
