@@ -226,7 +226,7 @@ TEST(Annotations, WhatCannotBeKeptSaysWhy) {
   const std::string text = shared_out(mlp({spec("x", {0, 1}, {{0, 2}}), spec("w", {0, 1}, {{1, 2}})}, {}, {}));
   EXPECT_IN(text, "it cannot keep the sharding [_,d0] of \"w\" in node \"up\"");
 }
-TEST(Annotations, PartsMayBeUneven) { EXPECT_IN(shared_out(mlp({}, {}, {spec("y", {0, 1, 2}, {{0, 3}})}, 3)), "[d0,_]"); }
+TEST(Annotations, PartsMayBeUneven) { EXPECT_IN(shared_out(mlp({spec("x", {0, 1, 2}, {{0, 3}})}, {}, {}, 3)), "[d0,_]"); }
 
 }  // namespace
 
