@@ -112,7 +112,7 @@ class Stages {
     return std::any_of(dims.begin(), dims.end(), [&](const Dim& d) { return d.contains(symbol); });
   }
 
-  // slowest_[k][j]: of the first k stages, which end at cut j.
+  // best[k][j]: of the first k stages, which end at cut j.
   Status cut() {
     std::vector<double> until{0};  // seconds of the ops before each
     for (const Op* op : ops_) until.push_back(until.back() + costs_.seconds(*op, rule_of(*op), -1, 1));

@@ -23,7 +23,7 @@ Status Machine::collective(const Step& s) {
     bool touches = strided_extent(r.dtype, r.rank, r.dims, r.strides, &lo, &hi);
     return plan_dense_strides(r.dtype, r.rank, r.dims, dense) && same_strides(r.rank, r.dims, r.strides, dense) && (touches ? hi - lo : 0) == bytes;
   };
-  if ((code.in >= 0 && (!fits(in, bytes.in))) || (code.out >= 0 && (out.dtype != known.dtype || !fits(out, bytes.out))))
+  if ((code.in >= 0 && !fits(in, bytes.in)) || (code.out >= 0 && (out.dtype != known.dtype || !fits(out, bytes.out))))
     return invalid(std::string(collective_name(call.kind)) + ": its tensors are not dense, or of other sizes");
   if (!queue_) return code.group->run(call, in.data, out.data);
   if (code.on_device) return code.on_device->run(call, in.data, out.data, *queue_);

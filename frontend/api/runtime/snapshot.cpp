@@ -150,6 +150,7 @@ Status Snapshots::save(const std::string& path, std::span<const SnapshotRank> ra
   size_t counted = 0;
   for (auto& l : lengths_) counted += l.size();
   const bool grows = path == path_ && counted == known;
+  path_.clear();  // behind what a failure leaves half written nothing may stand: then the next one is whole
   const uint64_t number = number_ + 1;
   std::vector<std::vector<int64_t>> lengths;
   Status s;
@@ -159,11 +160,11 @@ Status Snapshots::save(const std::string& path, std::span<const SnapshotRank> ra
     w.number(static_cast<uint32_t>(r.contexts.size())), w.number(static_cast<uint8_t>(grows));
     std::vector<int64_t>& rows = lengths.emplace_back();
     for (weft::Context& c : r.contexts)
-      for (size_t i = 0; i < r.plan->states.size(); ++i) {
+      for (size_t i = 0; i < r.plan->states.size() && s.ok(); ++i) {
         const int axis = r.plan->states[i].axis;
         auto v = c.state(static_cast<int>(i));
         if (!v.ok()) {
-          if (v.error().code != Code::kUsage) return std::move(v.error());
+          if (v.error().code != Code::kUsage) s = std::move(v.error());  // the other ranks are told
           w.number(uint8_t{0});  // before its first run
           rows.push_back(0);
           continue;
@@ -176,7 +177,7 @@ Status Snapshots::save(const std::string& path, std::span<const SnapshotRank> ra
     record.raw(kRecordMark), record.number(number), record.number(static_cast<uint64_t>(w.bytes().size())), record.raw(w.bytes());
     record.hash(hash_bytes(w.bytes().data(), w.bytes().size(), number));
     const std::string file = file_of(path, r);
-    s = grows ? write(file, record.bytes(), true) : write(beside(file), head(r) + record.bytes(), false);
+    if (s.ok()) s = grows ? write(file, record.bytes(), true) : write(beside(file), head(r) + record.bytes(), false);
   }
   TRY(agreed(group, "a snapshot", s));
   for (const SnapshotRank& r : ranks) {
@@ -220,7 +221,6 @@ Status Snapshots::restore(const std::string& path, std::span<const SnapshotRank>
     TRY_ASSIGN(const std::vector<std::string> all, Group(group).exchange(std::to_string(last)));
     for (const std::string& text : all) last = std::min<uint64_t>(last, std::strtoull(text.c_str(), nullptr, 10));
   }
-  std::vector<std::vector<int64_t>> lengths;
   auto restore_rank = [&](const SnapshotRank& r, const std::pair<File, File>& both) -> Status {
     auto has = [&](const File& f) { return std::any_of(f.records.begin(), f.records.end(), [&](const Record& x) { return x.number == last; }); };
     const File& f = has(both.first) ? both.first : both.second;
@@ -237,12 +237,10 @@ Status Snapshots::restore(const std::string& path, std::span<const SnapshotRank>
         TRY(read_state(reader, r.plan->tensors[static_cast<size_t>(port.tensor)], port.axis, values[i]));
       }
     }
-    std::vector<int64_t>& rows = lengths.emplace_back();
     for (size_t i = 0; i < values.size(); ++i) {
       const int state = static_cast<int>(i % r.plan->states.size());
       const PlanPort& port = r.plan->states[static_cast<size_t>(state)];
       Value& v = values[i];
-      rows.push_back(v.there && port.axis >= 0 ? v.dims[static_cast<size_t>(port.axis)] : 0);
       weft::Context& c = r.contexts[i / r.plan->states.size()];
       if (!v.there) {
         TRY(c.reset_state(state));
@@ -259,12 +257,8 @@ Status Snapshots::restore(const std::string& path, std::span<const SnapshotRank>
   };
   for (size_t k = 0; k < ranks.size() && s.ok(); ++k) s = restore_rank(ranks[k], files[k]);
   TRY(agreed(group, "a snapshot's values", s));
-  // Only what all ranks have is built upon: the next one is whole where this is not the last of every file.
-  bool newest = true;
-  for (auto& [file, other] : files) newest = newest && !file.records.empty() && file.records.back().number == last;
-  path_ = newest && !group ? path : "";
+  path_.clear();  // a file may have more than all ranks have, or half a record: the next one is whole
   number_ = last;
-  lengths_ = std::move(lengths);
   return {};
 }
 

@@ -1,5 +1,5 @@
 // Snapshots of a context's states: a file for each rank, to which a save appends what runs have added since the one before it. States
-// that grow add rows; others are written whole. After a reset, and for another file, everything is written anew, into a file
+// that grow add rows; others are written whole. After a reset or a restore, and for another file, everything is written anew, into a file
 // beside it that takes its place once all ranks have come so far.
 //
 //   file    "WEFTSNAP", u32 version, u32 rank, hash of the plan
