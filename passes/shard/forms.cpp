@@ -4,16 +4,14 @@
 
 namespace weft {
 
-// A result has a dim that only data decide: a rank's part of it cannot be told beforehand.
-static bool has_data_dims(const Op& op) {
-  for (auto& r : op.results)
-    for (const Dim& d : r->type.shape)
-      for (const std::string& s : d.symbols())
-        if (std::none_of(op.graph->inputs.begin(), op.graph->inputs.end(), [&](auto& in) {
-              return std::any_of(in->type.shape.begin(), in->type.shape.end(), [&](const Dim& x) { return x.contains(s); });
-            }))
-          return true;
-  return false;
+bool inputs_decide(const Graph& g, const Shape& dims) {
+  for (const Dim& d : dims)
+    for (const std::string& s : d.symbols())
+      if (std::none_of(g.inputs.begin(), g.inputs.end(), [&](auto& in) {
+            return std::any_of(in->type.shape.begin(), in->type.shape.end(), [&](const Dim& x) { return x.contains(s); });
+          }))
+        return false;
+  return true;
 }
 
 Dim batch_of(const Graph& g) {
@@ -30,7 +28,8 @@ ShardingRule rule_of(const Op& op) {
     if (v && !v->type.is_ranked()) return none;
   for (auto& r : op.results)
     if (!r->type.is_ranked() || r->type.dtype == DType::str) return none;
-  if (has_data_dims(op)) return none;
+  for (auto& r : op.results)
+    if (!inputs_decide(*op.graph, r->type.shape)) return none;  // a rank's part of it cannot be told beforehand
   auto rule = def.shard(op);
   if (!rule.ok()) return none;
   rule->batch = batch_of(*op.graph);

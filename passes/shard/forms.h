@@ -30,6 +30,8 @@ struct Cuts {
 Cuts cuts_of(const Op& op, const Mesh& mesh);
 // The form of a tensor with these dims.
 Sharding form_of(const Cuts& c, const ShardingRule::Dims& dims, const Mesh& mesh);
+// Whether these dims follow from those of the graph's inputs; else data decide one of them.
+bool inputs_decide(const Graph& g, const Shape& dims);
 // The first dim of the graph's first ranked input, where it is a symbol; else 0.
 Dim batch_of(const Graph& g);
 // Dims of one rank's part of a value of these dims.

@@ -102,14 +102,7 @@ class Stages {
     }
   }
   bool can_cross(const Value& v) const {
-    if (!v.type.is_ranked() || v.type.dtype == DType::str) return false;
-    for (const Dim& d : v.type.shape)
-      for (const std::string& s : d.symbols())
-        if (std::none_of(g_.inputs.begin(), g_.inputs.end(), [&](auto& in) { return in->type.is_ranked() && contains(in->type.shape, s); })) return false;
-    return true;
-  }
-  static bool contains(const Shape& dims, const std::string& symbol) {
-    return std::any_of(dims.begin(), dims.end(), [&](const Dim& d) { return d.contains(symbol); });
+    return v.type.is_ranked() && v.type.dtype != DType::str && inputs_decide(g_, v.type.shape);
   }
 
   // best[k][j]: of the first k stages, which end at cut j.

@@ -304,9 +304,11 @@ Status Context::save(const std::string& path) {
 }
 Status Context::restore(const std::string& path) {
   TRY(finish());
-  TRY_ASSIGN(const size_t parts, Snapshots::parts(path, impl_->snapshot_ranks()));
-  impl_->make_parts(parts);
-  return impl_->snapshots.restore(path, impl_->snapshot_ranks(), impl_->state->group);
+  auto ranks_of = [&](size_t parts) {
+    impl_->make_parts(parts);
+    return impl_->snapshot_ranks();
+  };
+  return impl_->snapshots.restore(path, ranks_of, impl_->state->group);
 }
 
 int64_t Context::arena_bytes() const { return impl_->ranks[0].contexts[0].arena_bytes(); }

@@ -191,29 +191,24 @@ Status Snapshots::save(const std::string& path, std::span<const SnapshotRank> ra
   return {};
 }
 
-Result<size_t> Snapshots::parts(const std::string& path, std::span<const SnapshotRank> ranks) {
-  const std::string name = file_of(path, ranks[0]);
-  for (const std::string& file : {name, beside(name)}) {
-    const File f = read_file(file, ranks[0]);
-    if (f.foreign) return usage(file + " is no snapshot of this model, compiled like this").with_hint("restore with the options that it was saved with");
-    if (f.records.empty()) continue;
-    const auto parts = Reader(f.records[0].payload).number<uint32_t>();
-    if (parts >= 1 && parts <= kMaxStages) return parts;
-  }
-  return usage("there is no snapshot " + name);
-}
-
-Status Snapshots::restore(const std::string& path, std::span<const SnapshotRank> ranks, const std::shared_ptr<const Group::State>& group) {
+Status Snapshots::restore(const std::string& path, const std::function<std::vector<SnapshotRank>(size_t parts)>& ranks_of,
+                          const std::shared_ptr<const Group::State>& group) {
   std::vector<std::pair<File, File>> files;
   uint64_t last = UINT64_MAX;
+  size_t parts = 0;
   Status s;
-  for (const SnapshotRank& r : ranks) {
-    const std::string file = file_of(path, r);
-    files.emplace_back(read_file(file, r), read_file(beside(file), r));
+  for (const SnapshotRank& r : ranks_of(1)) {
+    const std::string name = file_of(path, r);
+    files.emplace_back(read_file(name, r), read_file(beside(name), r));
     uint64_t mine = 0;
-    for (const File* f : {&files.back().first, &files.back().second})
-      if (!f->records.empty()) mine = std::max(mine, f->records.back().number);
-    if (mine == 0) s = usage("there is no snapshot " + file);
+    for (const File* f : {&files.back().first, &files.back().second}) {
+      if (f->foreign)
+        s = usage(name + " is no snapshot of this model, compiled like this").with_hint("restore with the options that it was saved with");
+      if (f->records.empty()) continue;
+      mine = std::max(mine, f->records.back().number);
+      if (parts == 0) parts = Reader(f->records[0].payload).number<uint32_t>();
+    }
+    if (s.ok() && (mine == 0 || parts < 1 || parts > kMaxStages)) s = usage("there is no snapshot " + name);
     last = std::min(last, mine);
   }
   TRY(agreed(group, "a snapshot's files", s));
@@ -255,6 +250,7 @@ Status Snapshots::restore(const std::string& path, std::span<const SnapshotRank>
     }
     return {};
   };
+  const std::vector<SnapshotRank> ranks = ranks_of(parts);
   for (size_t k = 0; k < ranks.size() && s.ok(); ++k) s = restore_rank(ranks[k], files[k]);
   TRY(agreed(group, "a snapshot's values", s));
   path_.clear();  // a file may have more than all ranks have, or half a record: the next one is whole

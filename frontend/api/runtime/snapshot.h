@@ -7,6 +7,7 @@
 // A record that a crash cut short is not there. All ranks go back to the last number that each of them has.
 #pragma once
 
+#include <functional>
 #include <span>
 
 #include "frontend/api/runtime/executable_state.h"
@@ -24,10 +25,10 @@ class Snapshots {
  public:
   // group: of processes; null: all ranks are here. Errors: kResources for files that cannot be written.
   Status save(const std::string& path, std::span<const SnapshotRank> ranks, const std::shared_ptr<const Group::State>& group);
+  // ranks_of: those that run here, with as many contexts each as they had when they were saved.
   // Errors: kUsage where there is no snapshot that all ranks have, or one of another model or mesh; kInvalidModel for a damaged one.
-  Status restore(const std::string& path, std::span<const SnapshotRank> ranks, const std::shared_ptr<const Group::State>& group);
-  // How many contexts each rank had when it was saved.
-  static Result<size_t> parts(const std::string& path, std::span<const SnapshotRank> ranks);
+  Status restore(const std::string& path, const std::function<std::vector<SnapshotRank>(size_t parts)>& ranks_of,
+                 const std::shared_ptr<const Group::State>& group);
   // States were reset: what is on file is not what they grow from.
   void forget() { path_.clear(); }
 
