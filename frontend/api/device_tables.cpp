@@ -25,7 +25,7 @@ namespace weft::api {
 namespace {
 
 using json = nlohmann::json;
-constexpr const char* kSchema = "weft.device-table/1";
+constexpr const char* kTableSchema = "weft.device-table/1";
 
 // An object of the file, and where it stands in it. What is read of it is remembered: other members are an Error.
 class Section {
@@ -154,7 +154,7 @@ Result<DeviceTable> parse_device_table(std::string_view text, const std::string&
   if (j.is_discarded() || !j.is_object()) return usage(file + " is not a JSON object").with_hint("a device table, see docs/planning.md");
   Section s(j, "", file);
   TRY_ASSIGN(std::string schema, s.text("schema"));
-  if (schema != kSchema) return s.wrong("schema", std::string("be \"") + kSchema + "\"");
+  if (schema != kTableSchema) return s.wrong("schema", std::string("be \"") + kTableSchema + "\"");
   DeviceTable t;
   t.name = file;
   TRY_ASSIGN(t.device, s.text("device"));

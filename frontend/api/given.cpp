@@ -11,7 +11,7 @@ namespace weft::api {
 
 namespace {
 
-constexpr const char* kSchema = "weft.shardings/1";
+constexpr const char* kShardingsSchema = "weft.shardings/1";
 
 struct Pattern {
   std::string tensors;                               // with `*`
@@ -62,7 +62,7 @@ Status read_file(const std::string& path, std::vector<Pattern>& out) {
   TRY_ASSIGN(std::shared_ptr<const MappedFile> file, MappedFile::open(path));
   const auto* text = reinterpret_cast<const char*>(file->data());
   const nlohmann::json j = nlohmann::json::parse(text, text + file->size(), nullptr, false);
-  if (!j.is_object() || !j.contains("schema") || j["schema"] != kSchema) return usage(path + " is no JSON object whose schema is " + kSchema);
+  if (!j.is_object() || !j.contains("schema") || j["schema"] != kShardingsSchema) return usage(path + " is no JSON object whose schema is " + kShardingsSchema);
   for (auto& [key, value] : j.items())
     if (key != "schema" && key != "shardings") return usage(path + ": " + quote(key) + " is not known").with_hint("known: schema, shardings");
   if (!j.contains("shardings") || !j["shardings"].is_object()) return usage(path + ": shardings must be an object of patterns");

@@ -1,5 +1,6 @@
 // reject: a value that never comes to be, in the place of a branch that cannot be taken.
 #include "ir/core/builder.h"
+#include "ir/ops/common.h"
 #include "ir/ops/control.h"
 
 namespace weft {

@@ -14,11 +14,10 @@ function(weft_sources var)
   set(${var} ${found} PARENT_SCOPE)
 endfunction()
 
-# weft_objects(TARGET DIR… [EXCLUDE DIR…] [UNITY DIR…] [PCH]): the sources of the folders as an object library. Folders
-# may be empty. PCH: with the standard headers precompiled. UNITY: where WEFT_UNITY is on, the sources of these folders
-# are compiled a few at once.
+# weft_objects(TARGET DIR… [EXCLUDE DIR…] [HEADERS HEADER…]): the sources of the folders as an object library. Folders may
+# be empty. The standard headers come precompiled; HEADERS, which most of the sources include, with them.
 function(weft_objects target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "PCH" "" "EXCLUDE;UNITY")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "EXCLUDE;HEADERS")
   weft_sources(sources ${arg_UNPARSED_ARGUMENTS} EXCLUDE ${arg_EXCLUDE})
   if(NOT sources)
     set(sources ${CMAKE_BINARY_DIR}/empty.cpp)
@@ -28,21 +27,15 @@ function(weft_objects target)
   endif()
   add_library(${target} OBJECT ${sources})
   target_compile_definitions(${target} PRIVATE WEFT_VERSION="${PROJECT_VERSION}")
-  if(arg_PCH)
+  if(arg_HEADERS)
+    target_precompile_headers(${target} PRIVATE ${weft_std_headers} ${arg_HEADERS})
+  else()
     weft_use_pch(${target})
   endif()
-  if(arg_UNITY)
-    weft_use_unity(${target})
-    weft_sources(together ${arg_UNITY})
-    foreach(source IN LISTS sources)
-      if(NOT source IN_LIST together)
-        set_source_files_properties(${source} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
-      endif()
-    endforeach()
-  endif()
+  weft_use_unity(${target})
 endfunction()
 
-# One precompiled header of standard headers for all libraries and the program.
+# One precompiled header of standard headers for the libraries and the program.
 function(weft_use_pch target)
   if(NOT TARGET weft_pch)
     file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/pch.cpp CONTENT "// Carries the precompiled header.\n")
@@ -66,6 +59,8 @@ set(weft_std_headers <algorithm> <array> <bit> <charconv> <cmath> <cstddef> <cst
 function(weft_use_unity target)
   if(WEFT_UNITY)
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE BATCH UNITY_BUILD_BATCH_SIZE 4)
+    # Where a class that is defined in a source has a member out of that source's unnamed namespace, as it may.
+    target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
   endif()
 endfunction()
 
