@@ -10,6 +10,7 @@
 // convolution, which run as it packs its operand (once per block of channels), when no kernel before takes them. Tensor cores
 // are worth more: their convolutions read their operand as it lies in memory.
 #include <algorithm>
+#include <set>
 
 #include "ir/base/check.h"
 #include "ir/core/builder.h"

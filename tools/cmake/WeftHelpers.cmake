@@ -55,7 +55,7 @@ set(weft_std_headers <algorithm> <array> <bit> <charconv> <cmath> <cstddef> <cst
   <type_traits> <unordered_map> <unordered_set> <utility> <variant> <vector>)
 
 # Four at once: the precompiled headers save most of the time already, and a touched file costs its whole batch.
-# Sources of one folder must therefore not define the same name in an unnamed namespace.
+# Sources of one library must therefore not define the same name in an unnamed namespace.
 function(weft_use_unity target)
   if(WEFT_UNITY)
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE BATCH UNITY_BUILD_BATCH_SIZE 4)
