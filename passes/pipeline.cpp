@@ -31,7 +31,8 @@ std::vector<Stage> pipeline_of(int opt_level) {
   }
   int rounds = opt_level == 1 ? 2 : 5;
   // Behind what finds attention and norms, whose heads and rows ranks share; before weights are merged or moved away.
-  const Stage share = {{"assign-stages", "shard", "partition"}, 1};
+  Stage share = {{"assign-stages", "shard", "partition"}, 1};
+  if (opt_level >= 2) share.passes.insert(share.passes.end() - 1, "overlap-collectives");
   // Everything later looks at single uses, equal operands and canonical forms.
   out.push_back(cleanup(rounds));
   if (opt_level >= 2) {
@@ -64,7 +65,7 @@ std::vector<Stage> pipeline_of(int opt_level) {
   if (opt_level >= 2) out.push_back({{"channels-last"}, 1});
   out.push_back({{"assign-layouts"}, 1});
   // Kernels are known now, and nothing looks at neighbours any more.
-  if (opt_level >= 2) out.push_back({{"order-memory"}, 1});
+  if (opt_level >= 2) out.push_back({{"order-memory", "order-collectives"}, 1});
   return out;
 }
 

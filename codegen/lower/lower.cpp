@@ -7,6 +7,7 @@
 #include "codegen/lower/free_dynamic.h"
 #include "codegen/lower/lowering.h"
 #include "codegen/lower/ports.h"
+#include "codegen/lower/start_collectives.h"
 #include "ir/base/check.h"
 #include "ir/expand/expand.h"
 #include "ir/ops/collective.h"
@@ -435,6 +436,7 @@ static Result<Lowered> lower_graph(Module& m, size_t number, const Target& targe
   p.symbols = m.symbols;
   p.main.commands.insert(p.main.commands.begin(), std::make_move_iterator(l.at_start.begin()), std::make_move_iterator(l.at_start.end()));
   free_dynamic(p);
+  if (target.backend == Backend::cuda) start_collectives(p.main, p);
   release_prepared(p);
   place_arena(p, l.in_place);
   return std::move(l.out);

@@ -1,5 +1,6 @@
 #include "ir/plan/lifetimes.h"
 
+#include <map>
 #include <numeric>
 
 namespace weft {
@@ -59,6 +60,7 @@ class Analysis {
     for (const Command& c : r.commands) {
       int number = next_++;
       for_each_access(c, [&](int t, Access a) { access(c, t, a, number, id); });
+      for_each_end(c, [&](int t) { access(c, t, Access::read, number, id); });
       if (c.kind == CommandKind::swap) swap_of_[root(buffer_of(c.tensors[0]))] = root(buffer_of(c.tensors[1]));
       for (const auto& sub : c.regions) {
         int child = static_cast<int>(regions_.size());
@@ -79,6 +81,13 @@ class Analysis {
     }
     b.common = meet(b.common, region);
     b.range.add(number, number);
+  }
+  // The tensors of the collective whose end a command waits for.
+  template <class F>
+  void for_each_end(const Command& c, F&& f) {
+    if (c.kind == CommandKind::collective && c.event >= 0) running_[c.event] = &c;
+    if (auto it = running_.find(c.event); c.kind == CommandKind::wait_collective && it != running_.end())
+      for (int t : it->second->tensors) f(t);
   }
   // The tensor is the whole buffer.
   bool covers(int t) const {
@@ -101,10 +110,9 @@ class Analysis {
   void loop_accesses(const Region& r, int id) {
     if (id == 0) next_region_ = 1;
     for (const Command& c : r.commands) {
-      for_each_access(c, [&](int t, Access) {
-        BufferInfo& b = buffers_[buffer_of(t)];
-        extend(b, id, b.common);
-      });
+      auto inside = [&](int t) { extend(buffers_[buffer_of(t)], id, buffers_[buffer_of(t)].common); };
+      for_each_access(c, [&](int t, Access) { inside(t); });
+      for_each_end(c, inside);
       for (const auto& sub : c.regions) {
         int child = next_region_++;
         if (c.kind == CommandKind::loop)
@@ -119,6 +127,7 @@ class Analysis {
   std::vector<int> swap_of_;
   std::vector<RegionInfo> regions_;
   int next_ = 0, next_region_ = 0;
+  std::map<int, const Command*> running_;  // by event: the collective started last
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
 // From when to when each buffer's bytes must stay its own, as the commands of one region tree demand it.
-//   - from the first to the last access in pre-order
+//   - from the first to the last access in pre-order; a collective with an event accesses its tensors until that is waited for
 //   - over a whole loop, where a buffer is used inside and outside of it, or is its condition
 //   - over all loops around it, unless one command at the top of the region that holds all accesses overwrites all of
 //     the buffer before them: else its value may come from the iteration before

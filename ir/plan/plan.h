@@ -216,6 +216,8 @@ void for_each_access(const Command& c, F&& f) {
 // Row-major element strides, a sub-byte type's rows padded to whole bytes; and the bytes of such a tensor.
 std::vector<Dim> plan_strides(const Shape& dims, DType t);
 Dim plan_bytes(const Shape& dims, DType t);
+// The bytes of its buffer that a tensor touches, [lo, hi); where dims decide that: [0, INT64_MAX).
+std::pair<int64_t, int64_t> bytes_of(const PlanTensor& t);
 
 // Sets first and last of every arena buffer from the accesses of the plan's commands. A buffer whose value may cross
 // iterations of a loop lives over the whole loop; swapped buffers live equally long. -1 for one that is never accessed.

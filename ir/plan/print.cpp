@@ -332,4 +332,14 @@ Dim plan_bytes(const Shape& dims, DType t) {
   return rows * ceildiv(dims.back(), per);
 }
 
+std::pair<int64_t, int64_t> bytes_of(const PlanTensor& t) {
+  if (t.offset.is_const() && is_static(t.dims) && is_static(t.strides)) {
+    Dim from(0), to(0), bits(bit_width(t.dtype));
+    for (size_t i = 0; i < t.dims.size(); ++i) (t.strides[i].value() < 0 ? from : to) += (t.dims[i] - Dim(1)) * t.strides[i];
+    Dim first = t.offset + floordiv(from * bits, 8), end = t.offset + ceildiv((to + Dim(1)) * bits, 8);
+    if (first.is_const() && end.is_const()) return {first.value(), end.value()};
+  }
+  return {0, INT64_MAX};
+}
+
 }  // namespace weft

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "ir/plan/verify.h"
 
@@ -53,7 +54,12 @@ class StreamVerifier {
     State s;
     s.knows.assign(lines_.size(), Clock(lines_.size(), 0));
     s.time.assign(lines_.size(), 0);
-    return region(tree, s);
+    TRY(region(tree, s));
+    auto main = lines_.find({false, 0});
+    for (const auto& [key, collective] : lines_)
+      if (key.first && main != lines_.end() && s.knows[main->second][collective] < s.time[collective])
+        return invalid("stream 0 does not wait for collective " + std::to_string(key.second));
+    return {};
   }
 
  private:
@@ -152,7 +158,7 @@ class StreamVerifier {
   Status access(State& s, int me, int t, bool write) {
     const PlanTensor& x = p_.tensors[t];
     Use use{0, INT64_MAX, me, write, s.time[me] + 1};
-    if (x.offset.is_const() && is_static(x.dims) && is_static(x.strides)) bytes_of(x, &use.lo, &use.hi);
+    std::tie(use.lo, use.hi) = bytes_of(x);
     const PlanBuffer& b = p_.buffers[x.buffer];
     if (b.storage == Storage::constant) return {};
     if (b.storage != Storage::arena) {
@@ -180,12 +186,6 @@ class StreamVerifier {
       }
     mine.push_back(use);
     return {};
-  }
-  static void bytes_of(const PlanTensor& x, int64_t* lo, int64_t* hi) {
-    Dim from(0), to(0);
-    for (size_t i = 0; i < x.dims.size(); ++i) (x.strides[i].value() < 0 ? from : to) += (x.dims[i] - Dim(1)) * x.strides[i];
-    Dim bits(bit_width(x.dtype)), first = x.offset + floordiv(from * bits, 8), end = x.offset + ceildiv((to + Dim(1)) * bits, 8);
-    if (first.is_const() && end.is_const()) *lo = first.value(), *hi = end.value();
   }
 
   // `use` of buffer `mine`, whose bytes begin `shift` behind those of `other`, against what was done to `other`.

@@ -1,6 +1,7 @@
-// canonicalize-slices: concat, slice, split and expand in chains. A concat inside a concat joins it; a concat of pieces
-// that lie side by side in one value is a slice of it; a slice of a slice is one slice; a slice of a concat reads the part
-// alone that it takes from; an expand before an elementwise op that broadcasts anyway goes.
+// canonicalize-slices: concat, slice, split and expand in chains. A concat inside a concat joins it; a concat of pieces that lie
+// side by side in one value is a slice of it; a slice of a slice is one slice; a slice of a concat reads the part alone that it
+// takes from; values that are cut alike and put together one by one are put together first; an expand before an elementwise op
+// that broadcasts anyway goes.
 #include <algorithm>
 
 #include "ir/ops/move.h"
@@ -58,6 +59,43 @@ static int cut_axis(const Op& op) {
   return axis;
 }
 
+// concat(slice(x), slice(y)) along another dim than the slices cut: slice(concat(x, y)), which the other parts of x and y read,
+// too, since all of x and y is cut and put together so.
+static bool concat_of_slices(Op& op) {
+  const int axis = concat_axis(op);
+  std::optional<Piece> first;
+  int cut = -1;
+  std::vector<Value*> sources;
+  for (Value* v : op.operands) {
+    Op* s = def_of(v, OpKind::slice);
+    if (s && cut < 0) cut = cut_axis(*s);
+    if (!s || cut < 0 || cut == axis || cut_axis(*s) != cut) return false;
+    auto p = piece_of(v, cut);
+    if (!p || (first && !(p->start == first->start && p->length == first->length))) return false;
+    Dim together = 0;
+    bool joined = false;  // for another part
+    for (const Use& u : p->source->uses) {
+      if (u.op->kind == OpKind::concat && concat_axis(*u.op) == axis) {
+        joined = true;
+        continue;
+      }
+      auto part = u.op->kind == OpKind::slice && cut_axis(*u.op) == cut ? piece_of(u.op->result(), cut) : std::nullopt;
+      if (!part || !has_one_use(u.op->result()) || u.op->result()->uses[0].op->kind != OpKind::concat) return false;
+      together += part->length;
+    }
+    if (!joined && !(together == p->source->type.shape[static_cast<size_t>(cut)])) return false;
+    if (!first) first = p;
+    sources.push_back(p->source);
+  }
+  if (sources.size() < 2) return false;
+  Builder b = build_before(op);
+  ConcatAttrs a;
+  a.axis = axis;
+  Value* all = try_build(b, OpKind::concat, sources, attrs_of(a));
+  Value* y = all ? slice_along(b, {all, first->start, first->length, 1}, cut) : nullptr;
+  return y && replace_op(op, y);
+}
+
 static bool slice_of_piece(Op& op) {
   int axis = cut_axis(op);
   if (axis < 0) return false;
@@ -106,7 +144,7 @@ static bool drop_expands(Op& op) {
 Result<bool> pass_canonicalize_slices(Module& m, PassContext&) {
   return rewrite_ops(m, [](Op& op) {
     if (!op.results.empty() && !op.result()->type.is_ranked()) return false;
-    if (op.kind == OpKind::concat) return join_concats(op) || undo_split(op);
+    if (op.kind == OpKind::concat) return join_concats(op) || undo_split(op) || concat_of_slices(op);
     if (op.kind == OpKind::slice) return slice_of_piece(op) || slice_of_concat(op);
     return drop_expands(op);
   });

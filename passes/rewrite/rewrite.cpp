@@ -141,4 +141,19 @@ std::optional<WithNumber> with_number(const Op& op) {
   return std::nullopt;
 }
 
+void put_in_order(Graph& g, const std::vector<Op*>& order) {
+  auto move_to_end = [&](Op* op) { g.ops.splice(g.ops.end(), g.ops, op->self); };
+  std::set<Op*> placed;
+  for (Op* op : order) {
+    for (Value* v : op->operands)
+      if (v && v->def && is_ready_made(*v->def) && placed.insert(v->def).second) move_to_end(v->def);
+    move_to_end(op);
+  }
+  // What only outputs read.
+  std::vector<Op*> rest;
+  for (auto& op : g.ops)
+    if (is_ready_made(*op) && !placed.count(op.get())) rest.push_back(op.get());
+  for (Op* op : rest) move_to_end(op);
+}
+
 }  // namespace weft

@@ -36,6 +36,11 @@ std::unique_ptr<Attrs> attrs_of(A a) {
 // As Builder::op, but null where inference refuses; the op is then not built.
 Value* try_build(Builder& b, OpKind kind, std::vector<Value*> operands, std::unique_ptr<Attrs> attrs = nullptr);
 
+// A constant or a prepared tensor, which has no place in time.
+inline bool is_ready_made(const Op& op) { return op.kind == OpKind::constant || op.kind == OpKind::prepared; }
+// Puts the graph's ops in this order; those that are ready made stand before who reads them first.
+void put_in_order(Graph& g, const std::vector<Op*>& order);
+
 // Dims [from, to) of v as i64[to - from].
 Value* dims_of(Builder& b, Value* v, int from, int to);
 // A reshape of v in which `dims` stand in place of the `count` dims from `axis` on; the others stay, symbolic ones, too.

@@ -18,7 +18,7 @@ class MemoryOrder {
   explicit MemoryOrder(Graph& g) : g_(g) {
     for (auto& [name, info] : g.module->symbols) symbols_[name] = info.opt > 0 ? info.opt : std::max<int64_t>(info.lo, 1);
     for (auto& op : g.ops) {
-      if (is_free(*op)) continue;
+      if (is_ready_made(*op)) continue;
       place_[op.get()] = static_cast<int>(order_.size());
       order_.push_back(op.get());
     }
@@ -28,29 +28,17 @@ class MemoryOrder {
   bool improve() {
     std::vector<Op*> better = greedy();
     if (better == order_ || peak(better) >= peak(order_)) return false;
-    std::set<Op*> placed;
-    for (Op* op : better) {
-      for (Value* v : op->operands)
-        if (v && v->def && is_free(*v->def) && placed.insert(v->def).second) move_to_end(v->def);
-      move_to_end(op);
-    }
-    // What only outputs read.
-    std::vector<Op*> rest;
-    for (auto& op : g_.ops)
-      if (is_free(*op) && !placed.count(op.get())) rest.push_back(op.get());
-    for (Op* op : rest) move_to_end(op);
+    put_in_order(g_, better);
     return true;
   }
 
  private:
-  static bool is_free(const Op& op) { return op.kind == OpKind::constant || op.kind == OpKind::prepared; }
   static bool is_view(const Op& op) { return has_trait(op, kViewLike); }
-  void move_to_end(Op* op) { g_.ops.splice(g_.ops.end(), g_.ops, op->self); }
 
   // The value whose memory v lies in; null where it is a constant's or an input's.
   const Value* memory_of(const Value* v) const {
     while (v && v->def && is_view(*v->def)) v = v->def->operands[0];
-    return v && v->def && !is_free(*v->def) ? v : nullptr;
+    return v && v->def && !is_ready_made(*v->def) ? v : nullptr;
   }
   int64_t bytes(const Value* v) const {
     if (!v->type.is_ranked()) return 0;
@@ -87,7 +75,7 @@ class MemoryOrder {
     for (Op* op : order_) {
       std::set<const Op*> needed;
       for (const Value* v : op->operands)
-        if (v && v->def && !is_free(*v->def)) needed.insert(v->def);
+        if (v && v->def && !is_ready_made(*v->def)) needed.insert(v->def);
       waits[op] = static_cast<int>(needed.size());
       if (needed.empty()) ready[place_.at(op)] = op;
     }

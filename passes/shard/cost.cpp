@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ir/ops/collective.h"
 #include "ir/ops/contract.h"
 
 namespace weft {
@@ -23,6 +24,30 @@ double ShardingCosts::bytes(const Value& v) const {
 
 double ShardingCosts::flops(const Op& op) const { return number(op_cost(op).flops); }
 
+double ShardingCosts::exchange_bytes(const Op& op) const {
+  double most = 0;
+  for (const Value* v : op.operands)
+    if (v) most = std::max(most, bytes(*v));
+  for (auto& r : op.results) most = std::max(most, bytes(*r));
+  return most;
+}
+
+double ShardingCosts::exchange_seconds(const Op& op, double parts) const {
+  if (op.kind == OpKind::send) return 0;
+  if (op.kind == OpKind::recv) return group({kStageAxis}).permute(bytes(*op.result()) / parts);
+  const auto call = collective_call(op);
+  if (!call.ok()) return 0;
+  const LinkGroup links = group(call->axes);
+  const double given = bytes(*op.operands[0]) / parts;
+  switch (op.kind) {
+    case OpKind::all_reduce: return links.all_reduce(given);
+    case OpKind::reduce_scatter: return links.reduce_scatter(given);
+    case OpKind::all_to_all: return links.all_to_all(given);
+    case OpKind::collective_permute: return links.permute(given);
+    default: return links.all_gather(exchange_bytes(op) / parts);
+  }
+}
+
 double ShardingCosts::part(const Value& v, const ShardingRule::Dims& dims, const ShardingRule& rule, int f, int64_t size) const {
   double n = bit_width(v.type.dtype) / 8.0;
   for (size_t d = 0; d < dims.size(); ++d) {
@@ -40,6 +65,16 @@ static bool is_inside_kernel(const Value& v) {
 }
 
 double ShardingCosts::seconds(const Op& op, const ShardingRule& rule, int f, int64_t size) const {
+  return seconds(op, rule, f, size, flops(op) / (f < 0 ? 1 : static_cast<double>(size)));
+}
+
+double ShardingCosts::seconds(const Op& op, const Cuts& ranks, int f, int64_t size) const {
+  double share = f < 0 ? 1 : static_cast<double>(size);
+  for (const FactorPart& p : ranks.parts) share *= static_cast<double>(p.count);
+  return seconds(op, ranks.rule, f, size, flops(op) / share);
+}
+
+double ShardingCosts::seconds(const Op& op, const ShardingRule& rule, int f, int64_t size, double flops) const {
   if (has_trait(op, kViewLike)) return 0;
   const Family family = op_def(op).family;
   double traffic = 0;
@@ -54,10 +89,10 @@ double ShardingCosts::seconds(const Op& op, const ShardingRule& rule, int f, int
   for (int r = 0; r < written; ++r)
     if (!is_inside_kernel(*op.result(r))) traffic += part(*op.result(r), rule.results[r], rule, f, size);
   const DType type = op.operands.empty() || !op.operands[0] ? DType::f32 : op.operands[0]->type.dtype;
-  double rate = devices_.flops[DeviceTable::f32], ranks = f < 0 ? 1 : static_cast<double>(size);
+  double rate = devices_.flops[DeviceTable::f32];
   if (family == Family::contraction) rate = devices_.flops_of(type, op.kind == OpKind::contract && op.attr<ContractAttrs>().tf32) * devices_.contraction;
   if (family == Family::attention) rate = devices_.flops_of(type) * devices_.attention;
-  const double busy = std::max(flops(op) / ranks / rate, traffic / (devices_.memory_rate * devices_.memory));
+  const double busy = std::max(flops / rate, traffic / (devices_.memory_rate * devices_.memory));
   return busy + (family == Family::pointwise ? 0 : devices_.launch_s);
 }
 

@@ -7,6 +7,7 @@
 
 #include "ir/ops/sharding.h"
 #include "passes/shard/device_table.h"
+#include "passes/shard/forms.h"
 
 namespace weft {
 
@@ -19,14 +20,21 @@ class ShardingCosts {
   double bytes(const Value& v) const;
   // Of one rank, where an axis of `size` ranks cuts factor f (-1: none).
   double seconds(const Op& op, const ShardingRule& rule, int f, int64_t size) const;
+  // Likewise, where the mesh has cut it already.
+  double seconds(const Op& op, const Cuts& ranks, int f, int64_t size) const;
   // Of the op as it is.
   double seconds(const Op& op) const { return seconds(op, ShardingRule(op), -1, 1); }
+  // Of a collective over whole tensors, or over `parts` equal ones of them, each. A send takes nothing: who receives it waits.
+  double exchange_seconds(const Op& op, double parts = 1) const;
+  // The most bytes that a collective has of a tensor on a rank.
+  double exchange_bytes(const Op& op) const;
   double flops(const Op& op) const;
   const SymbolValues& symbols() const { return values_; }
   // The ranks that differ along these axes.
   LinkGroup group(const std::vector<std::string>& axes) const { return {devices_, mesh_, axes}; }
 
  private:
+  double seconds(const Op& op, const ShardingRule& rule, int f, int64_t size, double flops) const;
   double part(const Value& v, const ShardingRule::Dims& dims, const ShardingRule& rule, int f, int64_t size) const;
 
   const DeviceTable& devices_;

@@ -157,7 +157,7 @@ class MeshPlanner {
     cx.target = cx_.target;
     cx.mesh = c.mesh;
     cx.devices = plan_.devices;
-    for (const char* name : {"assign-stages", "shard", "partition"})
+    for (const char* name : {"assign-stages", "shard", "overlap-collectives", "partition", "order-collectives"})
       for (const PassInfo& pass : list_passes()) {
         if (pass.name != name) continue;
         auto changed = pass.run(*m, cx);
@@ -167,7 +167,7 @@ class MeshPlanner {
         return {};
       }
     for (auto& g : m->graphs) remove_dead(*g);
-    c.prediction = predict(*m, ShardingCosts(*m, plan_.devices, c.mesh), parts);
+    c.prediction = predict(*m, ShardingCosts(*m, plan_.devices, c.mesh), cx.target.backend == Backend::cuda, parts);
     c.fits = plan_.devices.memory_bytes == 0 || c.prediction.bytes() <= plan_.devices.memory_bytes;
     return {};
   }

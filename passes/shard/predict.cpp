@@ -6,6 +6,7 @@
 
 #include "ir/base/text.h"
 #include "ir/ops/collective.h"
+#include "passes/schedule/timeline.h"
 #include "passes/shard/forms.h"
 
 namespace weft {
@@ -31,9 +32,14 @@ class Predictor {
  public:
   Predictor(const Module& m, const Graph& g, const ShardingCosts& costs) : m_(m), g_(g), costs_(costs) {}
 
-  Prediction run() {
-    for (auto& op : g_.ops)
-      if (!is_fixed_op(*op)) add(*op);
+  Prediction run(bool beside) {
+    Timeline t(costs_);
+    for (auto& op : g_.ops) {
+      if (is_fixed_op(*op)) continue;
+      add(*op);
+      t.add(*op);
+    }
+    if (beside) p_.hidden_s = t.exchanging() - t.exposed();
     find_states();
     for (const Value* v : weights_) p_.weight_bytes += costs_.bytes(*v);
     p_.activation_bytes = most_alive();
@@ -58,23 +64,9 @@ class Predictor {
 
   void add_exchange(const Op& op) {
     if (op.kind == OpKind::send) return;  // whoever receives it waits for it
-    if (op.kind == OpKind::recv) {
-      const double bytes = costs_.bytes(*op.result());
-      return count(p_.exchanges, std::string("recv ") + kStageAxis, 1, costs_.group({kStageAxis}).permute(bytes), bytes);
-    }
     const auto call = collective_call(op);
-    if (!call.ok()) return;
-    const LinkGroup links = costs_.group(call->axes);
-    const double given = costs_.bytes(*op.operands[0]), made = costs_.bytes(*op.result());
-    double seconds = 0, bytes = std::max(given, made);
-    switch (op.kind) {
-      case OpKind::all_reduce: seconds = links.all_reduce(made); break;
-      case OpKind::reduce_scatter: seconds = links.reduce_scatter(given); break;
-      case OpKind::all_to_all: seconds = links.all_to_all(given); break;
-      case OpKind::collective_permute: seconds = links.permute(given); break;
-      default: seconds = links.all_gather(bytes); break;
-    }
-    count(p_.exchanges, std::string(op_name(op.kind)) + " " + join(call->axes, ","), 1, seconds, bytes);
+    const std::string axes = op.kind == OpKind::recv ? kStageAxis : call.ok() ? join(call->axes, ",") : "";
+    count(p_.exchanges, std::string(op_name(op.kind)) + " " + axes, 1, costs_.exchange_seconds(op), costs_.exchange_bytes(op));
   }
 
   void find_states() {
@@ -130,17 +122,18 @@ class Predictor {
 
 }  // namespace
 
-Prediction predict(const Module& m, const ShardingCosts& costs, int64_t microbatches) {
-  if (!is_pipeline(m)) return Predictor(m, *m.main(), costs).run();
+Prediction predict(const Module& m, const ShardingCosts& costs, bool beside, int64_t microbatches) {
+  if (!is_pipeline(m)) return Predictor(m, *m.main(), costs).run(beside);
   Prediction all;
   double slowest = 0;
   for (auto& g : m.graphs) {
-    Prediction p = Predictor(m, *g, costs).run();
+    Prediction p = Predictor(m, *g, costs).run(beside);
     p.state_bytes *= static_cast<double>(microbatches);
     slowest = std::max(slowest, p.seconds());
     for (const Prediction::Part& part : p.compute) count(all.compute, part.what, part.ops, part.seconds, part.bytes);
     for (const Prediction::Part& part : p.exchanges) count(all.exchanges, part.what, part.ops, part.seconds, part.bytes);
     all.flops += p.flops;
+    all.hidden_s += p.hidden_s;
     if (p.bytes() <= all.bytes()) continue;
     all.weight_bytes = p.weight_bytes;
     all.state_bytes = p.state_bytes;

@@ -70,6 +70,7 @@ class GpuQueue : public DeviceQueue {
     for (auto& [to, lane] : lanes_) lane.close(d_, *gpu_);
     if (early_) d_.cuStreamDestroy_v2(early_);
     if (order_) d_.cuEventDestroy_v2(order_);
+    for (CUevent e : notes_) d_.cuEventDestroy_v2(e);
     if (stream_) d_.cuStreamDestroy_v2(stream_);
     if (marked_) d_.cuMemFreeHost(const_cast<uint32_t*>(marked_));
   }
@@ -203,6 +204,18 @@ class GpuQueue : public DeviceQueue {
 
   Status begin_after(void* stream) override { return order(static_cast<CUstream>(stream), stream_); }
   Status end_before(void* stream) override { return order(stream_, static_cast<CUstream>(stream)); }
+  Status note(int number) override {
+    Current current(d_, gpu_->context);
+    const std::string doing = "ordering streams on " + gpu_->name();
+    for (CUevent e = nullptr; notes_.size() <= static_cast<size_t>(number); notes_.push_back(e)) CU_TRY(d_.cuEventCreate(&e, CU_EVENT_DISABLE_TIMING), doing);
+    CU_TRY(d_.cuEventRecord(notes_[static_cast<size_t>(number)], stream_), doing);
+    return {};
+  }
+  Status begin_after_note(DeviceQueue& other, int number) override {
+    Current current(d_, gpu_->context);
+    CU_TRY(d_.cuStreamWaitEvent(stream_, static_cast<GpuQueue&>(other).notes_[static_cast<size_t>(number)], 0), "ordering streams on " + gpu_->name());
+    return {};
+  }
 
  private:
   // Asks again and again whether all is done: at once at first, since a step takes a millisecond, then with pauses.
@@ -258,6 +271,7 @@ class GpuQueue : public DeviceQueue {
   std::chrono::milliseconds patience_{0};
   std::function<Error()> give_up_;       // empty: waits for as long as it takes
   CUevent order_ = nullptr;
+  std::vector<CUevent> notes_;
   volatile uint32_t* marked_ = nullptr;  // in memory of the host that the device writes
   std::vector<void*> parameters_;
 };

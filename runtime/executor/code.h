@@ -57,13 +57,13 @@ struct Solve {
 
 struct Step {
   enum class Kind : uint8_t {
-    launch, copy, fill, host_call, collective, set, read, check, select, branch, jump, loop_enter, loop_next, alloc, free, swap
+    launch, copy, fill, host_call, collective, set, read, check, select, branch, jump, loop_enter, loop_next, alloc, free, swap, wait_collective
   };
   Kind kind;
   int command;              // pre-order number
   int target = -1;          // branch: when false; jump; loop_enter: behind the loop; loop_next: first step of the body
   int item = -1;            // launch, host call, collective, select, loop: number in its table
-  int slot = -1;            // set, read, loop's counter
+  int slot = -1;            // set, read, loop's counter; wait_collective: its event
   int stretch = -1;         // number of the one that begins here
   CompiledDim dim;          // set, check, loop's trip count
   bool unbounded = false;   // loop
@@ -96,6 +96,7 @@ struct CollectiveCode {
   Collective call;              // but for its extents
   int64_t dim = 0, join = 0;
   int in = -1, out = -1;        // tensors; -1: none
+  int event = -1;               // it runs beside what follows until that is waited for; -1: what follows waits
 };
 
 struct SelectCode {
@@ -125,6 +126,7 @@ struct Program {
   std::vector<CollectiveCode> collectives;
   std::vector<SelectCode> selects;
   int loops = 0;
+  int events = 0;                            // of collectives that run beside other work: their numbers are below it
   std::vector<int> ptr_tensors;
   std::vector<CompiledDim> dims;             // dim and scalar parameters
   std::vector<uint32_t> starting_dims;       // a device's: those that are known at the start of a run, in order

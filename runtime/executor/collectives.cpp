@@ -1,5 +1,7 @@
 // Machine's collectives: on a device queued, where its ranks can; else blocking, on host memory, through which passes what
 // lies on a device.
+#include <utility>
+
 #include "runtime/executor/machine.h"
 
 namespace weft {
@@ -26,12 +28,32 @@ Status Machine::collective(const Step& s) {
   if ((code.in >= 0 && !fits(in, bytes.in)) || (code.out >= 0 && (out.dtype != known.dtype || !fits(out, bytes.out))))
     return invalid(std::string(collective_name(call.kind)) + ": its tensors are not dense, or of other sizes");
   if (!queue_) return code.group->run(call, in.data, out.data);
-  if (code.on_device) return code.on_device->run(call, in.data, out.data, *queue_);
+  if (code.on_device) return collective_on_device(code, call, in.data, out.data);
   TRY(sent_.reserve(bytes.in));
   TRY(received_.reserve(bytes.out));
   if (bytes.in) TRY(queue_->download(sent_.data(), in.data, bytes.in));
   TRY(code.group->run(call, sent_.data(), received_.data()));
   return bytes.out ? queue_->upload(out.data, received_.data(), bytes.out) : Status{};
+}
+
+// All of them go through one queue, so that every rank's device runs them in the plan's order.
+Status Machine::collective_on_device(const CollectiveCode& code, const Collective& call, const std::byte* in, std::byte* out) {
+  if (!beside_) return code.on_device->run(call, in, out, *queue_);
+  TRY(beside_->begin_after(queue_->stream()));
+  TRY(code.on_device->run(call, in, out, *beside_));
+  if (code.event < 0 || in_turn_) return beside_->end_before(queue_->stream());
+  beside_now_[static_cast<size_t>(code.event)] = 1;
+  return beside_->note(code.event);
+}
+
+Status Machine::wait_collective(int event) {
+  if (!beside_ || static_cast<size_t>(event) >= beside_now_.size() || !std::exchange(beside_now_[static_cast<size_t>(event)], 0)) return {};
+  return queue_->begin_after_note(*beside_, event);
+}
+
+Status Machine::wait_collectives() {
+  for (size_t e = 0; e < beside_now_.size(); ++e) TRY(wait_collective(static_cast<int>(e)));
+  return {};
 }
 
 }  // namespace weft

@@ -84,6 +84,10 @@ class DeviceQueue {
   // the stream has now; what the stream gets from now on begins after what is queued now.
   virtual Status begin_after(void* stream) = 0;
   virtual Status end_before(void* stream) = 0;
+  // Notes how far it is now as `number`, a small one, and orders what it is given from now on behind what another queue of
+  // the device noted last under a number. Recorded in graphs: the other queue's work between is part of the graph then.
+  virtual Status note(int number) = 0;
+  virtual Status begin_after_note(DeviceQueue& other, int number) = 0;
 };
 
 // The ranks of a group on devices of their own: collectives in their memory, queued like launches, and recorded in graphs like

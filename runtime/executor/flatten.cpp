@@ -1,5 +1,6 @@
 #include "runtime/executor/flatten.h"
 
+#include <algorithm>
 #include <bit>
 #include <set>
 
@@ -45,6 +46,7 @@ class Flattener {
   // one in each run.
   bool is_early(const Step& s) const {
     if (s.kind == Step::Kind::launch) return !out_.launches[s.item].late;
+    if (s.kind == Step::Kind::wait_collective) return true;
     if (s.kind != Step::Kind::collective || !out_.collectives[s.item].on_device) return false;
     for (int t : s.source->tensors)
       if (const TensorCode& c = code_.tensors[t]; c.late || c.late_pointer || plan_.buffers[c.buffer].storage != Storage::arena) return false;
@@ -110,9 +112,11 @@ class Flattener {
       case CommandKind::free: return emit(Step::Kind::free, c, number), Status{};
       case CommandKind::swap: return emit(Step::Kind::swap, c, number), Status{};
       case CommandKind::collective: return collective(c, number);
+      case CommandKind::wait_collective:
+        if (parts_.device) emit(Step::Kind::wait_collective, c, number).slot = c.event;
+        return {};  // on the host a collective ends before what follows begins
       case CommandKind::record:
-      case CommandKind::wait:
-      case CommandKind::wait_collective: return {};  // streams run one after the other here
+      case CommandKind::wait: return {};  // streams run one after the other here
     }
     return invalid("unknown command");
   }
@@ -246,6 +250,8 @@ class Flattener {
       k.call.reduction = *r;
     }
     if (k.on_device && !k.on_device->supports(k.call)) k.on_device = nullptr;
+    if (k.on_device) k.event = c.event;
+    out_.events = std::max(out_.events, k.event + 1);
     emit(Step::Kind::collective, c, number).item = static_cast<int>(out_.collectives.size());
     out_.collectives.push_back(std::move(k));
     return {};

@@ -25,6 +25,7 @@ Machine::Machine(const Plan& plan, const PlanCode& code, const Program& program,
   size_.assign(plan.buffers.size(), 0);
   block_.assign(plan.buffers.size(), -1);
   loops_.resize(program.loops);
+  beside_now_.assign(static_cast<size_t>(program.events), 0);
   for (const CollectiveCode& c : program.collectives) collectives_.push_back(c.call);
   for (size_t b = 0; b < program.patches.size(); ++b)
     if (!program.patches[b].empty()) patched_buffers_.push_back(static_cast<int>(b));
@@ -116,6 +117,8 @@ Status Machine::run(const RunOptions& options, OutputMemory* outputs) {
   outputs_ = outputs;
   at_ = 0;
   replayed_ = nullptr;
+  in_turn_ = options.profile || options.check_numerics;
+  std::fill(beside_now_.begin(), beside_now_.end(), 0);
   if (options.check_numerics) return run_checked(options);
   while (at_ < program_.steps.size()) {
     if (options.cancel && options.cancel->load(std::memory_order_relaxed)) return error(Code::kCancelled, "cancelled");
@@ -173,12 +176,14 @@ Status Machine::run_stretch(size_t number) {
   bound_->recorded.resize(program_.stretches.size());
   Bound::Recorded& g = bound_->recorded[number];
   const bool record = std::exchange(g.seen, true);
+  if (record) TRY(wait_collectives());  // of before the graph
   if (record && g.version != bound_->version) {
     TRY(queue_->begin_graph());
     recording_ = true;
     Status s;
     while (s.ok() && static_cast<int>(at_) < r.end) s = run_step();
     recording_ = false;
+    if (Status joined = wait_collectives(); s.ok()) s = std::move(joined);  // a graph ends with all of its work
     auto graph = queue_->end_graph();
     TRY(s);
     TRY_ASSIGN(g.graph, std::move(graph));
@@ -200,6 +205,7 @@ Status Machine::step(const Step& s) {
     case Step::Kind::fill: return fill(s);
     case Step::Kind::host_call: return host_call(s);
     case Step::Kind::collective: return collective(s);
+    case Step::Kind::wait_collective: return wait_collective(s.slot);
     case Step::Kind::set: {
       TRY_ASSIGN(int64_t v, value(s.dim, s.source->dim, "a symbol"));
       return assign(s.slot, v);

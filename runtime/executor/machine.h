@@ -22,8 +22,8 @@ class Machine {
  public:
   // device: where tensors lie; null: the host.
   Machine(const Plan& plan, const PlanCode& code, const Program& program, ThreadPool* pool, Device* device);
-  // Before the first activation of a machine on a device.
-  void set_queue(DeviceQueue* queue) { queue_ = queue; }
+  // Before the first activation of a machine on a device. beside: for a program with `events`; collectives run in it.
+  void set_queue(DeviceQueue* queue, DeviceQueue* beside = nullptr) { queue_ = queue, beside_ = beside; }
 
   // Makes `bound` the current one: memory for its arena and scratch, pointers where they changed.
   Status activate(Bound* bound);
@@ -60,6 +60,9 @@ class Machine {
   Status fill(const Step& s);
   Status host_call(const Step& s);
   Status collective(const Step& s);
+  Status collective_on_device(const CollectiveCode& code, const Collective& call, const std::byte* in, std::byte* out);
+  Status wait_collective(int event);
+  Status wait_collectives();
   Status host_outputs(const Step& s, const HostCallCode& h, size_t inputs);
   static Status resize_output(void* self, int output, std::span<const int64_t> dims);
   Status resize(int output, std::span<const int64_t> dims);
@@ -90,6 +93,9 @@ class Machine {
   const Program& program_;
   ThreadPool* pool_;
   DeviceQueue* queue_ = nullptr;  // null: tensors lie in the host's memory
+  DeviceQueue* beside_ = nullptr; // null: collectives take their turn in the queue
+  std::vector<char> beside_now_;  // per event: a collective whose end the queue does not wait for yet
+  bool in_turn_ = false;          // collectives end before what follows begins
   Bound* bound_ = nullptr;
   OutputMemory* outputs_ = nullptr;
 

@@ -63,6 +63,8 @@ class FakeQueue : public DeviceQueue {
   uint32_t marked() const override { return marked_; }
   Status begin_after(void* stream) override { return order(stream, "begin"); }
   Status end_before(void* stream) override { return order(stream, "end"); }
+  Status note(int) override { return {}; }
+  Status begin_after_note(DeviceQueue&, int) override { return {}; }
 
  private:
   static Status order(void* stream, const char* what) { return static_cast<std::vector<std::string>*>(stream)->push_back(what), Status(); }

@@ -55,6 +55,8 @@ std::string parts_text(const MeshCandidate& c) {
   };
   add(c.prediction.compute);
   add(c.prediction.exchanges);
+  if (const double hidden = c.prediction.hidden_s; hidden > 0)
+    rows.push_back({"of exchanges beside computing", "", "-" + ms_of(hidden), "-" + percent(hidden / c.prediction.seconds()), ""});
   return table({"a rank of " + c.mesh.axes_text(), "ops", "ms", "share", "exchanged"}, rows);
 }
 
@@ -111,6 +113,7 @@ Json candidate_json(const MeshCandidate& c) {
   j["seconds"] = p.seconds();
   j["compute_s"] = p.compute_seconds();
   j["exchange_s"] = p.exchange_seconds();
+  j["hidden_s"] = p.hidden_s;
   j["waves_s"] = p.waves_s;
   j["flops"] = p.flops;
   j["memory"]["bytes"] = p.bytes();
