@@ -33,7 +33,7 @@ class CudaGpu : public Device, public std::enable_shared_from_this<CudaGpu> {
   Result<std::unique_ptr<DeviceRange>> range(MemoryUse use) override;
   int64_t available() const override;
   Status upload(std::byte* to, std::span<const UploadPiece> pieces, ThreadPool* pool) override;
-  Result<std::unique_ptr<DeviceQueue>> queue() override;
+  Result<std::unique_ptr<DeviceQueue>> queue(int urgency) override;
   Result<std::unique_ptr<DeviceRanks>> join(Communicator& group, std::span<const std::byte> code) override;  // nccl_ranks.cpp
   Result<void*> load(std::span<const std::byte> code, const std::string& kernel, int64_t shared_bytes) override;
 

@@ -100,13 +100,13 @@ class PeerRanks : public DeviceRanks {
   Result<std::byte*> zeroed(int64_t bytes) {
     TRY_ASSIGN(std::byte * p, gpu_->allocate(bytes, MemoryUse::activations));
     memory_.push_back(p);
-    TRY_ASSIGN(std::unique_ptr<DeviceQueue> queue, gpu_->queue());
+    TRY_ASSIGN(std::unique_ptr<DeviceQueue> queue, gpu_->queue(0));
     TRY(queue->clear(p, bytes));
     TRY(queue->finish());
     return p;
   }
   Status put(std::byte* to, const void* from, size_t bytes) {
-    TRY_ASSIGN(std::unique_ptr<DeviceQueue> queue, gpu_->queue());
+    TRY_ASSIGN(std::unique_ptr<DeviceQueue> queue, gpu_->queue(0));
     TRY(queue->upload(to, from, static_cast<int64_t>(bytes)));
     return queue->finish();
   }

@@ -74,10 +74,10 @@ class GpuQueue : public DeviceQueue {
     if (stream_) d_.cuStreamDestroy_v2(stream_);
     if (marked_) d_.cuMemFreeHost(const_cast<uint32_t*>(marked_));
   }
-  Status open() {
+  Status open(int urgency) {
     Current current(d_, gpu_->context);
     const std::string doing = "opening a stream on " + gpu_->name();
-    CU_TRY(d_.cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), doing);
+    CU_TRY(d_.cuStreamCreateWithPriority(&stream_, CU_STREAM_NON_BLOCKING, -urgency), doing);
     CU_TRY(d_.cuEventCreate(&order_, CU_EVENT_DISABLE_TIMING), doing);
     void* p = nullptr;
     CU_TRY(d_.cuMemAllocHost_v2(&p, sizeof *marked_), doing);
@@ -278,9 +278,9 @@ class GpuQueue : public DeviceQueue {
 
 }  // namespace
 
-Result<std::unique_ptr<DeviceQueue>> CudaGpu::queue() {
+Result<std::unique_ptr<DeviceQueue>> CudaGpu::queue(int urgency) {
   auto q = std::make_unique<GpuQueue>(shared_from_this());
-  TRY(q->open());
+  TRY(q->open(urgency));
   return std::unique_ptr<DeviceQueue>(std::move(q));
 }
 

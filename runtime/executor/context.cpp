@@ -79,7 +79,7 @@ Status ContextImpl::open_queue() {
   if (!exe_->device || queue_) return {};
   TRY_ASSIGN(queue_, exe_->device->queue());
   if (exe_->code.main.events > 0) {
-    TRY_ASSIGN(beside_, exe_->device->queue());
+    TRY_ASSIGN(beside_, exe_->device->queue(2));
   }
   machine_.set_queue(queue_.get(), beside_.get());
   const auto& groups = exe_->device_groups;

@@ -119,7 +119,8 @@ class Device {
   // Fills memory from pieces in the order of their offsets, with the help of the pool's threads (null: none), and waits for
   // it. What lies between the pieces is overwritten with anything. Asks each piece's check about bytes before they are used: its Error.
   virtual Status upload(std::byte* to, std::span<const UploadPiece> pieces, ThreadPool* pool) = 0;
-  virtual Result<std::unique_ptr<DeviceQueue>> queue() = 0;
+  // urgency: kernels of queues with more of it (0 to 2) get room on the device first.
+  virtual Result<std::unique_ptr<DeviceQueue>> queue(int urgency = 0) = 0;
   // All ranks of the group call it at the same time, each for its device. code: kernels of collectives for it; may be empty.
   // Null on all of them: their collectives pass through the host.
   virtual Result<std::unique_ptr<DeviceRanks>> join(Communicator& group, std::span<const std::byte> code) { return std::unique_ptr<DeviceRanks>(); }

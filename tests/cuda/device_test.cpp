@@ -32,7 +32,7 @@ class CudaDeviceTest : public testing::Test {
     auto opened = open_gpu(0, 0.9);
     if (!opened.ok()) GTEST_SKIP() << opened.error().message;
     gpu = *opened;
-    queue = std::move(gpu->queue()).value();
+    queue = std::move(gpu->queue(0)).value();
   }
   std::vector<std::byte> random_bytes(size_t n) {
     std::vector<std::byte> v(n);

@@ -46,7 +46,7 @@ class GpuRanks : public testing::TestWithParam<int> {
                                                            : gpu->join(world, std::as_bytes(std::span(code)));
         ASSERT_TRUE(ranks.ok()) << ranks.error().to_string();
         ASSERT_TRUE(*ranks);
-        auto queue = std::move(gpu->queue()).value();
+        auto queue = std::move(gpu->queue(0)).value();
         f(r, *gpu, *queue, **ranks);
         (void)queue->finish().ok();
       });

@@ -98,7 +98,7 @@ class FakeDevice : public Device {
     return {};
   }
   void release(std::byte* memory) override { ::operator delete(memory, std::align_val_t(256)); }
-  Result<std::unique_ptr<DeviceQueue>> queue() override { return std::unique_ptr<DeviceQueue>(std::make_unique<FakeQueue>(counts)); }
+  Result<std::unique_ptr<DeviceQueue>> queue(int) override { return std::unique_ptr<DeviceQueue>(std::make_unique<FakeQueue>(counts)); }
   Result<void*> load(std::span<const std::byte>, const std::string&, int64_t) override { return unsupported("code"); }
   Counts counts;
   std::vector<MemoryUse> uses;

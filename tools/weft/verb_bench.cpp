@@ -27,7 +27,7 @@ struct BenchArgs {
   int64_t warmup = 5, iterations = 0;
   double duration = 0;
   int concurrency = 1;
-  bool profile = false, no_transfers = false, collectives = false;
+  bool profile = false, no_transfers = false, reset_states = false, collectives = false;
 };
 
 struct Timing {
@@ -47,7 +47,8 @@ struct Timing {
 // One thread of execution: a context of its own, or the evaluator.
 class Worker {
  public:
-  Worker(const Runner& r, const Inputs& in) : runner_(r), inputs_(in), outputs_(r.outputs.size()) {
+  Worker(const Runner& r, const Inputs& in, bool reset_states)
+      : runner_(r), inputs_(in), reset_states_(reset_states), outputs_(r.outputs.size()) {
     if (r.exe) context_ = r.exe->context();
     for (const api::PortInfo& p : r.inputs) tensors_.push_back(in.tensors[p.name]);
   }
@@ -59,6 +60,7 @@ class Worker {
   }
   Status run(const api::RunOptions& options) {
     if (context_) {
+      if (reset_states_) TRY(context_->reset_states());
       Status s = context_->run(tensors_, outputs_, options);
       // States that grow are full some day.
       if (s.ok() || s.error().code != Code::kResources || runner_.exe->states().empty()) return s;
@@ -73,6 +75,7 @@ class Worker {
  private:
   const Runner& runner_;
   const Inputs& inputs_;
+  bool reset_states_;
   std::optional<api::Context> context_;
   std::vector<api::Tensor> tensors_, outputs_;
 };
@@ -83,7 +86,7 @@ class Bench {
     options_.cancel = &cli.cancel;
     options_.microbatches = cli.common.microbatches;
     options_.device_outputs = a.no_transfers;
-    for (int i = 0; i < a.concurrency; ++i) workers_.emplace_back(r, in);
+    for (int i = 0; i < a.concurrency; ++i) workers_.emplace_back(r, in, a.reset_states);
   }
 
   Status warm_up() {
@@ -406,6 +409,7 @@ void add_bench(Cli& cli) {
   v.number("--concurrency", a->concurrency, 1, 256, "workers that run the model at once, each with a context of its own");
   v.flag("--no-transfers", a->no_transfers,
          "inputs are moved to the GPU once and outputs stay there; also times runs that do not wait for the one before");
+  v.flag("--reset-states", a->reset_states, "states begin anew in every run, as for a prompt; left out, each run goes on from the one before");
   v.flag("--profile", a->profile, "time in ms, flop/s, bytes/s and share of the machine's roof of each kernel, from runs of their own");
   v.text("--trace", a->trace, "write those runs to a file in Chrome's trace format (JSON, times in µs)");
   v.flag("--collectives", a->collectives,
