@@ -2,12 +2,12 @@
 
 #include <algorithm>
 
+#include "codegen/lower/assign_streams.h"
 #include "codegen/lower/control.h"
 #include "codegen/lower/expand.h"
 #include "codegen/lower/free_dynamic.h"
 #include "codegen/lower/lowering.h"
 #include "codegen/lower/ports.h"
-#include "codegen/lower/start_collectives.h"
 #include "ir/base/check.h"
 #include "ir/expand/expand.h"
 #include "ir/ops/collective.h"
@@ -347,6 +347,7 @@ static void share_memory(Plan& p, const std::vector<std::pair<int, int>>& pairs)
 
 static void place_arena(Plan& p, const std::vector<std::pair<int, int>>& in_place) {
   assign_lifetimes(p);
+  widen_lifetimes(p);
   share_memory(p, in_place);
   std::vector<ArenaRequest> requests;
   std::vector<PlanBuffer*> buffers;
@@ -436,7 +437,7 @@ static Result<Lowered> lower_graph(Module& m, size_t number, const Target& targe
   p.symbols = m.symbols;
   p.main.commands.insert(p.main.commands.begin(), std::make_move_iterator(l.at_start.begin()), std::make_move_iterator(l.at_start.end()));
   free_dynamic(p);
-  if (target.backend == Backend::cuda) start_collectives(p.main, p);
+  if (target.backend == Backend::cuda) assign_streams(p);
   release_prepared(p);
   place_arena(p, l.in_place);
   return std::move(l.out);

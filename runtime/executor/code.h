@@ -57,13 +57,13 @@ struct Solve {
 
 struct Step {
   enum class Kind : uint8_t {
-    launch, copy, fill, host_call, collective, set, read, check, select, branch, jump, loop_enter, loop_next, alloc, free, swap, wait_collective
+    launch, copy, fill, host_call, collective, set, read, check, select, branch, jump, loop_enter, loop_next, alloc, free, swap, wait_collective, record, wait
   };
   Kind kind;
   int command;              // pre-order number
   int target = -1;          // branch: when false; jump; loop_enter: behind the loop; loop_next: first step of the body
   int item = -1;            // launch, host call, collective, select, loop: number in its table
-  int slot = -1;            // set, read, loop's counter; wait_collective: its event
+  int slot = -1;            // set, read, loop's counter; wait_collective, record, wait: the event
   int stretch = -1;         // number of the one that begins here
   CompiledDim dim;          // set, check, loop's trip count
   bool unbounded = false;   // loop
@@ -127,6 +127,7 @@ struct Program {
   std::vector<SelectCode> selects;
   int loops = 0;
   int events = 0;                            // of collectives that run beside other work: their numbers are below it
+  int records = 0;                           // likewise of record and wait; 0: there is one stream
   std::vector<int> ptr_tensors;
   std::vector<CompiledDim> dims;             // dim and scalar parameters
   std::vector<uint32_t> starting_dims;       // a device's: those that are known at the start of a run, in order

@@ -1,6 +1,6 @@
-// Machine's collectives: on a device queued, where its ranks can; else blocking, on host memory, through which passes what
-// lies on a device.
-#include <utility>
+// Machine's collectives and streams. Collectives: on a device queued, where its ranks can; else blocking, on host memory, through
+// which passes what lies on a device. Streams: a device has a queue for each of two, and one for collectives beside them.
+#include <algorithm>
 
 #include "runtime/executor/machine.h"
 
@@ -28,7 +28,7 @@ Status Machine::collective(const Step& s) {
   if ((code.in >= 0 && !fits(in, bytes.in)) || (code.out >= 0 && (out.dtype != known.dtype || !fits(out, bytes.out))))
     return invalid(std::string(collective_name(call.kind)) + ": its tensors are not dense, or of other sizes");
   if (!queue_) return code.group->run(call, in.data, out.data);
-  if (code.on_device) return collective_on_device(code, call, in.data, out.data);
+  if (code.on_device) return collective_on_device(code, call, in.data, out.data, queue_of(s));
   TRY(sent_.reserve(bytes.in));
   TRY(received_.reserve(bytes.out));
   if (bytes.in) TRY(queue_->download(sent_.data(), in.data, bytes.in));
@@ -37,23 +37,44 @@ Status Machine::collective(const Step& s) {
 }
 
 // All of them go through one queue, so that every rank's device runs them in the plan's order.
-Status Machine::collective_on_device(const CollectiveCode& code, const Collective& call, const std::byte* in, std::byte* out) {
-  if (!beside_) return code.on_device->run(call, in, out, *queue_);
-  TRY(beside_->begin_after(queue_->stream()));
+Status Machine::collective_on_device(const CollectiveCode& code, const Collective& call, const std::byte* in, std::byte* out, DeviceQueue& queue) {
+  if (!beside_) return code.on_device->run(call, in, out, queue);
+  TRY(beside_->begin_after(queue.stream()));
   TRY(code.on_device->run(call, in, out, *beside_));
-  if (code.event < 0 || in_turn_) return beside_->end_before(queue_->stream());
+  if (code.event < 0 || in_turn_) return beside_->end_before(queue.stream());
   beside_now_[static_cast<size_t>(code.event)] = 1;
   return beside_->note(code.event);
 }
 
-Status Machine::wait_collective(int event) {
-  if (!beside_ || static_cast<size_t>(event) >= beside_now_.size() || !std::exchange(beside_now_[static_cast<size_t>(event)], 0)) return {};
-  return queue_->begin_after_note(*beside_, event);
+Status Machine::wait_collective(int event, DeviceQueue& queue) {
+  const auto e = static_cast<size_t>(event);
+  return e < beside_now_.size() && beside_now_[e] ? queue.begin_after_note(*beside_, event) : Status{};
 }
 
-Status Machine::wait_collectives() {
-  for (size_t e = 0; e < beside_now_.size(); ++e) TRY(wait_collective(static_cast<int>(e)));
-  return {};
+Status Machine::record(const Step& s) {
+  if (!second_ || in_turn_) return {};
+  DeviceQueue& queue = queue_of(s);
+  recorded_[static_cast<size_t>(s.slot)] = &queue;
+  return queue.note(s.slot);
+}
+
+Status Machine::wait(const Step& s) {
+  DeviceQueue* other = static_cast<size_t>(s.slot) < recorded_.size() ? recorded_[static_cast<size_t>(s.slot)] : nullptr;
+  DeviceQueue& queue = queue_of(s);
+  return other && other != &queue ? queue.begin_after_note(*other, s.slot) : Status{};
+}
+
+// What the other queues get from now on begins behind all that the first one has.
+Status Machine::part_streams() { return second_ ? second_->begin_after(queue_->stream()) : Status{}; }
+
+// What the first queue gets from now on begins behind all that the others have.
+Status Machine::join_streams() {
+  for (size_t e = 0; e < beside_now_.size(); ++e) {
+    TRY(wait_collective(static_cast<int>(e), *queue_));
+    beside_now_[e] = 0;
+  }
+  std::fill(recorded_.begin(), recorded_.end(), nullptr);
+  return second_ ? second_->end_before(queue_->stream()) : Status{};
 }
 
 }  // namespace weft

@@ -77,11 +77,14 @@ Status ContextImpl::explained(Status s) const {
 
 Status ContextImpl::open_queue() {
   if (!exe_->device || queue_) return {};
-  TRY_ASSIGN(queue_, exe_->device->queue());
+  TRY_ASSIGN(queue_, exe_->device->queue(1));
   if (exe_->code.main.events > 0) {
     TRY_ASSIGN(beside_, exe_->device->queue(2));
   }
-  machine_.set_queue(queue_.get(), beside_.get());
+  if (exe_->code.main.records > 0) {
+    TRY_ASSIGN(second_, exe_->device->queue());
+  }
+  machine_.set_queues(queue_.get(), beside_.get(), second_.get());
   const auto& groups = exe_->device_groups;
   if (std::none_of(groups.begin(), groups.end(), [](auto& g) { return g != nullptr; })) return {};
   queue_->give_up_after(exe_->comm_timeout, [this] {

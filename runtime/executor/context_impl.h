@@ -87,7 +87,8 @@ class ContextImpl : public OutputMemory {
   Status check_reports();
 
   std::shared_ptr<const ExecutableImpl> exe_;
-  std::unique_ptr<DeviceQueue> beside_;         // for collectives beside the queue's work; null: there are none
+  std::unique_ptr<DeviceQueue> beside_;         // for collectives beside other work; null: there are none
+  std::unique_ptr<DeviceQueue> second_;         // for stream 1; null: there is none
   std::unique_ptr<DeviceQueue> queue_;          // null: the host, or before the first run
   Machine machine_;
   std::vector<std::unique_ptr<Bound>> bounds_;  // the most recent first

@@ -20,7 +20,7 @@ Status prepare(ExecutableImpl& exe) {
   }
   TRY_ASSIGN(std::unique_ptr<Bound> bound, bind_program(exe.plan, exe.code, exe.code.prepare, exe.code.fixed));
   Machine machine(exe.plan, exe.code, exe.code.prepare, exe.pool.get(), exe.device.get());
-  machine.set_queue(queue.get());
+  machine.set_queues(queue.get());
   TRY(machine.activate(bound.get()));
   const std::vector<LoadedConstants::Fixed>& fixed = exe.loaded.fixed;
   for (size_t i = 0; i < fixed.size(); ++i)

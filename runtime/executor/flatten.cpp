@@ -46,7 +46,7 @@ class Flattener {
   // one in each run.
   bool is_early(const Step& s) const {
     if (s.kind == Step::Kind::launch) return !out_.launches[s.item].late;
-    if (s.kind == Step::Kind::wait_collective) return true;
+    if (s.kind == Step::Kind::wait_collective || s.kind == Step::Kind::record || s.kind == Step::Kind::wait) return true;
     if (s.kind != Step::Kind::collective || !out_.collectives[s.item].on_device) return false;
     for (int t : s.source->tensors)
       if (const TensorCode& c = code_.tensors[t]; c.late || c.late_pointer || plan_.buffers[c.buffer].storage != Storage::arena) return false;
@@ -116,9 +116,18 @@ class Flattener {
         if (parts_.device) emit(Step::Kind::wait_collective, c, number).slot = c.event;
         return {};  // on the host a collective ends before what follows begins
       case CommandKind::record:
-      case CommandKind::wait: return {};  // streams run one after the other here
+      case CommandKind::wait:
+        if (parts_.device) return stream_order(c, number);
+        return {};  // on the host, streams run one after the other
     }
     return invalid("unknown command");
+  }
+
+  Status stream_order(const Command& c, int number) {
+    if (c.stream > 1) return unsupported("a plan with more than two streams");
+    emit(c.kind == CommandKind::record ? Step::Kind::record : Step::Kind::wait, c, number).slot = c.event;
+    out_.records = std::max(out_.records, c.event + 1);
+    return {};
   }
 
   Status launch(const Command& c, int number) {

@@ -26,6 +26,7 @@ Machine::Machine(const Plan& plan, const PlanCode& code, const Program& program,
   block_.assign(plan.buffers.size(), -1);
   loops_.resize(program.loops);
   beside_now_.assign(static_cast<size_t>(program.events), 0);
+  recorded_.assign(static_cast<size_t>(program.records), nullptr);
   for (const CollectiveCode& c : program.collectives) collectives_.push_back(c.call);
   for (size_t b = 0; b < program.patches.size(); ++b)
     if (!program.patches[b].empty()) patched_buffers_.push_back(static_cast<int>(b));
@@ -119,6 +120,8 @@ Status Machine::run(const RunOptions& options, OutputMemory* outputs) {
   replayed_ = nullptr;
   in_turn_ = options.profile || options.check_numerics;
   std::fill(beside_now_.begin(), beside_now_.end(), 0);
+  std::fill(recorded_.begin(), recorded_.end(), nullptr);
+  TRY(part_streams());
   if (options.check_numerics) return run_checked(options);
   while (at_ < program_.steps.size()) {
     if (options.cancel && options.cancel->load(std::memory_order_relaxed)) return error(Code::kCancelled, "cancelled");
@@ -176,14 +179,14 @@ Status Machine::run_stretch(size_t number) {
   bound_->recorded.resize(program_.stretches.size());
   Bound::Recorded& g = bound_->recorded[number];
   const bool record = std::exchange(g.seen, true);
-  if (record) TRY(wait_collectives());  // of before the graph
   if (record && g.version != bound_->version) {
+    TRY(join_streams());
     TRY(queue_->begin_graph());
     recording_ = true;
-    Status s;
+    Status s = part_streams();
     while (s.ok() && static_cast<int>(at_) < r.end) s = run_step();
     recording_ = false;
-    if (Status joined = wait_collectives(); s.ok()) s = std::move(joined);  // a graph ends with all of its work
+    if (Status joined = join_streams(); s.ok()) s = std::move(joined);  // a graph ends with all of its work
     auto graph = queue_->end_graph();
     TRY(s);
     TRY_ASSIGN(g.graph, std::move(graph));
@@ -192,7 +195,9 @@ Status Machine::run_stretch(size_t number) {
   if (record) {
     at_ = static_cast<size_t>(r.end);
     replayed_ = &r;
-    return queue_->replay(*g.graph);
+    TRY(join_streams());
+    TRY(queue_->replay(*g.graph));
+    return part_streams();
   }
   while (static_cast<int>(at_) < r.end) TRY(run_step());
   return {};
@@ -205,7 +210,9 @@ Status Machine::step(const Step& s) {
     case Step::Kind::fill: return fill(s);
     case Step::Kind::host_call: return host_call(s);
     case Step::Kind::collective: return collective(s);
-    case Step::Kind::wait_collective: return wait_collective(s.slot);
+    case Step::Kind::wait_collective: return wait_collective(s.slot, queue_of(s));
+    case Step::Kind::record: return record(s);
+    case Step::Kind::wait: return wait(s);
     case Step::Kind::set: {
       TRY_ASSIGN(int64_t v, value(s.dim, s.source->dim, "a symbol"));
       return assign(s.slot, v);
@@ -266,7 +273,7 @@ Status Machine::late_launch(const LaunchCode& l, int64_t* tasks, const Step& s) 
       return invalid("a parameter of a kernel cannot be computed");
   if (queue_ && l.dim_count) {
     const int64_t at = l.dims * static_cast<int64_t>(sizeof(int64_t));
-    TRY(queue_->upload(device_dims_.data() + at, bound_->dims.data() + l.dims, l.dim_count * static_cast<int64_t>(sizeof(int64_t))));
+    TRY(queue_of(s).upload(device_dims_.data() + at, bound_->dims.data() + l.dims, l.dim_count * static_cast<int64_t>(sizeof(int64_t))));
   }
   if (l.scratch.late) {
     TRY_ASSIGN(int64_t scratch, value(l.scratch, s.source->scratch_bytes, "the scratch memory of a kernel"));
@@ -306,7 +313,7 @@ Status Machine::launch_on_device(const LaunchCode& l, const Step& s) {
   d.dependent = l.dependent;
   d.ptrs = std::span<void* const>(bound_->ptrs.data() + l.ptrs, l.ptr_count);
   d.dims = device_dims_.data() + l.dims * sizeof(int64_t);
-  return queue_->launch(d);
+  return queue_of(s).launch(d);
 }
 
 // State lengths, where launches in graphs read them.

@@ -22,8 +22,13 @@ class Machine {
  public:
   // device: where tensors lie; null: the host.
   Machine(const Plan& plan, const PlanCode& code, const Program& program, ThreadPool* pool, Device* device);
-  // Before the first activation of a machine on a device. beside: for a program with `events`; collectives run in it.
-  void set_queue(DeviceQueue* queue, DeviceQueue* beside = nullptr) { queue_ = queue, beside_ = beside; }
+  // Before the first activation of a machine on a device. beside: for a program with `events`; collectives run in it. second: for
+  // one with `records`; the work of stream 1.
+  void set_queues(DeviceQueue* queue, DeviceQueue* beside = nullptr, DeviceQueue* second = nullptr) {
+    queue_ = queue;
+    beside_ = beside;
+    second_ = second;
+  }
 
   // Makes `bound` the current one: memory for its arena and scratch, pointers where they changed.
   Status activate(Bound* bound);
@@ -60,9 +65,13 @@ class Machine {
   Status fill(const Step& s);
   Status host_call(const Step& s);
   Status collective(const Step& s);
-  Status collective_on_device(const CollectiveCode& code, const Collective& call, const std::byte* in, std::byte* out);
-  Status wait_collective(int event);
-  Status wait_collectives();
+  Status collective_on_device(const CollectiveCode& code, const Collective& call, const std::byte* in, std::byte* out, DeviceQueue& queue);
+  Status wait_collective(int event, DeviceQueue& queue);
+  DeviceQueue& queue_of(const Step& s) { return s.source->stream == 0 || !second_ || in_turn_ ? *queue_ : *second_; }
+  Status record(const Step& s);
+  Status wait(const Step& s);
+  Status part_streams();
+  Status join_streams();
   Status host_outputs(const Step& s, const HostCallCode& h, size_t inputs);
   static Status resize_output(void* self, int output, std::span<const int64_t> dims);
   Status resize(int output, std::span<const int64_t> dims);
@@ -94,7 +103,9 @@ class Machine {
   ThreadPool* pool_;
   DeviceQueue* queue_ = nullptr;  // null: tensors lie in the host's memory
   DeviceQueue* beside_ = nullptr; // null: collectives take their turn in the queue
-  std::vector<char> beside_now_;  // per event: a collective whose end the queue does not wait for yet
+  DeviceQueue* second_ = nullptr; // null: all kernels take their turn in the queue
+  std::vector<char> beside_now_;  // per event: a collective that has begun since all queues were joined
+  std::vector<DeviceQueue*> recorded_;  // per event: in which queue since then; null: in none
   bool in_turn_ = false;          // collectives end before what follows begins
   Bound* bound_ = nullptr;
   OutputMemory* outputs_ = nullptr;
