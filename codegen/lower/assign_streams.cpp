@@ -98,6 +98,7 @@ class Streams {
     } else {
       me.stream = stream_for(i);
       known = state_[static_cast<size_t>(me.stream)];
+      if (me.stream != 0) wait(met_, me, known);  // both streams meet
       for (auto it = needs_[static_cast<size_t>(i)].rbegin(); it != needs_[static_cast<size_t>(i)].rend(); ++it) wait(*it, me, known);
     }
     const auto s = static_cast<size_t>(me.stream);
@@ -210,20 +211,29 @@ int64_t commands_in(const Command& c) {
 void assign_streams(Plan& p) { Streams(p, p.main.commands).run(); }
 
 void widen_lifetimes(Plan& p) {
-  std::map<int, int> recorded;  // event -> number
-  int number = 0, begin = -1, last = -1;
+  std::map<int, int> recorded, started;  // event -> number of the command, and of the one that gave a collective to stream 1
+  int number = 0, begin = -1, before = 0, last = -1;
+  auto meet = [&](int upto) {
+    if (begin < 0 || upto < last) return;
+    for (PlanBuffer& b : p.buffers) {
+      if (b.storage != Storage::arena || b.prepare || b.first < 0) continue;
+      if (b.first >= begin && b.first <= number) b.first = begin;
+      if (b.last >= begin && b.last <= number) b.last = number;
+    }
+    begin = -1;
+  };
   for (const Command& c : p.main.commands) {
     if (c.kind == CommandKind::record) recorded[c.event] = number;
+    if (c.kind == CommandKind::collective && c.event >= 0) started[c.event] = c.stream != 0 ? number : -1;
     if (c.stream != 0) {
-      if (begin < 0) begin = c.kind == CommandKind::wait ? recorded.at(c.event) : number;
+      // From where on it does not know what stream 0 does.
+      if (begin < 0) begin = c.kind == CommandKind::wait ? recorded.at(c.event) : before;
+      before = begin;
       last = number;
-    } else if (begin >= 0 && c.kind == CommandKind::wait && recorded.at(c.event) >= last) {
-      for (PlanBuffer& b : p.buffers) {
-        if (b.storage != Storage::arena || b.prepare || b.first < 0) continue;
-        if (b.first >= begin && b.first <= number) b.first = begin;
-        if (b.last >= begin && b.last <= number) b.last = number;
-      }
-      begin = -1;
+    } else if (c.kind == CommandKind::wait) {
+      meet(recorded.at(c.event));
+    } else if (c.kind == CommandKind::wait_collective) {
+      meet(started.at(c.event));
     }
     number += static_cast<int>(commands_in(c));
   }
