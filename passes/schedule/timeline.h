@@ -12,6 +12,10 @@ namespace weft {
 
 class Timeline {
  public:
+  // Kernels beside which something is exchanged take longer by this share of the exchange: it has multiprocessors and bandwidth
+  // of its own. Measured on two H200 with NCCL.
+  static constexpr double kBeside = 0.5;
+
   explicit Timeline(const ShardingCosts& costs) : costs_(costs) {}
 
   // The next op; what it reads has been there before, or is a constant or an input.

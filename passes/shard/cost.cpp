@@ -68,10 +68,10 @@ double ShardingCosts::seconds(const Op& op, const ShardingRule& rule, int f, int
   return seconds(op, rule, f, size, flops(op) / (f < 0 ? 1 : static_cast<double>(size)));
 }
 
-double ShardingCosts::seconds(const Op& op, const Cuts& ranks, int f, int64_t size) const {
+double ShardingCosts::seconds(const Op& op, const Cuts& ranks, int f, int64_t size, double slower) const {
   double share = f < 0 ? 1 : static_cast<double>(size);
   for (const FactorPart& p : ranks.parts) share *= static_cast<double>(p.count);
-  return seconds(op, ranks.rule, f, size, flops(op) / share);
+  return seconds(op, ranks.rule, f, size, slower * flops(op) / share);
 }
 
 double ShardingCosts::seconds(const Op& op, const ShardingRule& rule, int f, int64_t size, double flops) const {

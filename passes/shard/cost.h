@@ -20,8 +20,8 @@ class ShardingCosts {
   double bytes(const Value& v) const;
   // Of one rank, where an axis of `size` ranks cuts factor f (-1: none).
   double seconds(const Op& op, const ShardingRule& rule, int f, int64_t size) const;
-  // Likewise, where the mesh has cut it already.
-  double seconds(const Op& op, const Cuts& ranks, int f, int64_t size) const;
+  // Likewise, where the mesh has cut it already, and computes so many times slower than it could.
+  double seconds(const Op& op, const Cuts& ranks, int f, int64_t size, double slower) const;
   // Of the op as it is.
   double seconds(const Op& op) const { return seconds(op, ShardingRule(op), -1, 1); }
   // Of a collective over whole tensors, or over `parts` equal ones of them, each. A send takes nothing: who receives it waits.

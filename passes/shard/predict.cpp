@@ -39,7 +39,7 @@ class Predictor {
       add(*op);
       t.add(*op);
     }
-    if (beside) p_.hidden_s = t.exchanging() - t.exposed();
+    if (beside) p_.hidden_s = (1 - Timeline::kBeside) * (t.exchanging() - t.exposed());
     find_states();
     for (const Value* v : weights_) p_.weight_bytes += costs_.bytes(*v);
     p_.activation_bytes = most_alive();
