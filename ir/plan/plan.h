@@ -229,6 +229,9 @@ Result<Plan> parse_plan(std::string_view text);
 // each command of the right number and kind, arena buffers alive where they are used, bytes that overlap in the arena
 // never live at once, and accesses to the same bytes from different streams ordered by events.
 Status verify_plan(const Plan& p);
+// The plans of all stages of a pipeline, each verified, in order: what ranks of different stages exchange fits together and comes
+// in an order in which nobody waits forever. Within a stage ranks run one plan, so there it is so anyway.
+Status verify_collectives(const std::vector<const Plan*>& stages);
 
 // Offsets for arena buffers: greedy by size, by lifetime, by breadth and by time, the best of them; if that is over 3 %
 // above max_live, a bounded search. Milliseconds for thousands of requests. Deterministic. Alignments are

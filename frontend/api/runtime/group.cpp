@@ -181,6 +181,7 @@ Status check_plans(const std::optional<Group>& g, const std::vector<const Plan*>
       return invalid("plan " + std::to_string(k) + " is not one of a pipeline's stages");
     if (has_processes(g)) text += print_plan(*plans[k]);
   }
+  TRY(verify_collectives(plans));
   if (!g) return {};
   Status fits;
   if (mesh.size() != g->size())
