@@ -1,17 +1,13 @@
 """A decoder of DeepSeek-V3's form, as llama.py writes Llama's: attention with queries, keys and values of low rank, as exporters
-write it (each head's keys and values are cached), three dense layers, then layers with a shared expert and routed ones.
-
-Routed experts are plain ONNX: every expert has `capacity` places, which the first tokens that chose it take (TopK, OneHot,
-CumSum, Einsum), and all experts are one product with a batch of experts. A token that finds no place goes without."""
+write it (each head's keys and values are cached), three dense layers, then layers with a shared expert and routed ones. See experts.py."""
 
 from dataclasses import dataclass
 
-from graph_writer import ONNX_TYPES
-from llama import Config, Llama
+from experts import ExpertsConfig, Experts
 
 
 @dataclass
-class DeepSeekConfig(Config):
+class DeepSeekConfig(ExpertsConfig):
     layers: int = 61
     hidden: int = 7168
     heads: int = 128
@@ -26,11 +22,10 @@ class DeepSeekConfig(Config):
     experts: int = 256
     chosen: int = 8
     expert_ffn: int = 2048
-    capacity: int = 16
     theta: float = 10000.0
 
 
-class DeepSeek(Llama):
+class DeepSeek(Experts):
     def cache(self):
         c = self.config
         return {"key": (c.heads, c.plain + c.head), "value": (c.heads, c.plain)}
@@ -59,31 +54,6 @@ class DeepSeek(Llama):
         mixed = self.add("Attention", query, key, value, "", f"past_key_{i}", f"past_value_{i}", outputs=outputs, is_causal=1)
         mixed = self.add("Transpose", mixed, perm=[0, 2, 1, 3])
         return self.add("Reshape", mixed, self.constant([0, 0, c.heads * c.plain], "i64"))
-
-    def gated(self, h, name, product, ffn):
-        """A gated unit; product(x, name, inputs, outputs)."""
-        c = self.config
-        gate = product(h, f"{name}.gate", c.hidden, ffn)
-        inner = self.add("Mul", self.add("Mul", gate, self.add("Sigmoid", gate)), product(h, f"{name}.up", c.hidden, ffn))
-        return product(inner, f"{name}.down", ffn, c.hidden)
-
-    def routed(self, h, i):
-        c = self.config
-        tokens = self.add("Reshape", h, self.constant([-1, c.hidden], "i64"))
-        scores = self.add("Sigmoid", self.linear(tokens, f"{i}.router", c.hidden, c.experts))
-        names = [f"{i}.weight", f"{i}.expert"]
-        self.add("TopK", scores, self.constant([c.chosen], "i64"), outputs=names, axis=-1)
-        on_off = self.add("Cast", self.constant([0, 1], "f32"), to=ONNX_TYPES["bf16"])
-        chosen = self.add("OneHot", names[1], self.constant(c.experts, "i64"), on_off)  # [tokens, chosen, experts]
-        mask = self.add("ReduceSum", chosen, self.constant([1], "i64"), keepdims=0)
-        place = self.add("CumSum", self.add("Cast", mask, to=ONNX_TYPES["i64"]), self.constant(0, "i64"), exclusive=1)
-        seats = self.add("OneHot", place, self.constant(c.capacity, "i64"), on_off)  # [tokens, experts, capacity]
-        seats = self.add("Mul", seats, self.add("Unsqueeze", mask, self.constant([2], "i64")))
-        given = self.add("Einsum", seats, tokens, equation="tec,th->ech")
-        made = self.gated(given, f"{i}.experts", lambda x, name, k, n: self.add("MatMul", x, self.matrix(name, c.experts, k, n)), c.expert_ffn)
-        weights = self.add("Unsqueeze", self.add("Mul", scores, mask), self.constant([2], "i64"))
-        out = self.add("Einsum", self.add("Mul", seats, weights), made, equation="tec,ech->th")
-        return self.add("Reshape", out, self.add("Shape", h))
 
     def layer(self, x, more, i):
         c = self.config

@@ -1,4 +1,4 @@
-"""A decoder of Llama's form with random bf16 weights, as an ONNX model with external data: RMSNormalization,
+"""A decoder of Llama's form with random weights, bf16 or f32, as an ONNX model with external data: RMSNormalization,
 RotaryEmbedding and Attention of opset 24, past and present of every layer as inputs and outputs. Its form "microsoft" has
 com.microsoft's GroupQueryAttention and SkipSimplifiedLayerNormalization instead.
 
@@ -34,6 +34,8 @@ class Config:
     theta: float = 500000.0
     epsilon: float = 1e-5
     batch: int | str = 1
+    dtype: str = "bf16"
+    std: float = 0.02  # of weights
 
     @staticmethod
     def scaled(layers, hidden, vocabulary):
@@ -71,28 +73,32 @@ class Llama(GraphWriter):
     """Writes the data file while the graph grows: no more than a pool of random numbers is in memory."""
 
     def __init__(self, config, path, form="standard", weights=True):
-        super().__init__("bf16", 24)
+        super().__init__(config.dtype, 24)
         self.config, self.path, self.form, self.filled = config, path, form, weights
         self.places = {}  # name → (offset, dims), for whoever maps the file
         self.at, self.taken = 0, 0
         if not weights:
             return
         size = min(POOL, max(config.hidden * max(config.vocabulary, config.ffn), 1 << 16))
-        self.pool = to_bf16(0.02 * self.rng.standard_normal(size, dtype=np.float32))
+        self.pool = self.elements(config.std * self.rng.standard_normal(size, dtype=np.float32))
+
+    def elements(self, values):
+        return to_bf16(values) if self.dtype == "bf16" else np.ascontiguousarray(values, np.float32)
 
     def external(self, name, dims, write):
-        """write(file) appends the elements, bf16. Small tensors of a file that is not written are part of the model."""
-        if not self.filled and 2 * np.prod(dims) <= 1024:
+        """write(file) appends the elements. Small tensors of a file that is not written are part of the model."""
+        size = 2 if self.dtype == "bf16" else 4
+        if not self.filled and size * np.prod(dims) <= 1024:
             data = io.BytesIO()
             write(data)
-            self.weights.append(TensorProto(name=name, data_type=TensorProto.BFLOAT16, dims=dims, raw_data=data.getvalue()))
+            self.weights.append(TensorProto(name=name, data_type=ONNX_TYPES[self.dtype], dims=dims, raw_data=data.getvalue()))
             return name
         offset = self.at + -self.at % ALIGNMENT
-        self.at = offset + 2 * int(np.prod(dims))
+        self.at = offset + size * int(np.prod(dims))
         if self.filled:
             self.file.write(b"\0" * (offset - self.file.tell()))
             write(self.file)
-        t = TensorProto(name=name, data_type=TensorProto.BFLOAT16, dims=dims, data_location=TensorProto.EXTERNAL)
+        t = TensorProto(name=name, data_type=ONNX_TYPES[self.dtype], dims=dims, data_location=TensorProto.EXTERNAL)
         for key, value in (("location", self.path.rpartition("/")[2] + ".data"), ("offset", offset), ("length", self.at - offset)):
             t.external_data.add(key=key, value=str(value))
         self.weights.append(t)
@@ -112,7 +118,7 @@ class Llama(GraphWriter):
         return self.external(name, dims, write)
 
     def given(self, name, values):
-        return self.external(name, values.shape, lambda file: file.write(to_bf16(values).tobytes()))
+        return self.external(name, values.shape, lambda file: file.write(self.elements(values).tobytes()))
 
     def norm(self, x, name, size=None):
         return self.add("RMSNormalization", x, self.given(name, np.ones(size or self.config.hidden)), axis=-1, epsilon=self.config.epsilon)
@@ -143,7 +149,7 @@ class Llama(GraphWriter):
             x = self.add("Gather", self.matrix("embedding", c.vocabulary, c.hidden), self.input("ids", "i64", [c.batch, "sequence"]))
             for i in range(c.layers):
                 for part, (heads, head) in self.cache().items():
-                    self.input(f"past_{part}_{i}", "bf16", [c.batch, heads, "past", head])
+                    self.input(f"past_{part}_{i}", self.dtype, [c.batch, heads, "past", head])
             cos, sin = rotations(c)
             self.cos, self.sin = self.given("cos", cos), self.given("sin", sin)
             past = self.length("past_key_0", 2)
@@ -166,7 +172,7 @@ class Llama(GraphWriter):
             self.output(self.add("Cast", logits, outputs=["logits"], to=ONNX_TYPES["f32"]), "f32", [c.batch, 1, c.vocabulary])
             for i in range(c.layers):
                 for part, (heads, head) in self.cache().items():
-                    self.output(f"present_{part}_{i}", "bf16", [c.batch, heads, "past+sequence", head])
+                    self.output(f"present_{part}_{i}", self.dtype, [c.batch, heads, "past+sequence", head])
         model = self.model(type(self).__name__.lower())
         for key, value in asdict(c).items():
             model.metadata_props.add(key=key, value=str(value))

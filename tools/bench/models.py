@@ -1,25 +1,17 @@
-"""Models with random weights for benchmarks: BERT-base, ResNet-50, and one-op models that only move memory."""
+"""Models with random weights: BERT, ViT, ResNet-50, an MLP, and one-op models that only move memory."""
 
 import math
 
 import numpy as np
 from graph_writer import ONNX_TYPES, GraphWriter
 
-HEAD = 64  # of BERT
+HEAD = 64  # of encoders
 
 
-class Bert(GraphWriter):
+class Encoder(GraphWriter):
     """Attention and GELU are chains of ONNX operators, as exporters write them."""
 
-    def __init__(self, layers=12, hidden=768, vocabulary=30522, dtype="f32"):
-        super().__init__(dtype)
-        self.hidden = hidden
-        for name in ("ids", "mask"):
-            self.input(name, "i64", ["batch", "sequence"])
-        bias, x = self.mask_bias(), self.embed(vocabulary)
-        for i in range(layers):
-            x = self.layer(x, bias, f"{i}.")
-        self.output(self.add("Identity", x, outputs=["out"]), dtype, ["batch", "sequence", hidden])
+    epsilon = 1e-12
 
     def linear(self, x, name, inputs, outputs):
         product = self.add("MatMul", x, self.weight(inputs, outputs, name=name + ".w"))
@@ -27,7 +19,7 @@ class Bert(GraphWriter):
 
     def norm(self, x, name):
         scale = self.weight(self.hidden, mean=1.0, name=name + ".w")
-        return self.add("LayerNormalization", x, scale, self.weight(self.hidden, name=name + ".b"), epsilon=1e-12)
+        return self.add("LayerNormalization", x, scale, self.weight(self.hidden, name=name + ".b"), epsilon=self.epsilon)
 
     def gelu(self, x):
         erf = self.add("Erf", self.add("Div", x, self.constant(np.sqrt(2.0))))
@@ -37,18 +29,31 @@ class Bert(GraphWriter):
         split = self.add("Reshape", x, self.constant([0, 0, self.hidden // HEAD, HEAD], "i64"))
         return self.add("Transpose", split, perm=perm)
 
-    def layer(self, x, bias, name):
+    def attend(self, x, bias, name):
         h = self.hidden
         q = self.heads(self.linear(x, name + "q", h, h), [0, 2, 1, 3])
         k = self.heads(self.linear(x, name + "k", h, h), [0, 2, 3, 1])
         v = self.heads(self.linear(x, name + "v", h, h), [0, 2, 1, 3])
         scores = self.add("Div", self.add("MatMul", q, k), self.constant(np.sqrt(HEAD)))
-        weights = self.add("Softmax", self.add("Add", scores, bias), axis=-1)
+        weights = self.add("Softmax", self.add("Add", scores, bias) if bias else scores, axis=-1)
         mixed = self.add("Transpose", self.add("MatMul", weights, v), perm=[0, 2, 1, 3])
-        joined = self.add("Reshape", mixed, self.constant([0, 0, h], "i64"))
-        x = self.norm(self.add("Add", self.linear(joined, name + "o", h, h), x), name + "norm1")
-        inner = self.gelu(self.linear(x, name + "up", h, 4 * h))
-        return self.norm(self.add("Add", self.linear(inner, name + "down", 4 * h, h), x), name + "norm2")
+        return self.linear(self.add("Reshape", mixed, self.constant([0, 0, h], "i64")), name + "o", h, h)
+
+    def unit(self, x, name):
+        return self.linear(self.gelu(self.linear(x, name + "up", self.hidden, 4 * self.hidden)), name + "down", 4 * self.hidden, self.hidden)
+
+
+class Bert(Encoder):
+    def __init__(self, layers=12, hidden=768, vocabulary=30522, dtype="f32"):
+        super().__init__(dtype)
+        self.hidden = hidden
+        for name in ("ids", "mask"):
+            self.input(name, "i64", ["batch", "sequence"])
+        bias, x = self.mask_bias(), self.embed(vocabulary)
+        for i in range(layers):
+            x = self.norm(self.add("Add", self.attend(x, bias, f"{i}."), x), f"{i}.norm1")
+            x = self.norm(self.add("Add", self.unit(x, f"{i}."), x), f"{i}.norm2")
+        self.output(self.add("Identity", x, outputs=["out"]), dtype, ["batch", "sequence", hidden])
 
     def embed(self, vocabulary):
         """Of the tokens and of their places, up to 512."""
@@ -62,12 +67,41 @@ class Bert(GraphWriter):
         return self.add("Mul", self.add("Sub", self.constant(1.0), mask), self.constant(-10000.0))
 
 
+class Vit(Encoder):
+    epsilon = 1e-6
+
+    def __init__(self, layers=12, hidden=768, image=224, patch=16, classes=1000, dtype="f32"):
+        super().__init__(dtype)
+        self.hidden = hidden
+        pixels = self.input("x", dtype, ["batch", 3, image, image])
+        std = 1 / math.sqrt(3 * patch * patch)
+        x = self.add("Conv", pixels, self.weight(hidden, 3, patch, patch, std=std), self.weight(hidden), kernel_shape=[patch] * 2, strides=[patch] * 2)
+        x = self.add("Transpose", self.add("Reshape", x, self.constant([0, hidden, -1], "i64")), perm=[0, 2, 1])
+        x = self.add("Add", x, self.weight((image // patch) ** 2, hidden, name="places"))
+        for i in range(layers):
+            x = self.add("Add", self.attend(self.norm(x, f"{i}.norm1"), None, f"{i}."), x)
+            x = self.add("Add", self.unit(self.norm(x, f"{i}.norm2"), f"{i}."), x)
+        x = self.add("ReduceMean", self.norm(x, "norm"), axes=[1], keepdims=0)
+        self.output(self.add("Identity", self.linear(x, "head", hidden, classes), outputs=["out"]), dtype, ["batch", classes])
+
+
+class Mlp(GraphWriter):
+    def __init__(self, layers=4, width=4096, dtype="f32"):
+        super().__init__(dtype)
+        x = self.input("x", dtype, ["batch", width])
+        std = math.sqrt(2 / width)
+        for i in range(layers):
+            x = self.add("Gemm", x, self.weight(width, width, std=std, name=f"{i}.w"), self.weight(width, name=f"{i}.b"))
+            x = self.add("Relu", x) if i + 1 < layers else self.add("Identity", x, outputs=["out"])
+        self.output(x, dtype, ["batch", width])
+
+
 class ResNet50(GraphWriter):
     """`width`: channels of the first stage, 64 in the original."""
 
-    def __init__(self, dtype="f32", width=64, blocks=(3, 4, 6, 3)):
+    def __init__(self, dtype="f32", width=64, blocks=(3, 4, 6, 3), image=224):
         super().__init__(dtype)
-        self.input("x", dtype, ["batch", 3, 224, 224])
+        self.input("x", dtype, ["batch", 3, image, image])
         x = self.add("MaxPool", self.conv("x", 3, width, 7, 2), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
         channels = width
         for stage, count in enumerate(blocks):

@@ -1,0 +1,72 @@
+// Models of every form that the model maker writes, and the shared exports, shared out over up to 16 simulated ranks: what the
+// ranks compute is what the whole model gives.
+#include <gmock/gmock.h>
+
+#include "tests/multi/forked.h"
+#include "tests/multi/shell.h"
+
+namespace weft::multi_test {
+namespace {
+
+using testing::HasSubstr;
+
+struct Made {
+  const char* name;
+  const char* options;  // of the maker
+  const char* inputs;
+};
+
+void expect_right(const std::string& model, const std::string& options) {
+  Outcome o = shell("weft verify " + model + " " + options);
+  EXPECT_EQ(o.code, 0) << options << "\n" << o.text;
+  EXPECT_THAT(o.text, HasSubstr("1 passed, 0 failed")) << options;
+}
+
+class MadeModels : public testing::TestWithParam<Made> {};
+TEST_P(MadeModels, AreRightOnRanks) {
+  if (!*WEFT_ORACLE_PYTHON) GTEST_SKIP() << "tools/setup found no Python";
+  const auto& [name, options, inputs] = GetParam();
+  const std::string model = fresh_folder() + "/model.onnx";
+  Outcome made = shell(WEFT_SOURCE_DIR "/tools/bench/make_models " + std::string(name) + " " + model + " --small " + options);
+  ASSERT_EQ(made.code, 0) << made.text;
+  for (const char* mesh : {"tp=2", "tp=3", "tp=4", "tp=16", "pp=2", "dp=2", "dp=4", "ep=2", "ep=4,tp=2", "dp=2,tp=2", "pp=2,tp=2", "dp=2,pp=2,tp=4",
+                           "dp=2,ep=4,tp=2", "dp=2,pp=2,ep=2,tp=2"})
+    expect_right(model, std::string("--target eval --mesh ") + mesh + " " + inputs);
+}
+constexpr const char* kTokens = "--shapes ids=4x3 --range ids=0..255";
+INSTANTIATE_TEST_SUITE_P(
+    Forms, MadeModels,
+    testing::Values(Made{"llama-8b", "--dtype f32 --batch 4", kTokens}, Made{"llama-8b", "--dtype f32 --form microsoft", "--shapes ids=1x3 --range ids=0..255"},
+                    Made{"mixtral-8x7b", "--dtype f32 --batch 4", kTokens}, Made{"deepseek-671b", "--dtype f32 --batch 4", kTokens},
+                    Made{"bert-base", "", "--shapes ids=4x6 --shapes mask=4x6 --range ids=0..255 --range mask=0..1"}, Made{"vit-base", "", "--shapes x=4x3x32x32"},
+                    Made{"resnet-50", "", "--shapes x=2x3x64x64"}, Made{"mlp", "", "--shapes x=4x64"}),
+    [](const auto& info) {
+      std::string name = std::string(info.param.name) + (std::string(info.param.options).find("microsoft") == std::string::npos ? "" : "_microsoft");
+      for (char& c : name)
+        if (c == '-') c = '_';
+      return name;
+    });
+
+TEST(MadeExperts, AreRightOnThreads) {
+  if (!*WEFT_ORACLE_PYTHON) GTEST_SKIP() << "tools/setup found no Python";
+  const std::string model = fresh_folder() + "/model.onnx";
+  Outcome made = shell(WEFT_SOURCE_DIR "/tools/bench/make_models mixtral-8x7b " + model + " --small --dtype f32 --batch 4");
+  ASSERT_EQ(made.code, 0) << made.text;
+  for (const char* mesh : {"ep=4", "ep=2,tp=2", "dp=2,ep=2"}) expect_right(model, std::string("--target cpu --mesh ") + mesh + " " + kTokens);
+}
+
+TEST(SharedModels, AreRightOnUpToSixteenRanks) {
+  for (const std::string model : {"bert_ts17", "kv_static_dynamo23", "llama_dynamo23", "lstm_gru_ts17", "vit_tiny_dynamo"})
+    for (const std::string mesh : {"tp=4", "tp=16", "ep=2,tp=2", "pp=2,tp=2", "pp=2,ep=2,tp=4"})
+      expect_right(WEFT_SOURCE_DIR "/tests/models/shared/" + model, "--target eval --mesh " + mesh);
+}
+
+TEST(MadeModels, SizesThatAModelDoesNotHave) {
+  if (!*WEFT_ORACLE_PYTHON) GTEST_SKIP() << "tools/setup found no Python";
+  Outcome o = shell(WEFT_SOURCE_DIR "/tools/bench/make_models mlp " + fresh_folder() + "/m.onnx --set heads=3");
+  EXPECT_EQ(o.code, 2) << o.text;
+  EXPECT_THAT(o.text, HasSubstr("heads"));
+}
+
+}  // namespace
+}  // namespace weft::multi_test
