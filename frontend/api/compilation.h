@@ -50,6 +50,8 @@ class Compilation {
   // Which mesh is fastest, for the passes to share the model out over; options.mesh does not count. Nothing else may be called then.
   // Error kUsage for symbols that no input has; else as of plan_mesh.
   Result<MeshPlan> plan(const PlanRequest& request);
+  // What the mesh of the options is expected to take. Nothing else may be called then. Errors as of plan().
+  Result<MeshCandidate> predict(const PlanRequest& request);
   // How the passes share the model out over the mesh. Nothing else may be called then.
   Result<Given> chosen_shardings();
   // What options say of passes.
@@ -86,6 +88,8 @@ class Compilation {
   Status check_cancelled();
   Status take_given();
   Result<PassContext> pass_context();
+  // The module as it comes to the passes that share it out.
+  Result<PassContext> ready_to_plan(const PlanRequest& request);
   DiskCache cache(const std::string& section);
   Result<std::vector<KernelBuild>> kernels_of_all(const Target& t);
   std::string module_text() const;

@@ -26,7 +26,7 @@ static Status set_optima(Module& m, const PlanRequest& r) {
   return {};
 }
 
-Result<MeshPlan> Compilation::plan(const PlanRequest& request) {
+Result<PassContext> Compilation::ready_to_plan(const PlanRequest& request) {
   TRY(set_optima(*module_, request));
   options_.mesh.clear();
   module_->given = {};  // the model's is said of a mesh of its own
@@ -38,7 +38,19 @@ Result<MeshPlan> Compilation::plan(const PlanRequest& request) {
   if (!cx.devices) cx.devices = api::devices_here(cx.target, options_.device);
   cx.devices->memory_bytes *= options_.gpu_memory;
   reporter_.progress("plan", "");
+  return cx;
+}
+
+Result<MeshPlan> Compilation::plan(const PlanRequest& request) {
+  TRY_ASSIGN(const PassContext cx, ready_to_plan(request));
   return plan_mesh(*module_, cx, request.devices, request.microbatches);
+}
+
+Result<MeshCandidate> Compilation::predict(const PlanRequest& request) {
+  TRY_ASSIGN(const Mesh mesh, parse_mesh(options_.mesh));
+  TRY_ASSIGN(PassContext cx, ready_to_plan(request));
+  cx.mesh = mesh;
+  return price_mesh(*module_, cx, request.microbatches);
 }
 
 Result<Given> Compilation::chosen_shardings() {

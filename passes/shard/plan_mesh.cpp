@@ -86,6 +86,34 @@ class MeshPlanner {
     return {};
   }
 
+  // As the pass manager would, but for its checks.
+  Status price(MeshCandidate& c) {
+    if (cx_.cancel && cx_.cancel->load(std::memory_order_relaxed)) return error(Code::kCancelled, "planning was cancelled");
+    std::unique_ptr<Module> m = m_.clone();
+    const int64_t parts = c.mesh.axis_size(kStageAxis) > 1 ? microbatches_ : 1;
+    if (parts > 1 && !divide_batch(*m, parts)) {
+      c.impossible = "the batch does not go through a pipeline in " + std::to_string(parts) + " parts";
+      return {};
+    }
+    PassContext cx;
+    cx.target = cx_.target;
+    cx.mesh = c.mesh;
+    cx.devices = plan_.devices;
+    for (const char* name : {"assign-stages", "shard", "overlap-collectives", "partition", "order-collectives"})
+      for (const PassInfo& pass : list_passes()) {
+        if (pass.name != name) continue;
+        auto changed = pass.run(*m, cx);
+        if (changed.ok()) continue;
+        // What is asked of tensors, say, names an axis that this mesh lacks.
+        c.impossible = changed.error().message;
+        return {};
+      }
+    for (auto& g : m->graphs) remove_dead(*g);
+    c.prediction = predict(*m, ShardingCosts(*m, plan_.devices, c.mesh), cx.target.backend == Backend::cuda, parts);
+    c.fits = plan_.devices.memory_bytes == 0 || c.prediction.bytes() <= plan_.devices.memory_bytes;
+    return {};
+  }
+
  private:
   static Mesh mesh_of(const Sizes& sizes) {
     Mesh mesh;
@@ -144,33 +172,6 @@ class MeshPlanner {
     return c;
   }
 
-  // As the pass manager would, but for its checks.
-  Status price(MeshCandidate& c) {
-    if (cx_.cancel && cx_.cancel->load(std::memory_order_relaxed)) return error(Code::kCancelled, "planning was cancelled");
-    std::unique_ptr<Module> m = m_.clone();
-    const int64_t parts = c.mesh.axis_size(kStageAxis) > 1 ? microbatches_ : 1;
-    if (parts > 1 && !divide_batch(*m, parts)) {
-      c.impossible = "the batch does not go through a pipeline in " + std::to_string(parts) + " parts";
-      return {};
-    }
-    PassContext cx;
-    cx.target = cx_.target;
-    cx.mesh = c.mesh;
-    cx.devices = plan_.devices;
-    for (const char* name : {"assign-stages", "shard", "overlap-collectives", "partition", "order-collectives"})
-      for (const PassInfo& pass : list_passes()) {
-        if (pass.name != name) continue;
-        auto changed = pass.run(*m, cx);
-        if (changed.ok()) continue;
-        // What is asked of tensors, say, names an axis that this mesh lacks.
-        c.impossible = changed.error().message;
-        return {};
-      }
-    for (auto& g : m->graphs) remove_dead(*g);
-    c.prediction = predict(*m, ShardingCosts(*m, plan_.devices, c.mesh), cx.target.backend == Backend::cuda, parts);
-    c.fits = plan_.devices.memory_bytes == 0 || c.prediction.bytes() <= plan_.devices.memory_bytes;
-    return {};
-  }
   bool divide_batch(Module& m, int64_t parts) const {
     const Dim* d = batch_dim(m);
     if (!d || !d->is_symbol()) return false;
@@ -187,14 +188,27 @@ class MeshPlanner {
 
 }  // namespace
 
-Result<MeshPlan> plan_mesh(const Module& m, const PassContext& cx, int64_t devices, int64_t microbatches) {
+static Result<MeshPlan> empty_plan(const Module& m, const PassContext& cx, int64_t devices) {
   MeshPlan plan;
   plan.devices = cx.devices ? *cx.devices : default_devices(cx.target);
   if (devices < 1 || devices > plan.devices.devices())
     return usage(std::to_string(devices) + " devices of " + std::to_string(plan.devices.devices()) + " that " + plan.devices.name + " has");
   plan.symbols = ShardingCosts(m, plan.devices, {}).symbols();
+  return plan;
+}
+
+Result<MeshPlan> plan_mesh(const Module& m, const PassContext& cx, int64_t devices, int64_t microbatches) {
+  TRY_ASSIGN(MeshPlan plan, empty_plan(m, cx, devices));
   TRY(MeshPlanner(m, cx, microbatches, plan).run(devices));
   return plan;
+}
+
+Result<MeshCandidate> price_mesh(const Module& m, const PassContext& cx, int64_t microbatches) {
+  TRY_ASSIGN(MeshPlan plan, empty_plan(m, cx, cx.mesh.size()));
+  MeshCandidate c;
+  c.mesh = cx.mesh;
+  TRY(MeshPlanner(m, cx, microbatches, plan).price(c));
+  return c;
 }
 
 }  // namespace weft

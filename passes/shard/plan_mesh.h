@@ -32,5 +32,7 @@ struct MeshPlan {
 // count. microbatches: in how many parts the batch goes through a pipeline. A mesh for which a pass has an Error is impossible.
 // Error kUsage for more devices than the table has; kCancelled.
 Result<MeshPlan> plan_mesh(const Module& m, const PassContext& cx, int64_t devices, int64_t microbatches = 1);
+// The same of cx.mesh alone.
+Result<MeshCandidate> price_mesh(const Module& m, const PassContext& cx, int64_t microbatches = 1);
 
 }  // namespace weft

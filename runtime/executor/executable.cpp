@@ -5,6 +5,7 @@
 
 #include "ir/base/text.h"
 #include "runtime/executor/executable_impl.h"
+#include "runtime/executor/lone_rank.h"
 #include "runtime/executor/prepared_cache.h"
 
 namespace weft {
@@ -61,8 +62,8 @@ Status join_groups(ExecutableParts& parts) {
     if (static_cast<int64_t>(members.size()) != ranks || !std::is_sorted(members.begin(), members.end())) {
       TRY_ASSIGN(group, parts.world->split(members));
     }
-    std::shared_ptr<DeviceRanks> on_device;
-    if (parts.device) {
+    std::shared_ptr<DeviceRanks> on_device = parts.device ? lone_rank_on_device(*group) : nullptr;
+    if (parts.device && !on_device) {
       TRY_ASSIGN(on_device, parts.device->join(*group, std::as_bytes(std::span(parts.push_code))));
     }
     parts.groups.push_back(std::move(group));

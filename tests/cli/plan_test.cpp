@@ -119,6 +119,22 @@ TEST_F(Plan, LargeModelsAreSoonPlanned) {
   }
 }
 
+// What a rank takes without the others, and what is expected of all of them.
+TEST_F(Plan, ARankAlone) {
+  const std::string bench = "weft bench " + model + " --alone --shapes x=4x64 --threads 1 --iterations 5 --target cpu ";
+  Outcome o = shell(bench + "--tp 4 --json");
+  ASSERT_EQ(o.code, 0) << o.err;
+  const json a = o.parsed()["alone"];
+  EXPECT_GT(a["exchange_ms"].get<double>(), 0);
+  EXPECT_EQ(a["hidden_ms"], 0);  // not on a CPU
+  EXPECT_DOUBLE_EQ(a["together_ms"].get<double>(), o.parsed()["latency_ms"]["median"].get<double>() + a["exchange_ms"].get<double>());
+  EXPECT_GT(a["predicted_ms"].get<double>(), a["exchange_ms"].get<double>());
+  o = shell(bench + "--pp 2");
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.out.find("the planner expects"), std::string::npos) << o.out;
+  EXPECT_EQ(shell(bench).code, 2);
+}
+
 TEST_F(Plan, VerbsTakeTheMesh) {
   Outcome o = shell("weft verify " + model + " --parallel auto --devices 2 --shapes x=4x64 --threads 2");
   EXPECT_EQ(o.code, 0) << o.err;

@@ -26,6 +26,20 @@ Status read_values(const std::string& text, SymbolValues& out) {
   return {};
 }
 
+// The model without its weights, and what to plan for.
+Result<PlanRequest> begin(Cli& cli, const std::string& model, Compilation& compilation) {
+  const Common& c = cli.common;
+  PlanRequest request;
+  request.devices = c.devices;
+  request.batch = c.batch;
+  request.microbatches = c.microbatches;
+  for (const std::string& text : c.at) TRY(read_values(text, request.at));
+  compilation.leave_out_weights();
+  TRY(compilation.load_file(model));
+  TRY(compilation.apply_shapes());
+  return request;
+}
+
 // The mesh of the model's own devices, where the options name none.
 Status take_configuration(Cli& cli, const std::string& model) {
   const api::CompileOptions o = compile_options(cli);
@@ -45,16 +59,15 @@ Result<MeshPlan> make_plan(Cli& cli, const std::string& model) {
   const Common& c = cli.common;
   if (c.devices == 0) return usage("how many devices? give --devices N");
   if (c.tp > 1 || c.pp > 1 || c.dp > 1 || !c.compile.mesh.empty()) return usage("the mesh is what is looked for: leave --mesh, --tp, --pp and --dp out");
-  PlanRequest request;
-  request.devices = c.devices;
-  request.batch = c.batch;
-  request.microbatches = c.microbatches;
-  for (const std::string& text : c.at) TRY(read_values(text, request.at));
   Compilation compilation(compile_options(cli));
-  compilation.leave_out_weights();
-  TRY(compilation.load_file(model));
-  TRY(compilation.apply_shapes());
+  TRY_ASSIGN(const PlanRequest request, begin(cli, model, compilation));
   return compilation.plan(request);
+}
+
+Result<MeshCandidate> predict_mesh(Cli& cli, const std::string& model) {
+  Compilation compilation(compile_options(cli));
+  TRY_ASSIGN(const PlanRequest request, begin(cli, model, compilation));
+  return compilation.predict(request);
 }
 
 Status choose_mesh(Cli& cli, const std::string& model) {

@@ -8,6 +8,8 @@ namespace weft::cli {
 
 // For the devices that the options name.
 Result<MeshPlan> make_plan(Cli& cli, const std::string& model);
+// What the mesh that the options name is expected to take.
+Result<MeshCandidate> predict_mesh(Cli& cli, const std::string& model);
 // Where --parallel auto stands, the chosen mesh becomes the options', and is logged; where no mesh is named, that of the model's
 // annotations. Error kResources where none fits.
 Status choose_mesh(Cli& cli, const std::string& model);

@@ -48,12 +48,16 @@ void add_rank_options(Verb& v, Cli& cli) {
   v.number("--comm-timeout", cli.common.comm_timeout, "seconds that ranks wait for one another in a collective");
 }
 
-Status join_ranks(Cli& cli, const std::string& model) {
+Status join_ranks(Cli& cli, const std::string& model, bool alone) {
   const Common& c = cli.common;
   TRY(choose_mesh(cli, model));
   TRY_ASSIGN(const Mesh mesh, mesh_for(cli, model));
   if (mesh.size() == 1) {
     if (!c.rendezvous.empty()) return usage("--rendezvous is for models of several ranks; give --tp, --dp or --mesh");
+    return {};
+  }
+  if (alone) {
+    TRY_ASSIGN(cli.group, api::Group::without_others(static_cast<int>(mesh.size())));
     return {};
   }
   TRY_ASSIGN(const RankPlace place, place_of(c));

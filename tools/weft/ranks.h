@@ -11,7 +11,8 @@ void add_rank_options(Verb& v, Cli& cli);
 // For the mesh that the options name, that is planned (--parallel auto), or that the model (.weft) was compiled for: sets
 // cli.group, and joins the job if there is one; nothing where the mesh has one rank. Error kUsage for a mesh that has another
 // size than the job. No thread may run before.
-Status join_ranks(Cli& cli, const std::string& model);
+// alone: this process is the first rank, and the others are not there.
+Status join_ranks(Cli& cli, const std::string& model, bool alone = false);
 // At the end: who failed tells the others, and who did not waits until all have finished. The verdict on this rank.
 Status leave_ranks(Cli& cli, Status status);
 // The first rank's number, where ranks are processes: for what each would measure differently.

@@ -9,6 +9,7 @@
 #include "ir/base/text.h"
 #include "tools/weft/bench_collectives.h"
 #include "tools/weft/npy.h"
+#include "tools/weft/planning.h"
 #include "tools/weft/ranks.h"
 #include "tools/weft/roof.h"
 #include "tools/weft/runner.h"
@@ -27,7 +28,7 @@ struct BenchArgs {
   int64_t warmup = 5, iterations = 0;
   double duration = 0;
   int concurrency = 1;
-  bool profile = false, no_transfers = false, reset_states = false, collectives = false;
+  bool profile = false, no_transfers = false, reset_states = false, collectives = false, alone = false;
 };
 
 struct Timing {
@@ -338,6 +339,14 @@ std::string report_text(const Runner& r, const BenchArgs& a, const Timing& t) {
   return text;
 }
 
+// A rank's time by itself with what exchanges are priced at.
+double together_ms(const Timing& t, const Prediction& p) { return t.median() + (p.exchange_seconds() - p.hidden_s) * 1e3; }
+std::string alone_text(const Timing& t, const Prediction& p) {
+  return "alone        a rank takes " + ms_text(t.median()) + " ms by itself (its results mean nothing); exchanges are priced at " +
+         ms_text(p.exchange_seconds() * 1e3) + " ms, of which " + ms_text(p.hidden_s * 1e3) + " hidden\n" + "together     " + ms_text(together_ms(t, p)) +
+         " ms; the planner expects " + ms_text(p.seconds() * 1e3) + "\n";
+}
+
 Result<Profile> take_profile(const Cli& cli, Bench& bench, const Runner& r, const Timing& t) {
   Profile p;
   TRY_ASSIGN(p.runs, same_for_all(cli, std::clamp<int64_t>(static_cast<int64_t>(500 / std::max(t.median(), 1e-3)), 1, 20)));
@@ -353,7 +362,8 @@ Result<Profile> take_profile(const Cli& cli, Bench& bench, const Runner& r, cons
 Status bench_model(Cli& cli, const BenchArgs& a) {
   if (a.collectives) return a.model.empty() ? bench_collectives(cli) : Status(usage("--collectives measures exchanges without a model"));
   if (a.model.empty()) return usage("a model is missing: an .onnx, .weft or .wir file");
-  TRY(join_ranks(cli, a.model));
+  TRY(join_ranks(cli, a.model, a.alone));
+  if (a.alone && !cli.group) return usage("--alone is for models of several ranks: give --tp or --mesh");
   if (cli.group && a.concurrency > 1) return usage("--concurrency is for models of one rank: the ranks of others make one run at a time");
   TRY(tune_if_asked(cli, a.model, a.inputs));
   TRY_ASSIGN(Runner r, make_runner(cli, a.model));
@@ -368,13 +378,21 @@ Status bench_model(Cli& cli, const BenchArgs& a) {
     TRY_ASSIGN(t.queued_ms, bench.queued(t.median()));
     TRY_ASSIGN(t.calling_ms, bench.calling());
   }
+  std::optional<MeshCandidate> predicted;
+  if (a.alone) {
+    TRY_ASSIGN(predicted, predict_mesh(cli, a.model));
+    if (!predicted->impossible.empty()) return invalid(predicted->impossible);
+  }
   std::optional<Profile> profile;
   if (a.profile || !a.trace.empty()) {
     TRY_ASSIGN(profile, take_profile(cli, bench, r, t));
   }
   if (!cli.speaks) return {};
   if (!a.trace.empty()) TRY(write_file(a.trace, trace_text(*r.exe, bench.events())));
-  if (!cli.json()) return print(report_text(r, a, t) + (a.profile ? profile_text(*profile) : "")), Status();
+  if (!cli.json()) {
+    print(report_text(r, a, t) + (predicted ? alone_text(t, predicted->prediction) : "") + (a.profile ? profile_text(*profile) : ""));
+    return {};
+  }
   Json j;
   j["model"] = a.model;
   j["target"] = r.target;
@@ -388,6 +406,13 @@ Status bench_model(Cli& cli, const BenchArgs& a) {
   if (t.queued_ms) {
     j["queued_ms"] = *t.queued_ms;
     j["calling_ms"] = t.calling_ms;
+  }
+  if (predicted) {
+    const Prediction& p = predicted->prediction;
+    j["alone"]["exchange_ms"] = p.exchange_seconds() * 1e3;
+    j["alone"]["hidden_ms"] = p.hidden_s * 1e3;
+    j["alone"]["together_ms"] = together_ms(t, p);
+    j["alone"]["predicted_ms"] = p.seconds() * 1e3;
   }
   j["throughput_per_s"] = static_cast<double>(t.ms.size()) / t.wall_s;
   j["notes"] = in.notes;
@@ -414,6 +439,8 @@ void add_bench(Cli& cli) {
   v.text("--trace", a->trace, "write those runs to a file in Chrome's trace format (JSON, times in µs)");
   v.flag("--collectives", a->collectives,
          "no model: us, bytes/s and bus bytes/s of what the ranks of --tp N (or --mesh) exchange, by transport, kind and size");
+  v.flag("--alone", a->alone,
+         "one rank of --tp N (or --mesh) runs without the others and exchanges nothing; what exchanges would add is priced as `weft plan` does");
   add_target_options(v, cli);
   add_signature_options(v, cli);
   add_compile_options(v, cli);

@@ -11,6 +11,7 @@
 #include "ir/plan/plan.h"
 #include "runtime/comm/sockets.h"
 #include "runtime/cpu/thread_pool.h"
+#include "runtime/executor/lone_rank.h"
 
 namespace weft::api {
 
@@ -64,6 +65,15 @@ Result<Group> Group::threads(int ranks, const GroupOptions& options) {
   auto s = std::make_shared<State>();
   s->size = ranks;
   TRY_ASSIGN(s->comm.timeout, time_of(options.timeout_s, "a time-out"));
+  return Group(std::move(s));
+}
+
+Result<Group> Group::without_others(int ranks) {
+  TRY_ASSIGN(const Group all, threads(ranks));
+  auto s = std::make_shared<State>(*all.state());
+  s->source = "without others";
+  s->world = lone_rank(ranks);
+  s->threads = usable_cores();
   return Group(std::move(s));
 }
 

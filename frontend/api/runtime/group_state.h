@@ -18,14 +18,14 @@ struct Group::State {
   int rank = 0, size = 1;
   std::string source = "threads";
   CommOptions comm;
-  std::shared_ptr<Rendezvous> meeting;  // null: the ranks are threads
-  std::shared_ptr<Communicator> world;  // of processes
+  std::shared_ptr<Rendezvous> meeting;  // null: the ranks are threads, or the others are not there
+  std::shared_ptr<Communicator> world;  // of processes; null: the ranks are threads
   int local_rank = 0;
   int threads = 0;                      // of processes: this one's share of the processors
 };
 
 // Whether this process is one rank of several or all of them; no group: all.
-inline bool has_processes(const std::optional<Group>& g) { return g && g->state()->meeting; }
+inline bool has_processes(const std::optional<Group>& g) { return g && g->state()->world; }
 
 // Threads for runs, where nothing else is said.
 int threads_of(const std::optional<Group>& g);

@@ -35,6 +35,9 @@ class Group {
   // variables that contradict each other, or ranks of different versions of weft; kDevice, naming the ranks that did not come;
   // kUnsupported for ranks on several machines without MPI.
   static Result<Group> from_environment(const GroupOptions& options = {});
+  // The first of so many ranks without the others, for measuring what a rank takes by itself: it exchanges nothing, and what it
+  // computes means nothing. Error kResources as of threads().
+  static Result<Group> without_others(int ranks);
 
   int rank() const;                   // 0, where all are threads
   int size() const;
