@@ -138,6 +138,49 @@ TEST(ImportRules, MicrosoftGroupQueryAttention) {
   EXPECT_EQ(count(100, OpKind::tensor_scatter), 2);
 }
 
+// Two tokens, three experts that are two numbers each: act(x f1 + b1) f2. Scores 0, ln 2, ln 4 give weights 1/7, 2/7, 4/7.
+TEST(ImportRules, MicrosoftExperts) {
+  const Input x{{2, 1}, {1, -1}};
+  const double ln2 = std::log(2.0);
+  const Input scores{{2, 3}, {0, ln2, 2 * ln2, 2 * ln2, ln2, 0}};
+  const std::vector<Message> weights{floats("f1", {3, 1, 1}, {1, 2, 3}), floats("b1", {3, 1}, {0, 3, 0}), floats("f2", {3, 1, 1}, {1, 2, 4})};
+  auto experts = [&](int64_t k, int64_t normalize, const std::string& activation) {
+    return node("MoE", {"x0", "x1", "f1", "b1", "f2"}, {"y"},
+                {int_attr("k", k), int_attr("normalize_routing_weights", normalize), text_attr("activation_type", activation)}, "com.microsoft");
+  };
+  expect(result(experts(1, 0, "identity"), {x, scores}, 17, weights), {2, 1}, {12 * 4 / 7.0, -4 / 7.0});
+  expect(result(experts(1, 1, "relu"), {x, scores}, 17, weights), {2, 1}, {12, 0});
+  expect(result(experts(2, 1, "relu"), {x, scores}, 17, weights), {2, 1}, {(10 * 2 + 12 * 4) / 6.0, 2 * 2 / 6.0});
+  EXPECT_EQ(import_error(one_node(experts(2, 1, "mish"), {x, scores}, 17, weights)).code, Code::kUnsupported);
+  EXPECT_EQ(import_error(one_node(experts(0, 1, "relu"), {x, scores}, 17, weights)).code, Code::kInvalidModel);
+  EXPECT_EQ(import_error(one_node(experts(4, 1, "relu"), {x, scores}, 17, weights)).code, Code::kInvalidModel);
+  EXPECT_EQ(import_error(one_node(experts(1, 1, "swiglu"), {x, scores}, 17, weights)).code, Code::kInvalidModel);
+}
+
+// SwiGLU's halves, alternating, one behind the other, and as a matrix of their own, are the same; so it is with a limit.
+TEST(ImportRules, MicrosoftExpertsOfGatedUnits) {
+  const Input x{{1, 2, 2}, {1, 2, -1, 0.5}}, scores{{2, 1}, {0, 0}};
+  auto gated = [&](const std::vector<std::string>& in, int64_t fusion) {
+    return node("MoE", in, {"y"}, {int_attr("swiglu_fusion", fusion), text_attr("activation_type", "swiglu"), float_attr("swiglu_limit", 1.5f),
+                                   float_attr("activation_alpha", 2), float_attr("activation_beta", 1)}, "com.microsoft");
+  };
+  // Gates x0 + x1 and x0, linear parts x1 and 2 x0.
+  const std::vector<Message> alternating{floats("f1", {1, 4, 2}, {1, 1, 0, 1, 1, 0, 2, 0}), floats("f2", {1, 2, 2}, {1, 10, 0, 1})},
+      behind{floats("f1", {1, 4, 2}, {1, 1, 1, 0, 0, 1, 2, 0}), floats("f2", {1, 2, 2}, {1, 10, 0, 1})},
+      apart{floats("f1", {1, 2, 2}, {1, 1, 1, 0}), floats("f2", {1, 2, 2}, {1, 10, 0, 1}), floats("f3", {1, 2, 2}, {0, 1, 2, 0})};
+  auto swiglu = [](double g, double l) {
+    g = std::min(g, 1.5), l = std::clamp(l, -1.5, 1.5);
+    return g / (1 + std::exp(-2 * g)) * (l + 1);
+  };
+  std::vector<double> want;
+  for (auto [first, second] : {std::pair(swiglu(3, 2), swiglu(1, 2)), std::pair(swiglu(-0.5, 0.5), swiglu(-1, -2))})
+    want.insert(want.end(), {first + 10 * second, second});
+  expect(result(gated({"x0", "x1", "f1", "", "f2"}, 1), {x, scores}, 17, alternating), {1, 2, 2}, want);
+  expect(result(gated({"x0", "x1", "f1", "", "f2"}, 2), {x, scores}, 17, behind), {1, 2, 2}, want);
+  expect(result(gated({"x0", "x1", "f1", "", "f2", "", "f3"}, 0), {x, scores}, 17, apart), {1, 2, 2}, want);
+  EXPECT_EQ(import_error(one_node(gated({"x0", "x1", "f1", "", "f2"}, 3), {x, scores}, 17, alternating)).code, Code::kInvalidModel);
+}
+
 // PyTorch's squeeze(0): the branches differ in rank, so the unknown dim is taken to be 1, and other inputs are refused.
 TEST(ImportRules, AnIfThatSqueezesAnUnknownDim) {
   Message yes = graph({{node("Squeeze", {"x", "zero"}, {"a"})}, {}, {value_info("a", kFloat, {})}, {}});

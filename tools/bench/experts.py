@@ -1,11 +1,12 @@
 """Decoders whose layers have routed experts, and Mixtral's form of them.
 
-Experts are plain ONNX: every expert has `capacity` places, which the first tokens that chose it take (TopK, OneHot, CumSum,
-Einsum), and all experts are one product with a batch of experts. A token that finds no place goes without."""
+The form "microsoft" has com.microsoft's MoE. Else experts are plain ONNX: every expert has `capacity` places, which the
+first tokens that chose it take (TopK, OneHot, CumSum, Einsum), and all experts are one product with a batch of experts.
+A token that finds no place goes without."""
 
 from dataclasses import dataclass
 
-from graph_writer import ONNX_TYPES
+from graph_writer import MICROSOFT, ONNX_TYPES
 from llama import Config, Llama
 
 
@@ -36,6 +37,15 @@ class Experts(Llama):
         inner = self.add("Mul", self.add("Mul", gate, self.add("Sigmoid", gate)), product(h, f"{name}.up", c.hidden, ffn))
         return product(inner, f"{name}.down", ffn, c.hidden)
 
+    def mixed(self, h, i):
+        """As one node; the gate's and the linear half of fc1 take turns, row by row."""
+        c = self.config
+        tokens = self.add("Reshape", h, self.constant([-1, c.hidden], "i64"))
+        fc1 = self.matrix(f"{i}.fc1", c.experts, 2 * c.expert_ffn, c.hidden)
+        fc2 = self.matrix(f"{i}.fc2", c.experts, c.hidden, c.expert_ffn)
+        return self.add("MoE", h, self.linear(tokens, f"{i}.router", c.hidden, c.experts), fc1, "", fc2, domain=MICROSOFT, k=c.chosen,
+                        normalize_routing_weights=int(c.normalized), activation_type="swiglu", swiglu_fusion=1)
+
     def routed(self, h, i):
         c = self.config
         tokens = self.add("Reshape", h, self.constant([-1, c.hidden], "i64"))
@@ -63,7 +73,7 @@ class Mixtral(Experts):
         c = self.config
         x, h = self.add_and_norm(x, more, f"{i}.norm1") if more else (x, self.norm(x, f"{i}.norm1"))
         x, h = self.add_and_norm(x, self.linear(self.attend(h, i), f"{i}.o", c.heads * c.head, c.hidden), f"{i}.norm2")
-        return x, self.routed(h, i)
+        return x, (self.mixed if self.form == "microsoft" else self.routed)(h, i)
 
 
 def write_mixtral(config, path, form="standard", weights=True):

@@ -30,8 +30,7 @@ Values rule_quick_gelu(Node& n) {
 static Value* split_heads(Node& n, Value* v, int64_t heads) { return n.transpose(n.reshape(v, {0, 0, heads, -1}), {0, 2, 1, 3}); }
 static Value* join_heads(Node& n, Value* v) { return n.reshape(n.transpose(v, {0, 2, 1, 3}), {0, 0, -1}); }
 
-// 0, 1, ... below a count of i64[1].
-static Value* counted(Node& n, Value* count) { return n.op(OpKind::range, {n.int_scalar(0), n.squeeze(count, {0}), n.int_scalar(1)}); }
+Value* counted(Node& n, Value* count) { return n.op(OpKind::range, {n.int_scalar(0), n.squeeze(count, {0}), n.int_scalar(1)}); }
 
 static int64_t last_dim(Node& n, Value* v, const char* what) {
   const Type& t = n.type_of(v);

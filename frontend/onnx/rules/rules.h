@@ -25,6 +25,8 @@ Value* int_vector(Node& n, Value* v);
 // v along `axis` of a value of that rank, ones elsewhere (v has one dim, else it stays as it is).
 Value* along(Node& n, Value* v, int axis, int rank);
 
+// 0, 1, … below a count of i64[1] (microsoft.cpp).
+Value* counted(Node& n, Value* count);
 // A constant of one dim, of a float type.
 Value* float_vector(Node& n, const std::vector<double>& values, DType t = DType::f32);
 // ONNX Runtime's fused ops: y through the function named by the attribute `activation`, if any (math.cpp).
