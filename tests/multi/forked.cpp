@@ -33,19 +33,22 @@ Forked::Forked(int n, const std::function<std::string(int)>& f) {
   }
 }
 
+std::string Forked::finish(int rank) {
+  const auto r = static_cast<size_t>(rank);
+  std::string text;
+  char buffer[4096];
+  for (ssize_t k; (k = read(pipes_[r], buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(k));
+  int status = 0;
+  waitpid(pids_[r], &status, 0);
+  pids_[r] = 0;
+  if (WIFSIGNALED(status)) text += "signal " + std::to_string(WTERMSIG(status));
+  else if (WEXITSTATUS(status) != 0) text += "exit " + std::to_string(WEXITSTATUS(status));
+  return text;
+}
+
 std::vector<std::string> Forked::finish() {
   std::vector<std::string> out;
-  for (size_t r = 0; r < pids_.size(); ++r) {
-    std::string text;
-    char buffer[4096];
-    for (ssize_t k; (k = read(pipes_[r], buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(k));
-    int status = 0;
-    waitpid(pids_[r], &status, 0);
-    pids_[r] = 0;
-    if (WIFSIGNALED(status)) text += "signal " + std::to_string(WTERMSIG(status));
-    else if (WEXITSTATUS(status) != 0) text += "exit " + std::to_string(WEXITSTATUS(status));
-    out.push_back(text);
-  }
+  for (size_t r = 0; r < pids_.size(); ++r) out.push_back(finish(static_cast<int>(r)));
   return out;
 }
 

@@ -20,6 +20,7 @@ class Forked {
   pid_t process(int rank) const { return pids_[static_cast<size_t>(rank)]; }
   // What each returned; "signal 9" for one that was killed. Waits for all of them.
   std::vector<std::string> finish();
+  std::string finish(int rank);  // of one rank, once
 
  private:
   std::vector<pid_t> pids_;
