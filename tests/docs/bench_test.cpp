@@ -25,6 +25,7 @@ TEST(BenchScripts, AndTheLlamaInMicrosoftsForm) {
   expect_right("gpu_peers --small --verify --target cpu --only llama --form microsoft", "llama: prefill");
 }
 TEST(BenchScripts, RecurrentLayersAreRight) { expect_right("rnn_peers --hidden 24 --steps 3 --rounds 1 --seconds 0.01", "GRU 24 bidirectional"); }
+TEST(BenchScripts, RanksOfOneCommand) { expect_right("multi_gpu --small --target cpu --ranks 2 --seconds 0.05", "  hidden "); }
 
 }  // namespace
 }  // namespace weft::docs_test
