@@ -80,18 +80,27 @@ struct AttentionParts {
     }
     return visible ? e.where(visible, scores, e.like(scores, -INFINITY)) : scores;
   }
-  // The same without past and presents.
-  std::vector<Value*> core() const {
+  // Each head so many times.
+  Value* repeated(Value* x, int64_t times) const {
+    if (times == 1) return x;
+    std::vector<int64_t> heads(static_cast<size_t>(kv_heads * times));
+    for (size_t i = 0; i < heads.size(); ++i) heads[i] = static_cast<int64_t>(i) / times;
+    GatherAttrs axis;
+    axis.axis = 1;
+    return e.op(OpKind::gather, {x, e.ints(heads)}, axis);
+  }
+  // The same without past and presents, with each head of keys and values so many times.
+  std::vector<Value*> core(int64_t times = 1) const {
     AttentionAttrs whole = a;
     whole.queries_last = a.queries_last || op.operand(4);
     std::vector<Value*> in = op.operands;
-    if (op.operand(4)) {
-      in[0] = q, in[1] = k, in[2] = v;
-      in[4] = in[5] = nullptr;
-    }
+    const bool apart = op.operand(4) || times > 1;
+    if (apart) in[0] = q, in[1] = repeated(k, times), in[2] = repeated(v, times);
+    if (op.operand(4)) in[4] = in[5] = nullptr;
+    if (times > 1) whole.q_num_heads = whole.kv_num_heads = 0;  // their dims say it
     while (!in.back()) in.pop_back();
     Value* y = e.op(OpKind::attention, in, whole);
-    return {op.operand(4) ? joined(y) : y, k, v, nullptr};
+    return {apart ? joined(y) : y, k, v, nullptr};
   }
   // Zeros where there is nothing to see; a causal query always sees its own key.
   Value* probabilities(Value* scores) const {
@@ -121,13 +130,14 @@ bool has_attention_kernel(const Op& op) {
   return !scores && (!op.operand(4) || s->new_keys == s->queries);
 }
 
-Result<std::vector<Value*>> expand_attention(Emit& e, Op& op) {
+// Queries, keys and values as heads, the keys and values behind the past.
+static Result<AttentionParts> attention_parts(Emit& e, Op& op) {
   const AttentionAttrs& a = op.attr<AttentionAttrs>();
   TRY_ASSIGN(AttentionShape s, attention_shape(op));
   if (!s.q_heads.is_const() || !s.kv_heads.is_const()) return unsupported("attention with an unknown number of heads");
   if (!a.has_scale && !s.head.is_const()) return unsupported("attention with an unknown head size and no scale");
-  DType in = type_of(op, 0).dtype, t = in == DType::f64 || (a.has_softmax_precision && a.softmax_precision == DType::f64) ? DType::f64 : DType::f32;
-  AttentionParts p{e, op, a, s, s.q_heads.value(), s.kv_heads.value(), t};
+  const bool wide = type_of(op, 0).dtype == DType::f64 || (a.has_softmax_precision && a.softmax_precision == DType::f64);
+  AttentionParts p{e, op, a, s, s.q_heads.value(), s.kv_heads.value(), wide ? DType::f64 : DType::f32};
   p.q = p.split(op.operands[0], p.q_heads, s.head);
   p.k = p.split(op.operands[1], p.kv_heads, s.head);
   p.v = p.split(op.operands[2], p.kv_heads, s.v_head);
@@ -135,8 +145,20 @@ Result<std::vector<Value*>> expand_attention(Emit& e, Op& op) {
     p.k = e.concat({op.operands[4], p.k}, 2);
     p.v = e.concat({op.operands[5], p.v}, 2);
   }
+  return p;
+}
+
+Result<std::vector<Value*>> repeat_kv_heads(Emit& e, Op& op, int64_t times) {
+  TRY_ASSIGN(AttentionParts p, attention_parts(e, op));
+  return p.core(times);
+}
+
+Result<std::vector<Value*>> expand_attention(Emit& e, Op& op) {
+  TRY_ASSIGN(AttentionParts p, attention_parts(e, op));
+  const AttentionAttrs& a = p.a;
+  const DType in = type_of(op, 0).dtype, t = p.t;
   if (has_attention_kernel(op)) return p.core();
-  double scale = a.has_scale ? a.scale : 1 / std::sqrt(static_cast<double>(s.head.value()));
+  double scale = a.has_scale ? a.scale : 1 / std::sqrt(static_cast<double>(p.s.head.value()));
   std::vector<Value*> stages;
   stages.push_back(p.as_heads(e.contract("bhsd,bhtd->bhst", p.as_groups(p.q, p.q, 3), p.k, t, scale), p.k, 2));
   Value* capped = stages[0];

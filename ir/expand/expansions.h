@@ -10,6 +10,8 @@ using Expansion = Result<std::vector<Value*>> (*)(Emit& e, Op& op);
 
 // Whether kernels take the op as it is, but for its past and presents.
 bool has_attention_kernel(const Op& op);
+// The same, where every head of keys and values stands so many times, for fewer query heads each.
+Result<std::vector<Value*>> repeat_kv_heads(Emit& e, Op& op, int64_t times);
 Result<std::vector<Value*>> expand_attention(Emit& e, Op& op);
 Result<std::vector<Value*>> expand_rotary_embedding(Emit& e, Op& op);
 Result<std::vector<Value*>> expand_linear_attention(Emit& e, Op& op);

@@ -99,7 +99,7 @@ class MeshPlanner {
     cx.target = cx_.target;
     cx.mesh = c.mesh;
     cx.devices = plan_.devices;
-    for (const char* name : {"assign-stages", "shard", "overlap-collectives", "partition", "order-collectives"})
+    for (const char* name : {"repeat-heads", "assign-stages", "shard", "overlap-collectives", "partition", "order-collectives"})
       for (const PassInfo& pass : list_passes()) {
         if (pass.name != name) continue;
         auto changed = pass.run(*m, cx);

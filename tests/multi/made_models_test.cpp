@@ -38,6 +38,8 @@ INSTANTIATE_TEST_SUITE_P(
     Forms, MadeModels,
     testing::Values(Made{"llama-8b", "--dtype f32 --batch 4", kTokens},
                     Made{"llama-8b", "--dtype f32 --form microsoft", "--shapes ids=1x3 --range ids=0..255"},
+                    Made{"llama-8b", "--dtype f32 --batch 4 --set kv_heads=2", kTokens},
+                    Made{"llama-8b", "--dtype f32 --form microsoft --set kv_heads=2", "--shapes ids=1x3 --range ids=0..255"},
                     Made{"mixtral-8x7b", "--dtype f32 --batch 4", kTokens},
                     Made{"mixtral-8x7b", "--dtype f32 --form microsoft", "--shapes ids=1x3 --range ids=0..255"},
                     Made{"deepseek-671b", "--dtype f32 --batch 4", kTokens},
@@ -45,7 +47,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Made{"vit-base", "", "--shapes x=4x3x32x32"},
                     Made{"resnet-50", "", "--shapes x=2x3x64x64"}, Made{"mlp", "", "--shapes x=4x64"}),
     [](const auto& info) {
-      std::string name = std::string(info.param.name) + (std::string(info.param.options).find("microsoft") == std::string::npos ? "" : "_microsoft");
+      const std::string options = info.param.options;
+      std::string name = info.param.name;
+      for (const char* part : {"microsoft", "kv_heads"})
+        if (options.find(part) != std::string::npos) name += std::string("_") + part;
       for (char& c : name)
         if (c == '-') c = '_';
       return name;
