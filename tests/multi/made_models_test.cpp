@@ -40,7 +40,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Made{"llama-8b", "--dtype f32 --form microsoft", "--shapes ids=1x3 --range ids=0..255"},
                     Made{"llama-8b", "--dtype f32 --batch 4 --set kv_heads=2", kTokens},
                     Made{"llama-8b", "--dtype f32 --form microsoft --set kv_heads=2", "--shapes ids=1x3 --range ids=0..255"},
-                    Made{"mixtral-8x7b", "--dtype f32 --batch 4", kTokens},
+                    Made{"mixtral-8x7b", "--dtype f32 --batch 4", kTokens}, Made{"mixtral-8x7b", "--dtype f32 --batch 4 --set capacity=0", kTokens},
                     Made{"mixtral-8x7b", "--dtype f32 --form microsoft", "--shapes ids=1x3 --range ids=0..255"},
                     Made{"deepseek-671b", "--dtype f32 --batch 4", kTokens},
                     Made{"bert-base", "", "--shapes ids=4x6 --shapes mask=4x6 --range ids=0..255 --range mask=0..1"},
@@ -49,7 +49,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) {
       const std::string options = info.param.options;
       std::string name = info.param.name;
-      for (const char* part : {"microsoft", "kv_heads"})
+      for (const char* part : {"microsoft", "kv_heads", "capacity"})
         if (options.find(part) != std::string::npos) name += std::string("_") + part;
       for (char& c : name)
         if (c == '-') c = '_';

@@ -2,7 +2,8 @@
 
 The form "microsoft" has com.microsoft's MoE. Else experts are plain ONNX: every expert has `capacity` places, which the
 first tokens that chose it take (TopK, OneHot, CumSum, Einsum), and all experts are one product with a batch of experts.
-A token that finds no place goes without."""
+A token that finds no place goes without. With a capacity of 0 every expert computes every token, and those that did not
+choose it count 0, as exports of a loop over experts do."""
 
 from dataclasses import dataclass
 
@@ -55,17 +56,22 @@ class Experts(Llama):
         on_off = self.add("Cast", self.constant([0, 1], "f32"), to=ONNX_TYPES[self.dtype])
         chosen = self.add("OneHot", names[1], self.constant(c.experts, "i64"), on_off)  # [tokens, chosen, experts]
         mask = self.add("ReduceSum", chosen, self.constant([1], "i64"), keepdims=0)
-        place = self.add("CumSum", self.add("Cast", mask, to=ONNX_TYPES["i64"]), self.constant(0, "i64"), exclusive=1)
-        seats = self.add("OneHot", place, self.constant(c.capacity, "i64"), on_off)  # [tokens, experts, capacity]
-        seats = self.add("Mul", seats, self.add("Unsqueeze", mask, self.constant([2], "i64")))
-        given = self.add("Einsum", seats, tokens, equation="tec,th->ech")
+        given, seats = self.seated(tokens, mask, on_off) if c.capacity else (tokens, None)
         made = self.gated(given, f"{i}.experts", lambda x, name, k, n: self.add("MatMul", x, self.matrix(name, c.experts, k, n)), c.expert_ffn)
         weights = self.add("Mul", scores, mask)
         if c.normalized:
             weights = self.add("Div", weights, self.add("ReduceSum", weights, self.constant([1], "i64")))
-        weights = self.add("Unsqueeze", weights, self.constant([2], "i64"))
-        out = self.add("Einsum", self.add("Mul", seats, weights), made, equation="tec,ech->th")
+        if seats:
+            weights = self.add("Mul", seats, self.add("Unsqueeze", weights, self.constant([2], "i64")))
+        out = self.add("Einsum", weights, made, equation="tec,ech->th" if seats else "te,eth->th")
         return self.add("Reshape", out, self.add("Shape", h))
+
+    def seated(self, tokens, mask, on_off):
+        """The tokens at their places, [experts, capacity, hidden], and who has which: [tokens, experts, capacity]."""
+        place = self.add("CumSum", self.add("Cast", mask, to=ONNX_TYPES["i64"]), self.constant(0, "i64"), exclusive=1)
+        seats = self.add("OneHot", place, self.constant(self.config.capacity, "i64"), on_off)
+        seats = self.add("Mul", seats, self.add("Unsqueeze", mask, self.constant([2], "i64")))
+        return self.add("Einsum", seats, tokens, equation="tec,th->ech"), seats
 
 
 class Mixtral(Experts):
