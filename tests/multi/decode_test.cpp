@@ -103,36 +103,46 @@ class Restart : public testing::TestWithParam<const char*> {
   Decoder decoder_;
 };
 
+// All are started again, or the killed one alone: the others then make a new group in the same process.
 TEST_P(Restart, AKilledRanksJobGoesOnWithTheSameBits) {
   const std::string whole = start(job("whole"))->finish(0);
   ASSERT_THAT(whole, StartsWith("ok:"));
   constexpr int kKilledAt = kSteps / 2;
-  for (int victim : {0, decoder_.ranks - 1}) {
-    Job broken = job("snapshot" + std::to_string(victim));
-    int ready[2];
-    ASSERT_EQ(pipe(ready), 0);
-    broken.before_step = [&](int rank, int step) {
-      if (rank != victim || step != kKilledAt) return;
-      (void)!write(ready[1], "x", 1);
-      pause();
-    };
-    auto ranks = start(broken);
-    char x;
-    ASSERT_EQ(read(ready[0], &x, 1), 1);
-    usleep(100'000);  // the others wait in the step now
-    const Clock::time_point killed = Clock::now();
-    kill(ranks->process(victim), SIGKILL);
-    const std::vector<std::string> said = ranks->finish();
-    close(ready[0]), close(ready[1]);
-    for (int r = 0; r < decoder_.ranks; ++r)
-      EXPECT_THAT(said[static_cast<size_t>(r)], ContainsRegex(r == victim ? "signal 9" : "rank " + std::to_string(victim) + ".* has died")) << r;
-    Job again = job("snapshot" + std::to_string(victim));
-    again.first = kKilledAt;
-    const std::vector<std::string> after = start(again)->finish();
-    EXPECT_LT(Clock::now() - killed, std::chrono::seconds(5));
-    const std::string want = "ok:" + whole.substr(3 + (whole.size() - 3) / kSteps * kKilledAt);
-    for (const std::string& bits : after) EXPECT_TRUE(bits == want) << bits.substr(0, 200);
-  }
+  const std::string want = "ok:" + whole.substr(3 + (whole.size() - 3) / kSteps * kKilledAt);
+  for (int victim : {0, decoder_.ranks - 1})
+    for (bool all : {true, false}) {
+      Job broken = job("snapshot" + std::to_string(victim) + (all ? "all" : "one")), again = broken;
+      again.first = kKilledAt;
+      int ready[2];
+      ASSERT_EQ(pipe(ready), 0);
+      broken.before_step = [&](int rank, int step) {
+        if (rank != victim || step != kKilledAt) return;
+        (void)!write(ready[1], "x", 1);
+        pause();
+      };
+      Forked ranks(decoder_.ranks, [&](int r) {
+        std::string text = decode(decoder_, broken, r);
+        if (!all) text += decode(decoder_, again, r);
+        return text;
+      });
+      char x;
+      ASSERT_EQ(read(ready[0], &x, 1), 1);
+      usleep(100'000);  // the others wait in the step now
+      const Clock::time_point killed = Clock::now();
+      kill(ranks.process(victim), SIGKILL);
+      std::vector<std::string> said, after;
+      if (all) said = ranks.finish(), after = start(again)->finish();
+      else after = Forked(1, [&](int) { return decode(decoder_, again, victim); }).finish(), said = ranks.finish();
+      EXPECT_LT(Clock::now() - killed, std::chrono::seconds(5));
+      close(ready[0]), close(ready[1]);
+      for (int r = 0; r < decoder_.ranks; ++r) {
+        const std::string& text = said[static_cast<size_t>(r)];
+        EXPECT_THAT(text, ContainsRegex(r == victim ? "signal 9" : "rank " + std::to_string(victim) + ".* has died")) << r;
+        if (!all && r != victim) after.push_back(text);
+      }
+      ASSERT_EQ(after.size(), static_cast<size_t>(decoder_.ranks));
+      for (const std::string& bits : after) EXPECT_TRUE(bits.ends_with(want)) << victim << all << bits.substr(0, 300);
+    }
 }
 
 TEST_P(Restart, AHungOrLateRankIsNamedByAllOthers) {
