@@ -133,6 +133,10 @@ TEST_F(Plan, ARankAlone) {
   EXPECT_EQ(o.code, 0) << o.err;
   EXPECT_NE(o.out.find("the planner expects"), std::string::npos) << o.out;
   EXPECT_EQ(shell(bench).code, 2);
+  ASSERT_EQ(shell("weft compile " + model + " --tp 2 -o " + folder + "/two.weft").code, 0);
+  o = shell("weft bench " + folder + "/two.weft --alone");
+  EXPECT_EQ(o.code, 2) << o.err;
+  EXPECT_NE(o.err.find("not what was compiled of it"), std::string::npos) << o.err;
 }
 
 TEST_F(Plan, VerbsTakeTheMesh) {

@@ -7,6 +7,7 @@
 
 #include "frontend/api/reference.h"
 #include "ir/base/text.h"
+#include "runtime/artefact/artefact.h"
 #include "tools/weft/bench_collectives.h"
 #include "tools/weft/npy.h"
 #include "tools/weft/planning.h"
@@ -365,6 +366,12 @@ Status bench_model(Cli& cli, const BenchArgs& a) {
   TRY(join_ranks(cli, a.model, a.alone));
   if (a.alone && !cli.group) return usage("--alone is for models of several ranks: give --tp or --mesh");
   if (cli.group && a.concurrency > 1) return usage("--concurrency is for models of one rank: the ranks of others make one run at a time");
+  std::optional<MeshCandidate> predicted;
+  if (a.alone) {
+    if (is_artefact(a.model)) return usage("--alone prices exchanges of a model: give it, not what was compiled of it");
+    TRY_ASSIGN(predicted, predict_mesh(cli, a.model));
+    if (!predicted->impossible.empty()) return invalid(predicted->impossible);
+  }
   TRY(tune_if_asked(cli, a.model, a.inputs));
   TRY_ASSIGN(Runner r, make_runner(cli, a.model));
   if (!r.exe && (a.profile || !a.trace.empty())) return usage("--profile and --trace need a compiled model; --target eval compiles none");
@@ -377,11 +384,6 @@ Status bench_model(Cli& cli, const BenchArgs& a) {
   if (a.no_transfers) {
     TRY_ASSIGN(t.queued_ms, bench.queued(t.median()));
     TRY_ASSIGN(t.calling_ms, bench.calling());
-  }
-  std::optional<MeshCandidate> predicted;
-  if (a.alone) {
-    TRY_ASSIGN(predicted, predict_mesh(cli, a.model));
-    if (!predicted->impossible.empty()) return invalid(predicted->impossible);
   }
   std::optional<Profile> profile;
   if (a.profile || !a.trace.empty()) {
