@@ -39,7 +39,7 @@ constexpr PlannedAxis kAxes[] = {
     {"dp",
      [](const Module& m, const ShardingCosts& costs, int64_t size) {
        const auto batch = batch_dim(m) ? static_cast<int64_t>(costs.number(*batch_dim(m))) : 1;
-       return batch % size == 0 ? std::string() : "dp=" + std::to_string(size) + " does not divide a batch of " + std::to_string(batch);
+       return batch >= size ? std::string() : "dp=" + std::to_string(size) + " for a batch of " + std::to_string(batch);
      }},
     {kStageAxis,
      [](const Module&, const ShardingCosts&, int64_t size) {
