@@ -4,17 +4,9 @@
 
 #include "ir/base/cache_folder.h"
 #include "ir/base/dynamic_library.h"
+#include "ir/base/embedded_text.h"
 
 namespace weft {
-
-// What the build embeds (weft_embed_texts in CMakeLists.txt).
-struct EmbeddedText {
-  const char* name;
-  const char* text;
-  unsigned long size;
-};
-extern const EmbeddedText kEmbeddedKernels[];
-extern const unsigned long kEmbeddedKernelsCount;
 
 namespace {
 

@@ -6,19 +6,10 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "ir/base/embedded_text.h"
 #include "ir/base/mapped_file.h"
 #include "ir/base/text.h"
 #include "runtime/cuda/device.h"
-
-namespace weft {
-struct EmbeddedText {
-  const char* name;
-  const char* text;
-  unsigned long size;
-};
-extern const EmbeddedText kEmbeddedTables[];
-extern const unsigned long kEmbeddedTablesCount;
-}  // namespace weft
 
 namespace weft::api {
 

@@ -107,13 +107,7 @@ function(weft_programs dir output)
 endfunction()
 
 # weft_embed_texts(TARGET NAME DIR EXTENSION): an object library that holds the text of every file below DIR with that
-# extension. To use it, declare, where NAME is kEmbeddedKernels:
-#
-#   namespace weft {
-#   struct EmbeddedText { const char* name; const char* text; unsigned long size; };  // name: path below DIR
-#   extern const EmbeddedText kEmbeddedKernels[];        // sorted by name
-#   extern const unsigned long kEmbeddedKernelsCount;
-#   }
+# extension as the array NAME, which ir/base/embedded_text.h declares.
 function(weft_embed_texts target name dir extension)
   file(GLOB_RECURSE files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${dir}/*.${extension})
   list(SORT files)
