@@ -42,6 +42,7 @@ class Streams {
   Streams(const Plan& p, std::vector<Command>& commands) : p_(p), commands_(commands), placed_(commands.size() + 1) {}
 
   void run() {
+    if (std::none_of(commands_.begin(), commands_.end(), [](const Command& c) { return c.kind == CommandKind::collective; })) return;
     for (size_t i = 0; i < commands_.size(); ++i) needs_.push_back(needs_of(static_cast<int>(i)));
     find_beside();
     if (std::none_of(beside_.begin(), beside_.end(), [](bool b) { return b; })) return;
