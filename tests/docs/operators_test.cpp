@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 #include <sstream>
+#include <utility>
 
 #include "frontend/onnx/describe.h"
 #include "frontend/onnx/node.h"
@@ -54,6 +55,26 @@ size_t count_outside(const Names& cases, const Names& left_out) {
   return std::count_if(cases.begin(), cases.end(), [&](const std::string& c) { return !left_out.contains(c); });
 }
 
+// Those of domains other than ONNX's own.
+std::string other_domains() {
+  std::map<std::string, Names> found;
+#define WEFT_RULE(domain, name, function) \
+  if (*domain && !std::string(domain).starts_with("ai.onnx")) found[domain].insert(name);
+#include "frontend/onnx/rules/rules.def"
+  std::string out;
+  for (const auto& [domain, names] : found) {
+    out += "\n`" + domain + "`, by rules:\n";
+    std::string line;
+    for (const std::string& name : names) {
+      const std::string word = name + (name == *names.rbegin() ? "." : ",");
+      if (line.size() + word.size() > 110) out += std::exchange(line, "") + "\n";
+      line += (line.empty() ? "" : " ") + word;
+    }
+    out += line + "\n";
+  }
+  return out;
+}
+
 std::string document() {
   const Names cpu = read_names("unsupported_cpu.txt"), eval = read_names("unsupported_eval.txt");
   std::map<std::string, Names> operators = cases_by_operator();
@@ -77,7 +98,8 @@ std::string document() {
       << " are read; an operator of an older opset becomes the newest one.\n\n"
       << supported << " of " << operators.size() << " operators run in some form.\n\n"
       << "| operator | becomes | cases | compiled | evaluated |\n| --- | --- | ---: | ---: | ---: |\n"
-      << rows.str();
+      << rows.str() << "\n## Of other domains\n"
+      << other_domains();
   return out.str();
 }
 
