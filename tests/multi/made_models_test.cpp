@@ -64,6 +64,28 @@ TEST(MadeExperts, AreRightOnThreads) {
   for (const char* mesh : {"ep=4", "ep=2,tp=2", "dp=2,ep=2"}) expect_right(model, std::string("--target cpu --mesh ") + mesh + " " + kTokens);
 }
 
+// At these sizes it is cheaper that every rank has all experts: here they are cut as they are of large models.
+TEST(MadeExperts, AreRightWhereRanksShareThemOut) {
+  if (!*WEFT_ORACLE_PYTHON) GTEST_SKIP() << "tools/setup found no Python";
+  const std::string model = fresh_folder() + "/model.onnx";
+  struct Case {
+    const char *made, *inputs, *shard, *weight;
+  };
+  for (const Case& c : {Case{"mixtral-8x7b --batch 4", kTokens, "--shard '*.experts.*=0:ep'", "0.experts.gate"},
+                        Case{"mixtral-8x7b --batch 4 --set capacity=0", kTokens, "--shard '*.experts.*=0:ep'", "0.experts.gate"},
+                        Case{"mixtral-8x7b --form microsoft", "--shapes ids=1x3 --range ids=0..255", "--shard '*.fc1=0:ep' --shard '*.fc2=0:ep'", "0.fc2"},
+                        Case{"deepseek-671b --batch 4", kTokens, "--shard '*.experts.*=0:ep'", "1.experts.gate"}}) {
+    const std::string maker = std::string(c.made).insert(std::string(c.made).find(' '), " " + model);
+    Outcome o = shell(WEFT_SOURCE_DIR "/tools/bench/make_models " + maker + " --small --dtype f32");
+    ASSERT_EQ(o.code, 0) << o.text;
+    const std::string shapes = std::string(c.inputs).substr(0, std::string(c.inputs).find(" --range"));
+    o = shell("weft plan " + model + " --target cpu --mesh ep=4 --explain " + shapes + " " + c.shard + " | grep '^" + c.weight + " '");
+    EXPECT_THAT(o.text, HasSubstr(" ep, whole, whole")) << o.text;
+    for (const char* mesh : {"ep=2", "ep=8", "ep=4,tp=2", "dp=2,ep=4,tp=2", "pp=2,ep=2,tp=2"})
+      expect_right(model, std::string("--target eval --mesh ") + mesh + " " + c.inputs + " " + c.shard);
+  }
+}
+
 TEST(SharedModels, AreRightOnUpToSixteenRanks) {
   for (const std::string model : {"bert_ts17", "kv_static_dynamo23", "llama_dynamo23", "lstm_gru_ts17", "vit_tiny_dynamo"})
     for (const std::string mesh : {"tp=4", "tp=16", "ep=2,tp=2", "pp=2,tp=2", "pp=2,ep=2,tp=4"})
