@@ -45,6 +45,9 @@ struct PassContext {
   std::vector<std::string> notes;  // for the user
 };
 
+// Those given, else what the target is known to be like.
+inline DeviceTable devices_of(const PassContext& cx) { return cx.devices ? *cx.devices : default_devices(cx.target); }
+
 using PassFunction = Result<bool> (*)(Module&, PassContext&);
 struct PassInfo {
   std::string name;  // "fold-constants"

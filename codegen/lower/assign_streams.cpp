@@ -25,16 +25,16 @@ struct Placed {
   int stream = 0;
   Known known;                  // when it has ended
   std::vector<int> waits;       // for these commands, of another stream or collectives with events
-  int last_waiter = 0;          // of a collective with an event: the number of the last command that waits for it, plus one
-  int recorded = 0;             // not 0: another stream waits for it
+  int last_waiter = -1;         // of a collective with an event: the last command that waits for it
+  bool recorded = false;        // another stream waits for it
 };
 
 // f(tensor, Access) of a command and of all in its regions.
 template <class F>
 void for_each_inside(const Command& c, F&& f) {
   for_each_access(c, f);
-  for (auto& r : c.regions)
-    for (const Command& inner : r->commands) for_each_inside(inner, f);
+  int number = 0;
+  for (auto& r : c.regions) for_each_command(*r, [&](const Command& inner, int) { for_each_access(inner, f); }, number);
 }
 
 class Streams {
@@ -115,7 +115,8 @@ class Streams {
     Placed& other = placed_[static_cast<size_t>(d)];
     const bool collective = beside_[static_cast<size_t>(d)];
     if (collective ? known.collectives.count(d) != 0 : known.upto[static_cast<size_t>(other.stream)] >= d) return;
-    (collective ? other.last_waiter : other.recorded) = number(me) + 1;
+    if (collective) other.last_waiter = number(me);
+    else other.recorded = true;
     me.waits.push_back(d);
     known.join(other.known);
   }
@@ -162,7 +163,7 @@ class Streams {
           continue;
         }
         put(CommandKind::wait_collective, me.stream, e->second, d);
-        if (placed_[static_cast<size_t>(d)].last_waiter != i + 1) continue;
+        if (placed_[static_cast<size_t>(d)].last_waiter != i) continue;
         taken.erase(e->second);
         events.erase(e);
       }
@@ -200,13 +201,6 @@ class Streams {
   int met_ = -1;                              // the last command that waited for all
 };
 
-int64_t commands_in(const Command& c) {
-  int64_t n = 1;
-  for (auto& r : c.regions)
-    for (const Command& inner : r->commands) n += commands_in(inner);
-  return n;
-}
-
 }  // namespace
 
 void assign_streams(Plan& p) { Streams(p, p.main.commands).run(); }
@@ -236,7 +230,8 @@ void widen_lifetimes(Plan& p) {
     } else if (c.kind == CommandKind::wait_collective) {
       meet(started.at(c.event));
     }
-    number += static_cast<int>(commands_in(c));
+    ++number;
+    for (auto& r : c.regions) for_each_command(*r, [](const Command&, int) {}, number);
   }
 }
 

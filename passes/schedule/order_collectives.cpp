@@ -113,7 +113,7 @@ class CollectiveOrder {
 
 Result<bool> pass_order_collectives(Module& m, PassContext& cx) {
   if (cx.target.backend != Backend::cuda || m.meshes.empty() || m.meshes[0].size() <= 1) return false;
-  const DeviceTable devices = cx.devices ? *cx.devices : default_devices(cx.target);
+  const DeviceTable devices = devices_of(cx);
   const ShardingCosts costs(m, devices, m.meshes[0]);
   bool changed = false;
   for (auto& g : m.graphs) changed = CollectiveOrder(*g, costs).improve() || changed;

@@ -161,7 +161,7 @@ class Halving {
 Result<bool> pass_overlap_collectives(Module& m, PassContext& cx) {
   // On the host, a rank's threads wait in a collective.
   if (cx.target.backend != Backend::cuda || m.meshes.empty() || m.meshes[0].size() <= 1 || m.graphs.size() != 1) return false;
-  const DeviceTable devices = cx.devices ? *cx.devices : default_devices(cx.target);
+  const DeviceTable devices = devices_of(cx);
   return Halving(*m.main(), m.meshes[0], ShardingCosts(m, devices, m.meshes[0]), cx.target.gpu.multiprocessors).run();
 }
 

@@ -9,8 +9,7 @@ namespace weft {
 // Parts of values and values of parts are mostly views; a region is the sum of its ops, which know what lies in registers between
 // them.
 double Timeline::seconds(const Op& op) const {
-  const bool fixed = !op.results.empty() && std::all_of(op.results.begin(), op.results.end(), [](auto& r) { return is_fixed(r.get()); });
-  if (fixed || op.kind == OpKind::slice || op.kind == OpKind::concat || op.kind == OpKind::transpose) return 0;
+  if (is_fixed(op) || op.kind == OpKind::slice || op.kind == OpKind::concat || op.kind == OpKind::transpose) return 0;
   if (op.kind != OpKind::fused) return costs_.seconds(op);
   double s = 0;
   for (auto& inner : op.graphs[0]->ops) s += costs_.seconds(*inner);

@@ -14,7 +14,7 @@ class ChosenForms {
 
   Given run(const Graph& g) {
     for (auto& op : g.ops)
-      if (!std::all_of(op->results.begin(), op->results.end(), [](auto& r) { return is_fixed(r.get()); })) op_forms(*op);
+      if (!is_fixed(*op)) op_forms(*op);
     for (auto& [key, form] : forms_) {
       if (form.empty()) continue;
       GivenSharding s;

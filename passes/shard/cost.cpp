@@ -32,19 +32,19 @@ double ShardingCosts::exchange_bytes(const Op& op) const {
   return most;
 }
 
-double ShardingCosts::exchange_seconds(const Op& op, double parts) const {
+double ShardingCosts::exchange_seconds(const Op& op) const {
   if (op.kind == OpKind::send) return 0;
-  if (op.kind == OpKind::recv) return group({kStageAxis}).permute(bytes(*op.result()) / parts);
+  if (op.kind == OpKind::recv) return group({kStageAxis}).permute(bytes(*op.result()));
   const auto call = collective_call(op);
   if (!call.ok()) return 0;
   const LinkGroup links = group(call->axes);
-  const double given = bytes(*op.operands[0]) / parts;
+  const double given = bytes(*op.operands[0]);
   switch (op.kind) {
     case OpKind::all_reduce: return links.all_reduce(given);
     case OpKind::reduce_scatter: return links.reduce_scatter(given);
     case OpKind::all_to_all: return links.all_to_all(given);
     case OpKind::collective_permute: return links.permute(given);
-    default: return links.all_gather(exchange_bytes(op) / parts);
+    default: return links.all_gather(exchange_bytes(op));
   }
 }
 

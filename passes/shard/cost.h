@@ -24,8 +24,8 @@ class ShardingCosts {
   double seconds(const Op& op, const Cuts& ranks, int f, int64_t size, double slower) const;
   // Of the op as it is.
   double seconds(const Op& op) const { return seconds(op, ShardingRule(op), -1, 1); }
-  // Of a collective over whole tensors, or over `parts` equal ones of them, each. A send takes nothing: who receives it waits.
-  double exchange_seconds(const Op& op, double parts = 1) const;
+  // Of a collective. A send takes nothing: who receives it waits.
+  double exchange_seconds(const Op& op) const;
   // The most bytes that a collective has of a tensor on a rank.
   double exchange_bytes(const Op& op) const;
   double flops(const Op& op) const;

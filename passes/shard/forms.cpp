@@ -44,6 +44,10 @@ bool is_fixed(const Value* v) {
   return !operands.empty() && std::all_of(operands.begin(), operands.end(), [](const Value* x) { return !x || is_fixed(x); });
 }
 
+bool is_fixed(const Op& op) {
+  return !op.results.empty() && std::all_of(op.results.begin(), op.results.end(), [](auto& r) { return is_fixed(r.get()); });
+}
+
 bool can_cut(const ShardingRule& rule, int f, int64_t size) {
   const ShardingRule::Factor& factor = rule.factors[f];
   if (!rule.leads(f) || (factor.size.is_const() && factor.size.value() <= 0)) return false;

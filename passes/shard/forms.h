@@ -12,6 +12,7 @@ namespace weft {
 ShardingRule rule_of(const Op& op);
 // Computed from constants and symbols alone: every rank has it, and cutting it costs nothing.
 bool is_fixed(const Value* v);
+bool is_fixed(const Op& op);  // all of its results, of which it has some
 // Whether an axis of `size` ranks can cut factor f: it leads, and is a multiple or may be ragged; then every dim that it leads
 // is cut into the same parts by itself as by its factors.
 bool can_cut(const ShardingRule& rule, int f, int64_t size);

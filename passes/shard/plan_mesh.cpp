@@ -190,7 +190,7 @@ class MeshPlanner {
 
 static Result<MeshPlan> empty_plan(const Module& m, const PassContext& cx, int64_t devices) {
   MeshPlan plan;
-  plan.devices = cx.devices ? *cx.devices : default_devices(cx.target);
+  plan.devices = devices_of(cx);
   if (devices < 1 || devices > plan.devices.devices())
     return usage(std::to_string(devices) + " devices of " + std::to_string(plan.devices.devices()) + " that " + plan.devices.name + " has");
   plan.symbols = ShardingCosts(m, plan.devices, {}).symbols();

@@ -35,9 +35,9 @@ class Predictor {
   Prediction run(bool beside) {
     Timeline t(costs_);
     for (auto& op : g_.ops) {
-      if (is_fixed_op(*op)) continue;
+      if (is_fixed(*op)) continue;
       add(*op);
-      t.add(*op);
+      if (beside) t.add(*op);
     }
     if (beside) p_.hidden_s = (1 - Timeline::kBeside) * (t.exchanging() - t.exposed());
     find_states();
@@ -47,10 +47,6 @@ class Predictor {
   }
 
  private:
-  static bool is_fixed_op(const Op& op) {
-    return !op.results.empty() && std::all_of(op.results.begin(), op.results.end(), [](auto& r) { return is_fixed(r.get()); });
-  }
-
   void add(const Op& op) {
     for (const Value* v : op.operands)
       if (v && !v->known && is_fixed(v)) weights_.insert(v);

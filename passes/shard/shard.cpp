@@ -51,7 +51,7 @@ class Sharder {
       : cx_(cx), g_(*m.main()), costs_(m, devices, cx.mesh), given_(std::move(given)) {
     Batch batch(g_);
     for (auto& op : g_.ops) {
-      if (std::all_of(op->results.begin(), op->results.end(), [](auto& r) { return is_fixed(r.get()); })) continue;
+      if (is_fixed(*op)) continue;
       nodes_.push_back({op.get(), rule_of(*op), {}, {}});
       batch_.push_back(batch.factor(*op, nodes_.back().rule));
     }
@@ -229,7 +229,7 @@ Result<bool> pass_shard(Module& m, PassContext& cx) {
   TRY_ASSIGN(GivenForms given, GivenForms::make(m, cx.mesh));
   if (std::string unused = given.unused(); !unused.empty())
     cx.notes.push_back("given shardings without effect, since no op of its own makes or reads the tensor any more: " + unused);
-  const DeviceTable devices = cx.devices ? *cx.devices : default_devices(cx.target);
+  const DeviceTable devices = devices_of(cx);
   Sharder sharder(m, cx, devices, std::move(given));
   TRY(sharder.run());
   if (std::string kept = sharder.kept_whole(); !kept.empty()) cx.notes.push_back("every rank computes all of " + kept + ": no rule shares it out");

@@ -48,7 +48,7 @@ class Stages {
       if (stage >= count_)
         return usage("stage " + std::to_string(stage) + " of a pipeline of " + std::to_string(count_)).with_hint("give --pp as many").at_node(node);
     for (auto& op : g_.ops) {
-      if (std::all_of(op->results.begin(), op->results.end(), [](auto& r) { return is_fixed(r.get()); })) continue;
+      if (is_fixed(*op)) continue;
       int given = -1, read = -1;
       for (const std::string& node : op->provenance)
         if (auto it = m_.given.stages.find(node); it != m_.given.stages.end()) given = std::max(given, it->second);
@@ -63,7 +63,7 @@ class Stages {
   }
   // Ops come in order.
   bool is_light(const Op& op) {
-    if (std::all_of(op.results.begin(), op.results.end(), [](auto& r) { return is_fixed(r.get()); })) return true;
+    if (is_fixed(op)) return true;
     if (op_def(op).family == Family::contraction || !op.graphs.empty() || has_trait(op, kNondeterministic)) return false;
     if (!std::all_of(op.operands.begin(), op.operands.end(), [&](const Value* v) { return !v || is_light(v); })) return false;
     light_.insert(&op);
@@ -168,7 +168,7 @@ class Stages {
 
 Result<bool> pass_assign_stages(Module& m, PassContext& cx) {
   if (cx.mesh.axis_size(kStageAxis) <= 1 || !m.meshes.empty()) return false;
-  const DeviceTable devices = cx.devices ? *cx.devices : default_devices(cx.target);
+  const DeviceTable devices = devices_of(cx);
   TRY(Stages(m, cx, devices).run());
   return true;
 }
