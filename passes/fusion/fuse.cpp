@@ -6,6 +6,7 @@
 // A cast of it to a narrower float type that others beside it read, too, is a second result of the same kernel, and so is an
 // elementwise op before a normalisation that others read later (a residual). Elementwise regions of the same operands become
 // one of several results.
+// Weights are dequantised by the product that reads them.
 // An op is never moved where its elements would be computed more often than before, but for cheap ones before a
 // convolution, which run as it packs its operand (once per block of channels), when no kernel before takes them. Tensor cores
 // are worth more: their convolutions read their operand as it lies in memory.
@@ -16,7 +17,7 @@
 #include "ir/core/builder.h"
 #include "ir/ops/structure.h"
 #include "passes/fusion/roles.h"
-#include "passes/pass_manager.h"
+#include "passes/rewrite/rewrite.h"
 
 namespace weft {
 
@@ -129,6 +130,8 @@ class Fuser {
   bool joins(Op& op, Role role, Region& r) {
     const Value* v = op.result();
     if (r.ops.size() >= kMostOps) return false;
+    // A product reads its factors as they are stored.
+    if (has_one_use(v) && v->uses[0].op == r.anchor && depends_on_constants(op.operands[0]) && stays_quantised(op)) return true;
     size_t before = 0;
     for (const Use& u : v->uses) {
       // Operands of an anchor besides the first are read once per row or per window.

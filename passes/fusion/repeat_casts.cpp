@@ -1,5 +1,6 @@
-// repeat-casts: every elementwise or rowwise reader of a widening cast gets a cast of its own, which its kernel then does as it
-// reads the narrow elements. One cast for all of them would be a kernel, and would write and read the wide ones.
+// repeat-casts: every elementwise or rowwise reader of a widening cast, or of what a dequantize_linear gives, gets one of its own,
+// which its kernel then does as it reads the narrow elements. One for all of them would be a kernel, and would write and read the
+// wide ones.
 #include "ir/base/check.h"
 #include "ir/core/builder.h"
 #include "passes/pass_manager.h"
@@ -9,6 +10,7 @@ namespace weft {
 namespace {
 
 bool widens(const Op& op) {
+  if (op.kind == OpKind::dequantize_linear) return !op.result()->is_output() && !constant_of(op.operand(0));
   if (op.kind != OpKind::cast || op.result()->is_output() || !op.operand(0)->type.is_tensor()) return false;
   const DType from = op.operand(0)->type.dtype, to = op.result()->type.dtype;
   return is_float(from) && is_float(to) && byte_size(from) <= byte_size(to) && !constant_of(op.operand(0));
@@ -34,7 +36,7 @@ bool repeat_casts(Graph& g) {
   for (auto& [op, use] : more) {
     Builder b(&g, op);
     b.provenance = op->provenance;
-    auto made = b.create(op->kind, {op->operands[0]}, op->attrs->clone());
+    auto made = b.create(op->kind, op->operands, op->attrs->clone());
     CHECK(made.ok());
     (*made)->result()->name = op->result()->name;
     (*made)->result()->type = op->result()->type;

@@ -20,6 +20,7 @@ Role role_of(const Op& op) {
   if (def.scalar) return Role::pointwise;
   switch (op.kind) {
     case OpKind::batch_normalization: return op.attr<BatchNormAttrs>().training_mode ? Role::none : Role::pointwise;
+    case OpKind::quantize_linear: case OpKind::dequantize_linear: return Role::pointwise;
     case OpKind::contract: case OpKind::conv: case OpKind::attention: case OpKind::gather: return Role::source;
     case OpKind::max_pool: case OpKind::average_pool: return Role::source;
     case OpKind::softmax: case OpKind::log_softmax: case OpKind::layer_normalization: case OpKind::rms_normalization: return Role::row;
@@ -32,9 +33,15 @@ Role role_of(const Op& op) {
 bool is_cheap(const Op& op) {
   switch (op.kind) {
     case OpKind::add: case OpKind::sub: case OpKind::mul: case OpKind::relu: case OpKind::max: case OpKind::min: case OpKind::clip:
-    case OpKind::neg: case OpKind::cast: case OpKind::leaky_relu: case OpKind::batch_normalization: return true;
+    case OpKind::neg: case OpKind::cast: case OpKind::dequantize_linear: case OpKind::leaky_relu: case OpKind::batch_normalization: return true;
     default: return false;
   }
+}
+
+bool stays_quantised(const Op& op) {
+  if (op.kind != OpKind::dequantize_linear || bit_width(op.operands[0]->type.dtype) > 8 || op.result()->is_output()) return false;
+  const std::vector<Use>& uses = op.result()->uses;
+  return !uses.empty() && std::all_of(uses.begin(), uses.end(), [](const Use& u) { return u.op->kind == OpKind::contract && u.index < 2; });
 }
 
 bool narrows(const Op& op) {

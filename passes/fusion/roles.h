@@ -20,6 +20,8 @@ Role role_of(const Op& op);
 
 // A few operations per element, no function.
 bool is_cheap(const Op& op);
+// Weights of 8 bits or fewer that products of matrices read as they are, and scale as they multiply.
+bool stays_quantised(const Op& dequantize);
 // A cast to a narrower float type.
 bool narrows(const Op& op);
 // A convolution that reads each element of its operand for many results, and none beside it.

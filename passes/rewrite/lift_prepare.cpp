@@ -1,12 +1,14 @@
 // lift-prepare: what depends on constants alone moves to the prepare graph, which runs once, when the model is loaded. Views
 // and copies that only repeat elements stay behind: they cost nothing where they are read, and memory when prepared. So
-// does what decompresses weights. A rank's coordinates are constants here: its part of a weight is cut when it loads it.
+// does what dequantises weights for a product that reads them as they are. A rank's coordinates are constants here: its part of
+// a weight is cut when it loads it.
 #include <map>
 #include <unordered_set>
 
 #include "ir/base/check.h"
 #include "ir/ops/sharding.h"
 #include "ir/ops/structure.h"
+#include "passes/fusion/roles.h"
 #include "passes/rewrite/rewrite.h"
 
 namespace weft {
@@ -23,9 +25,7 @@ static bool only_repeats(const Op& op) {
 static bool may_lift(const Op& op) {
   const OpDef& def = op_def(op);
   if (op.operands.empty() || !op.graphs.empty() || has_trait(op, kNondeterministic) || has_trait(op, kHostOnly)) return false;
-  if (def.family == Family::collective || def.family == Family::quantize || def.family == Family::sequence ||
-      def.family == Family::random)
-    return false;
+  if (def.family == Family::collective || def.family == Family::sequence || def.family == Family::random || stays_quantised(op)) return false;
   for (auto& r : op.results)
     if (!r->type.is_ranked() || !is_static(r->type.shape) || known_of(r.get())) return false;
   return true;
