@@ -10,9 +10,12 @@ namespace {
 using testing::HasSubstr;
 
 TEST(Launched, RunEveryCollective) {
-  Outcome o = shell("weft launch -n 3 -- $RANK check");
-  EXPECT_EQ(o.code, 0) << o.text;
-  for (int r = 0; r < 3; ++r) EXPECT_THAT(o.text, HasSubstr("[" + std::to_string(r) + "] weft launch of 3 by processes: all is well\n"));
+  for (int n : {3, 4}) {
+    Outcome o = shell("weft launch -n " + std::to_string(n) + " -- $RANK check");
+    EXPECT_EQ(o.code, 0) << o.text;
+    for (int r = 0; r < n; ++r)
+      EXPECT_THAT(o.text, HasSubstr("[" + std::to_string(r) + "] weft launch of " + std::to_string(n) + " by processes: all is well\n"));
+  }
 }
 
 TEST(Launched, OneAfterTheOtherAtOneRendezvous) {
@@ -33,11 +36,11 @@ TEST(Launched, TheFirstFailureDecides) {
 }
 
 TEST(Launched, TorchrunsVariablesServeAsWell) {
-  Outcome o = shell(
-      "export MASTER_ADDR=127.0.0.1 MASTER_PORT=$((20000 + $$ % 10000)) WORLD_SIZE=2\n"
-      "RANK=1 " WEFT_BUILD_DIR "/tests/multi --as-rank check & RANK=0 " WEFT_BUILD_DIR "/tests/multi --as-rank check; wait $!");
-  EXPECT_EQ(o.code, 0) << o.text;
-  EXPECT_THAT(o.text, HasSubstr("torchrun of 2 by processes: all is well"));
+  for (int n : {2, 4}) {
+    Outcome o = shell(with_torchruns_variables(n, WEFT_BUILD_DIR "/tests/multi --as-rank check"));
+    EXPECT_THAT(o.text, HasSubstr("torchrun of " + std::to_string(n) + " by processes: all is well"));
+    EXPECT_THAT(o.text, HasSubstr(n == 2 ? "codes 0 0\n" : "codes 0 0 0 0\n"));
+  }
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // `weft` on models with a mesh, as the processes of a job: whoever started them, they give what threads of one process give.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -37,10 +36,12 @@ struct ModelCase {
   const char* batch;  // --shapes whose batch two ranks can share
 };
 class Model : public testing::TestWithParam<ModelCase> {};
-TEST_P(Model, IsRightOnTwoProcesses) {
-  const std::string model = kModels + GetParam().model;
-  for (const std::string& what : {model + " --tp 2", model + " --pp 2", model + "/model.onnx --dp 2 " + GetParam().batch}) {
-    Outcome o = shell("weft launch -n 2 -- weft verify " + what);
+TEST_P(Model, IsRightOnProcesses) {
+  const std::string model = kModels + GetParam().model, batch = model + "/model.onnx " + GetParam().batch;
+  const std::string jobs[] = {"-n 2 -- weft verify " + model + " --tp 2", "-n 2 -- weft verify " + model + " --pp 2",
+                              "-n 2 -- weft verify " + batch + " --dp 2", "-n 4 -- weft verify " + batch + " --mesh dp=2,tp=2"};
+  for (const std::string& job : jobs) {
+    Outcome o = shell("weft launch " + job);
     EXPECT_EQ(o.code, 0) << o.text;
     EXPECT_THAT(o.text, HasSubstr("[0] 1 passed, 0 failed"));
     EXPECT_THAT(o.text, Not(HasSubstr("[1]")));
@@ -52,25 +53,18 @@ INSTANTIATE_TEST_SUITE_P(Shared, Model,
                                          ModelCase{"vit_tiny_dynamo", "--shapes x=2x3x96x96"}),
                          [](const auto& info) { return std::string(info.param.model); });
 
+// Meshes of processes, and how many ranks they have.
+const std::pair<const char*, int> kMeshes[] = {{"--tp 2", 2}, {"--dp 2", 2}, {"--tp 4", 4}, {"--mesh dp=2,tp=2", 4}};
+
 TEST(Programs, OfLaunchGiveTheBitsOfThreads) {
   const std::string folder = fresh_folder();
-  for (const char* mesh : {"--tp 2", "--dp 2"}) {
+  for (const auto& [mesh, n] : kMeshes) {
     const std::string want = by_threads(folder, mesh), file = folder + "/launch.npz";
-    Outcome o = shell("weft launch -n 2 -- " + kBertRun + " --save-outputs " + file + " " + mesh);
+    Outcome o = shell("weft launch -n " + std::to_string(n) + " -- " + kBertRun + " --save-outputs " + file + " " + mesh);
     EXPECT_EQ(o.code, 0) << o.text;
     EXPECT_FALSE(want.empty());
-    EXPECT_EQ(read_file(file), want);
+    EXPECT_EQ(read_file(file), want) << mesh;
   }
-  const std::string want = by_threads(folder, "--mesh dp=2,tp=2"), file = folder + "/four.npz";
-  Outcome o = shell("weft launch -n 4 -- " + kBertRun + " --save-outputs " + file + " --mesh dp=2,tp=2");
-  EXPECT_EQ(o.code, 0) << o.text;
-  EXPECT_EQ(read_file(file), want);
-}
-
-// Two processes that differ in RANK, without a launcher that watches them.
-std::string two(const std::string& command) {
-  return "export MASTER_ADDR=127.0.0.1 MASTER_PORT=" + std::to_string(free_port()) + " WORLD_SIZE=2\n" +  //
-         "RANK=1 " + command + " & RANK=0 " + command + "; code=$?; wait $!; echo \"codes $code $?\"";
 }
 
 TEST(Programs, APipelineGivesTheBitsOfOneRank) {
@@ -141,20 +135,22 @@ TEST(Programs, PipelinesThatCannotBe) {
 
 TEST(Programs, WithTorchrunsVariables) {
   const std::string folder = fresh_folder(), file = folder + "/torchrun.npz";
-  Outcome o = shell(two(kBertRun + " --tp 2 --save-outputs " + file));
-  EXPECT_THAT(o.text, HasSubstr("codes 0 0"));
-  EXPECT_EQ(read_file(file), by_threads(folder, "--tp 2"));
+  for (const auto& [mesh, n] : kMeshes) {
+    Outcome o = shell(with_torchruns_variables(n, kBertRun + " --save-outputs " + file + " " + mesh));
+    EXPECT_THAT(o.text, HasSubstr(n == 2 ? "codes 0 0\n" : "codes 0 0 0 0\n"));
+    EXPECT_EQ(read_file(file), by_threads(folder, mesh)) << mesh;
+  }
   // The variables of somebody else's job.
-  o = shell("WORLD_SIZE=8 RANK=3 " + kBertRun + " --tp 2 --rendezvous none");
+  Outcome o = shell("WORLD_SIZE=8 RANK=3 " + kBertRun + " --tp 2 --rendezvous none");
   EXPECT_EQ(o.code, 0) << o.text;
 }
 
 TEST(Programs, WithMpirun) {
-  if (access(WEFT_BUILD_DIR "/lib/libweft-mpi.so", R_OK) != 0 || shell("command -v mpirun").code != 0) GTEST_SKIP() << "there is no MPI";
+  if (!has_mpi()) GTEST_SKIP() << "there is no MPI";
   const std::string folder = fresh_folder();
-  for (const char* mesh : {"--tp 2", "--dp 2"}) {
+  for (const auto& [mesh, n] : kMeshes) {
     const std::string file = folder + "/mpi.npz";
-    Outcome o = shell(kMpirun + "-n 2 " + kBertRun + " --save-outputs " + file + " " + mesh);
+    Outcome o = shell(kMpirun + "-n " + std::to_string(n) + " " + kBertRun + " --save-outputs " + file + " " + mesh);
     EXPECT_EQ(o.code, 0) << o.text;
     EXPECT_EQ(read_file(file), by_threads(folder, mesh));
   }
@@ -176,11 +172,16 @@ TEST(Programs, BenchMakesAsManyRunsOnAllRanks) {
 }
 
 TEST(Programs, BenchOfCollectivesAlone) {
-  for (const char* launch : {"", "weft launch -n 2 -- "}) {
-    Outcome o = shell(launch + std::string("weft bench --collectives --tp 2 --target cpu --json --quiet"));
+  std::vector<std::pair<std::string, const char*>> jobs = {{"", "threads"}, {"weft launch -n 2 -- ", "processes"}};
+  if (has_mpi()) jobs.push_back({kMpirun + "-n 2 ", "mpi"});
+  for (const auto& [launch, transport] : jobs) {
+    Outcome o = shell(launch + "weft bench --collectives --tp 2 --target cpu --json --quiet");
     EXPECT_EQ(o.code, 0) << o.text;
     EXPECT_THAT(o.text, HasSubstr("\"schema\": \"weft.bench/1\""));
-    EXPECT_THAT(o.text, HasSubstr(*launch ? "\"transport\": \"processes\"" : "\"transport\": \"threads\""));
+    EXPECT_THAT(o.text, HasSubstr(std::string("\"transport\": \"") + transport + "\""));
+    EXPECT_THAT(o.text, HasSubstr("\"link\": \"memory_copy\""));
+    EXPECT_THAT(o.text, Not(HasSubstr("\"share_of_link\": null")));
+    EXPECT_THAT(o.text, testing::ContainsRegex("\"tcp_loopback\": [1-9][0-9.e+]+,"));
     for (const char* kind : {"all_reduce", "all_gather", "reduce_scatter", "all_to_all"}) EXPECT_THAT(o.text, HasSubstr(kind));
     EXPECT_THAT(o.text, Not(HasSubstr("[1]")));
   }
@@ -208,7 +209,7 @@ TEST(Programs, RanksThatDoNotFitAllSaySo) {
                {"--tp 2", "--tp 2 -O 1", "rank 0 has plan "},
                {"--tp 2", "--tp 2 --target cpu:x86-64-v2", "rank 1 has target cpu:x86-64-v2"}};
   for (const auto& c : cases) {
-    Outcome o = shell(two("sh -c 'if [ $RANK = 0 ]; then " + kBertRun + " " + c.zero + "; else " + kBertRun + " " + c.one + "; fi'"));
+    Outcome o = shell(with_torchruns_variables(2, "sh -c 'if [ $RANK = 0 ]; then " + kBertRun + " " + c.zero + "; else " + kBertRun + " " + c.one + "; fi'"));
     EXPECT_THAT(o.text, HasSubstr("codes 2 2"));
     const size_t first = o.text.find(c.says);
     EXPECT_NE(first, std::string::npos) << o.text;
@@ -221,7 +222,8 @@ TEST(Programs, AKilledRankEndsTheOthers) {
   const std::string bench = "exec weft bench " + kBert + " --tp 2 --duration 60 --comm-timeout 10";
   for (const std::string victim : {"0", "1"}) {
     // Its last words are those of the other one, which MPI's and other launchers leave alone.
-    Outcome o = shell(two("sh -c 'echo $$ > " + folder + "/$RANK; [ $RANK = " + victim + " ] && { sleep 0.7; kill -9 $$; } & " + bench + "'"));
+    const std::string killed = "sh -c 'echo $$ > " + folder + "/$RANK; [ $RANK = " + victim + " ] && { sleep 0.7; kill -9 $$; } & " + bench + "'";
+    Outcome o = shell(with_torchruns_variables(2, killed));
     EXPECT_THAT(o.text, HasSubstr(victim == "0" ? "codes 137 6" : "codes 6 137"));
     // With the collective, unless a slow build had not come to the first one.
     EXPECT_THAT(o.text, testing::ContainsRegex("rank " + victim + " .*has died"));
@@ -239,7 +241,7 @@ TEST(Programs, AStoppedRankIsNamedWithinTheTimeOut) {
 #ifdef __SANITIZE_ADDRESS__
   GTEST_SKIP() << "stops a program half a second after its start, where a sanitizer's build has not come to its first run";
 #endif
-  Outcome o = shell(two("sh -c '[ $RANK = 1 ] && { sleep 0.7; kill -STOP $$; sleep 1.5; kill -CONT $$; } & exec weft bench " + kBert +
+  Outcome o = shell(with_torchruns_variables(2, "sh -c '[ $RANK = 1 ] && { sleep 0.7; kill -STOP $$; sleep 1.5; kill -CONT $$; } & exec weft bench " + kBert +
                         " --tp 2 --duration 60 --comm-timeout 0.5'"));
   EXPECT_THAT(o.text, HasSubstr("codes 6 6"));
   EXPECT_THAT(o.text, testing::ContainsRegex("rank 0 in #[0-9]+ all_[a-z]+ .*: waited 5[0-9][0-9] ms for rank 1"));

@@ -13,6 +13,7 @@
 #include "runtime/cuda/device.h"
 #include "runtime/cuda/gpu.h"
 #include "runtime/cuda/measure.h"
+#include "tools/weft/links.h"
 #include "tools/weft/ranks.h"
 
 namespace weft::cli {
@@ -40,19 +41,39 @@ double crossing(CollectiveKind kind, int n) {
   return kind == CollectiveKind::all_reduce ? 2 * share : share;
 }
 
+// What a transport is held against.
+enum Link : uint8_t { kMemory, kTcp, kGpus, kLinks };
+struct LinkName {
+  const char *key, *text;
+};
+constexpr LinkName kLinkNames[kLinks] = {{"memory_copy", "a copy in memory"}, {"tcp_loopback", "TCP over loopback"}, {"gpu_copy", "a copy between two GPUs"}};
+
 struct Row {
   std::string transport;
   CollectiveKind kind;
   int64_t bytes;
   double seconds;
+  Link link;
+};
+struct Measured {
+  std::vector<Row> rows;
+  double links[kLinks] = {};  // bytes a second; 0: not known
 };
 
 // One rank's part of the measurement; all ranks call the same methods in the same order.
 class RankBench {
  public:
-  RankBench(Communicator& world, std::vector<Row>& rows) : world_(world), rows_(rows) {}
+  RankBench(Communicator& world, Measured& measured) : world_(world), measured_(measured) {}
 
-  Status on_host() {
+  // link: of the ranks' host memory.
+  Status on_host(Link link) {
+    TRY(together());
+    const double copies = measure_memory_copy();  // of all ranks at once
+    TRY(together());
+    if (world_.rank() == 0) {
+      measured_.links[kMemory] = copies;
+      if (const Result<double> tcp = measure_tcp_loopback(); tcp.ok()) measured_.links[kTcp] = *tcp;
+    }
     for (CollectiveKind kind : kKinds)
       for (int64_t bytes = kSmallest; bytes <= kLargestHost; bytes *= 4) {
         const Collective c = call_of(kind, bytes, world_.size());
@@ -62,7 +83,7 @@ class RankBench {
           for (int64_t i = 0; i < runs; ++i) TRY(world_.run(c, in.data(), out.data()));
           return {};
         };
-        TRY(measure(world_.transport(), c, bytes, runs, some));
+        TRY(measure(world_.transport(), link, c, bytes, runs, some));
       }
     return {};
   }
@@ -89,7 +110,7 @@ class RankBench {
           for (int64_t i = 0; i < runs; ++i) TRY(queue->replay(*graph));
           return queue->finish();
         };
-        TRY(measure(ranks->transport(c), c, bytes, runs * kRecorded, some));
+        TRY(measure(ranks->transport(c), kGpus, c, bytes, runs * kRecorded, some));
       }
     device.release(in);
     device.release(out);
@@ -98,7 +119,7 @@ class RankBench {
 
  private:
   template <class F>
-  Status measure(const char* transport, const Collective& c, int64_t bytes, int64_t runs, F&& some) {
+  Status measure(const char* transport, Link link, const Collective& c, int64_t bytes, int64_t runs, F&& some) {
     TRY(some());
     std::vector<double> seconds;
     for (int i = 0; i < kRepeats; ++i) {
@@ -108,7 +129,7 @@ class RankBench {
       seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count() / static_cast<double>(runs));
     }
     std::nth_element(seconds.begin(), seconds.begin() + kRepeats / 2, seconds.end());
-    if (world_.rank() == 0) rows_.push_back({transport, c.kind, bytes, seconds[kRepeats / 2]});
+    if (world_.rank() == 0) measured_.rows.push_back({transport, c.kind, bytes, seconds[kRepeats / 2], link});
     return {};
   }
   Status together() {
@@ -118,16 +139,16 @@ class RankBench {
   }
 
   Communicator& world_;
-  std::vector<Row>& rows_;
+  Measured& measured_;
 };
 
-Status measure_rank(Communicator& world, Device* device, const std::string& code, std::vector<Row>& rows) {
-  RankBench bench(world, rows);
+Status measure_rank(Communicator& world, Device* device, const std::string& code, Link host_link, Measured& measured) {
+  RankBench bench(world, measured);
   if (device) {
     TRY(bench.on_device(*device, {}));
     if (!code.empty()) TRY(bench.on_device(*device, code));
   }
-  return bench.on_host();
+  return bench.on_host(host_link);
 }
 
 // The slowest copy between two neighbours, bytes a second; 0: not known.
@@ -140,18 +161,17 @@ double link_rate(const std::vector<std::shared_ptr<Device>>& devices) {
   return least;
 }
 
-Status report(Cli& cli, const Mesh& mesh, const std::vector<Row>& rows, double link) {
+Status report(Cli& cli, const Mesh& mesh, const Measured& measured) {
   const int n = static_cast<int>(mesh.size());
   std::vector<std::vector<std::string>> lines;
   Json list = Json::array();
-  for (const Row& r : rows) {
-    const double algorithm = static_cast<double>(r.bytes) / r.seconds, bus = algorithm * crossing(r.kind, n);
-    const bool on_link = link > 0 && (r.transport == "NCCL" || r.transport == "peer memory");
+  for (const Row& r : measured.rows) {
+    const double algorithm = static_cast<double>(r.bytes) / r.seconds, bus = algorithm * crossing(r.kind, n), link = measured.links[r.link];
     char us[32], share[32] = "";
     std::snprintf(us, sizeof us, "%.2f", r.seconds * 1e6);
-    if (on_link) std::snprintf(share, sizeof share, "%.3f", bus / link);
+    if (link > 0) std::snprintf(share, sizeof share, "%.3f", bus / link);
     const std::string bytes = human_bytes(static_cast<double>(r.bytes));
-    lines.push_back({r.transport, collective_name(r.kind), bytes, us, si_text(algorithm) + "B/s", si_text(bus) + "B/s", share});
+    lines.push_back({r.transport, collective_name(r.kind), bytes, us, si_text(algorithm) + "B/s", si_text(bus) + "B/s", share, kLinkNames[r.link].text});
     Json j;
     j["transport"] = r.transport;
     j["collective"] = collective_name(r.kind);
@@ -159,18 +179,25 @@ Status report(Cli& cli, const Mesh& mesh, const std::vector<Row>& rows, double l
     j["us"] = r.seconds * 1e6;
     j["algorithm_bytes_per_s"] = algorithm;
     j["bus_bytes_per_s"] = bus;
-    j["share_of_link"] = on_link ? Json(bus / link) : Json();
+    j["link"] = kLinkNames[r.link].key;
+    j["share_of_link"] = link > 0 ? Json(bus / link) : Json();
     list.push_back(j);
   }
+  std::string links = std::to_string(n) + " ranks";
+  Json rates;
+  for (int k = 0; k < kLinks; ++k) {
+    const double rate = measured.links[k];
+    rates[kLinkNames[k].key] = rate > 0 ? Json(rate) : Json();
+    if (rate > 0) links += std::string("; ") + kLinkNames[k].text + " " + si_text(rate) + "B/s";
+  }
   if (!cli.json()) {
-    print(table({"transport", "collective", "bytes", "us", "algorithm", "bus", "of the link"}, lines, {0, 1}) + "\n" + std::to_string(n) + " ranks" +
-          (link > 0 ? "; a copy between two GPUs " + si_text(link) + "B/s" : "") + "\n");
+    print(table({"transport", "collective", "bytes", "us", "algorithm", "bus", "share", "of"}, lines, {0, 1, 7}) + "\n" + links + "\n");
     return {};
   }
   Json j;
   j["mesh"] = mesh.axes_text();
   j["ranks"] = n;
-  j["link_bytes_per_s"] = link > 0 ? Json(link) : Json();
+  j["links_bytes_per_s"] = rates;
   j["collectives"] = list;
   return cli.emit(j);
 }
@@ -194,20 +221,24 @@ Status bench_collectives(Cli& cli) {
     for (const std::string& note : notes) cli.log.info(note);
     TRY_ASSIGN(code, compile_push(target));
   }
-  std::vector<Row> rows;
+  Measured measured;
   if (processes) {
-    TRY(measure_rank(*o.group->state()->world, devices.empty() ? nullptr : devices[0].get(), code, rows));
+    const api::Group::State& group = *o.group->state();
+    const Link link = group.meeting->place().local_size < group.size ? kTcp : kMemory;
+    TRY(measure_rank(*group.world, devices.empty() ? nullptr : devices[0].get(), code, link, measured));
   } else {
     TRY_ASSIGN(auto worlds, thread_ranks(static_cast<int>(mesh.size()), o.group ? o.group->state()->comm : CommOptions{}));
     api::RankTeam team(static_cast<int>(mesh.size()));
     TRY(team.run(
         [&](int r) {
           Device* device = devices.empty() ? nullptr : devices[static_cast<size_t>(r) % devices.size()].get();
-          return measure_rank(*worlds[static_cast<size_t>(r)], device, code, rows);
+          return measure_rank(*worlds[static_cast<size_t>(r)], device, code, kMemory, measured);
         },
         [&](const Error& why) { worlds[0]->abort(why); }));
   }
-  return cli.speaks ? report(cli, mesh, rows, link_rate(devices)) : Status();
+  if (!cli.speaks) return {};
+  measured.links[kGpus] = link_rate(devices);
+  return report(cli, mesh, measured);
 }
 
 }  // namespace weft::cli

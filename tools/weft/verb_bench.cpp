@@ -440,7 +440,7 @@ void add_bench(Cli& cli) {
   v.flag("--profile", a->profile, "time in ms, flop/s, bytes/s and share of the machine's roof of each kernel, from runs of their own");
   v.text("--trace", a->trace, "write those runs to a file in Chrome's trace format (JSON, times in µs)");
   v.flag("--collectives", a->collectives,
-         "no model: us, bytes/s and bus bytes/s of what the ranks of --tp N (or --mesh) exchange, by transport, kind and size");
+         "no model: us, bytes/s, bus bytes/s and share of the link of what ranks of --tp N (or --mesh) exchange, by transport, kind and size");
   v.flag("--alone", a->alone,
          "one rank of --tp N (or --mesh) runs without the others and exchanges nothing; what exchanges would add is priced as `weft plan` does");
   add_target_options(v, cli);

@@ -296,7 +296,7 @@ class CaseRunner {
     if (!options_.bisect || result_.status != CaseStatus::failed) return {};
     std::vector<HostValue> values;
     for (auto& in : imported.main()->inputs) {
-      TRY_ASSIGN(Tensor host, to_host_tensor(inputs[in->name]));
+      TRY_ASSIGN(weft::Tensor host, to_host_tensor(inputs[in->name]));
       values.emplace_back(std::move(host));
     }
     bisect(imported, values, nullptr);
