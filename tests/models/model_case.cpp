@@ -122,7 +122,9 @@ static std::vector<double> numbers(const api::Tensor& t) {
   return host.ok() ? load_all<double>(*host) : std::vector<double>();
 }
 
-double worst_error(const std::vector<DataSet>& want, const std::vector<NamedTensors>& got) {
+// Of all outputs, the largest of what `in_units(error, low, high)` makes of an output's largest error and its range.
+template <class F>
+static double worst_of(const std::vector<DataSet>& want, const std::vector<NamedTensors>& got, F in_units) {
   constexpr double kWrong = std::numeric_limits<double>::infinity();
   double worst = 0;
   for (const NamedTensor& port : want[0].outputs) {
@@ -139,21 +141,34 @@ double worst_error(const std::vector<DataSet>& want, const std::vector<NamedTens
         error = std::max(error, std::fabs(a[i] - b[i]));
       }
     }
-    if (error > 0) worst = std::max(worst, high > low ? error / (high - low) : kWrong);
+    if (error > 0) worst = std::max(worst, in_units(error, low, high));
   }
   return worst;
+}
+double worst_error(const std::vector<DataSet>& want, const std::vector<NamedTensors>& got) {
+  return worst_of(want, got, [](double error, double low, double high) { return error / (high - low); });
+}
+double worst_difference(const std::vector<DataSet>& want, const std::vector<NamedTensors>& got) {
+  return worst_of(want, got, [](double error, double, double) { return error; });
+}
+
+std::vector<NamedTensors> outputs_of(const Model& m, const std::vector<DataSet>& sets) {
+  std::vector<NamedTensors> got;
+  for (const DataSet& set : sets) {
+    Result<NamedTensors> out = m.run(set.inputs);
+    EXPECT_TRUE(out.ok()) << out.error().to_string();
+    if (!out.ok()) break;
+    got.push_back(*out);
+  }
+  return got;
 }
 
 void expect_recorded(const Result<Model>& m, const std::string& folder, double tolerance) {
   ASSERT_TRUE(m.ok()) << m.error().to_string();
   Result<std::vector<DataSet>> sets = read_sets(folder, *m);
   ASSERT_TRUE(sets.ok()) << sets.error().to_string();
-  std::vector<NamedTensors> got;
-  for (const DataSet& set : *sets) {
-    Result<NamedTensors> out = m->run(set.inputs);
-    ASSERT_TRUE(out.ok()) << out.error().to_string();
-    got.push_back(*out);
-  }
+  std::vector<NamedTensors> got = outputs_of(*m, *sets);
+  ASSERT_EQ(got.size(), sets->size());
   double worst = worst_error(*sets, got);
   EXPECT_LE(worst, tolerance) << folder << ": the largest error is " << worst << " of an output's range";
   std::printf("%zu sets, largest error %.2g of an output's range\n", sets->size(), worst);

@@ -31,7 +31,11 @@ Result<std::vector<DataSet>> read_sets(const std::string& folder, const Model& m
 // The largest |got - want| over an output's range, which is taken over all sets and reaches to zero: a probability
 // near 1 is not compared more finely than one near 0. Infinite when dtypes or dims differ, or a number is not one.
 double worst_error(const std::vector<DataSet>& want, const std::vector<NamedTensors>& got);
+// The largest |got - want| itself; infinite as above.
+double worst_difference(const std::vector<DataSet>& want, const std::vector<NamedTensors>& got);
 
+// What the model gives for each set; an Error that fails the test leaves the list short.
+std::vector<NamedTensors> outputs_of(const Model& m, const std::vector<DataSet>& sets);
 // Runs every set; the worst error of all outputs is to be at most `tolerance`.
 void expect_recorded(const Result<Model>& m, const std::string& folder, double tolerance = 1e-5);
 

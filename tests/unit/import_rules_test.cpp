@@ -5,53 +5,6 @@ namespace weft::import_test {
 
 namespace {
 
-Message ints_attr(const std::string& name, const std::vector<int64_t>& v) {
-  Message m;
-  m.text(1, name);
-  for (int64_t i : v) m.num(8, i);
-  return m.num(20, 7);
-}
-Message floats_attr(const std::string& name, const std::vector<float>& v) {
-  Message m;
-  m.text(1, name);
-  for (float f : v) m.real(7, f);
-  return m.num(20, 6);
-}
-Message text_attr(const std::string& name, const std::string& v) { return Message().text(1, name).text(4, v).num(20, 3); }
-
-struct Input {
-  std::vector<int64_t> dims;
-  std::vector<double> values;
-};
-
-Message one_node(const Message& n, const std::vector<Input>& inputs, int opset_version, const std::vector<Message>& constants = {}) {
-  GraphParts g{{n}, {}, {value_info("y", kFloat, {})}, constants};
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    std::vector<std::string> dims;
-    for (int64_t d : inputs[i].dims) dims.push_back(std::to_string(d));
-    g.inputs.push_back(value_info("x" + std::to_string(i), kFloat, dims));
-  }
-  return model(graph(g), {}, 8, {opset("", opset_version), opset("com.microsoft", 1)});
-}
-
-// The result "y" of a model of one node whose inputs x0, x1, ... are these.
-Input result(const Message& n, const std::vector<Input>& inputs, int opset_version, const std::vector<Message>& constants = {}) {
-  auto m = must_import(one_node(n, inputs, opset_version, constants));
-  if (!m) return {};
-  std::vector<HostValue> in;
-  for (const Input& i : inputs) in.push_back(eval_test::f32(i.dims, i.values));
-  auto out = evaluate(*m->main(), std::move(in));
-  EXPECT_TRUE(out.ok()) << out.error().to_string();
-  if (!out.ok()) return {};
-  return {(*out)[0].tensor.dims, load_all<double>((*out)[0].tensor)};
-}
-
-void expect(const Input& got, const std::vector<int64_t>& dims, const std::vector<double>& values) {
-  EXPECT_EQ(got.dims, dims);
-  ASSERT_EQ(got.values.size(), values.size());
-  for (size_t i = 0; i < values.size(); ++i) EXPECT_NEAR(got.values[i], values[i], 1e-5) << "element " << i;
-}
-
 const Input kMatrix{{2, 3}, {1, 2, 3, 4, 5, 6}};
 
 }  // namespace

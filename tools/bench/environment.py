@@ -49,11 +49,11 @@ def enter(which, hint="tools/setup"):
         os.execv(interpreter, [interpreter, "-B", *sys.argv])
 
 
-def cache_folder(name, script):
-    """Where what `script` writes is kept: <cache>/deps/<name>-<key>, the key being of all that decides its content. Asked
+def cache_folder(name, *scripts):
+    """Where what the scripts write is kept: <cache>/deps/<name>-<key>, the key being of all that decides its content. Asked
     before anything else is imported, since mostly it is there."""
     digest = hashlib.sha256()
-    for path in (script, os.path.join(ROOT, "tools/bench/cases.py"), os.path.join(ROOT, "tools/requirements-oracle.txt")):
+    for path in (*scripts, os.path.join(ROOT, "tools/bench/cases.py"), os.path.join(ROOT, "tools/requirements-oracle.txt")):
         with open(path, "rb") as data:
             digest.update(data.read())
     return os.path.join(settings()["WEFT_SETUP_CACHE"], "deps", f"{name}-{digest.hexdigest()[:12]}")

@@ -134,11 +134,9 @@ Values rule_multi_head_attention(Node& n) {
 
 // One product gives queries, keys and values; past and present are [2, B, heads, length, D], keys first. A mask of one dim
 // counts each sequence's keys.
-Values rule_microsoft_attention(Node& n) {
+static Values joint_attention(Node& n, Value* product, Value* mask, Value* past, Value* bias) {
   for (const char* name : {"do_rotary", "past_present_share_buffer"})
-    if (n.int_attr(name, 0) != 0) return unsupported("Attention with " + std::string(name));
-  n.ignore("rotary_embedding_dim");
-  if (n.in(6)) return unsupported("Attention with past_sequence_length");
+    if (n.int_attr(name, 0) != 0) return unsupported(n.type() + " with " + name);
   AttentionAttrs a;
   int64_t heads = n.need_int("num_heads");
   a.q_num_heads = a.kv_num_heads = heads;
@@ -146,30 +144,40 @@ Values rule_microsoft_attention(Node& n) {
   a.scale = n.float_attr("scale", 0);
   a.has_scale = a.scale != 0;
   double filter = n.float_attr("mask_filter_value", -10000);
-  Value *x = n.need(0), *weights = n.need(1), *mask = n.in(3), *past = n.in(4);
-  Matmul m;
-  m.bias = n.in(2);
-  Value* all = matmul(n, x, weights, m);
   std::vector<int64_t> sizes = n.ints_attr("qkv_hidden_sizes");
-  if (sizes.empty()) sizes.assign(3, last_dim(n, weights, "the product") / 3);
+  if (sizes.empty()) sizes.assign(3, last_dim(n, product, "the product") / 3);
   if (sizes.size() != 3) return invalid("Attention's qkv_hidden_sizes must be three");
   for (int64_t s : sizes)
     if (s < 0 || s > int64_t{1} << 40) return invalid("Attention with a hidden dim of " + std::to_string(s));
   Value* parts[3];
-  for (int64_t i = 0, at = 0; i < 3; at += sizes[i++]) parts[i] = n.slice(all, 2, at, at + sizes[i]);
+  for (int64_t i = 0, at = 0; i < 3; at += sizes[i++]) parts[i] = n.slice(product, 2, at, at + sizes[i]);
   Value* before[2] = {};
   for (int i = 0; i < 2 && past; ++i) before[i] = n.gather(past, n.int_scalar(i), 0);
   if (mask && n.rank(mask) == 1) {
-    Value* keys = n.dim_of(x, 1);
+    Value* keys = n.dim_of(product, 1);
     if (past) keys = n.add(keys, n.dim_of(past, 3));
     mask = n.op(OpKind::less, {n.cast(counted(n, keys), n.dtype(mask)), n.unsqueeze(mask, {1})});
   }
-  Value* bias = score_bias(n, n.dtype(x), mask, n.in(5), filter);
+  bias = score_bias(n, n.dtype(product), mask, bias, filter);
   bool presents = n.wants(1);
   Op* op = n.create(OpKind::attention, trimmed({parts[0], parts[1], parts[2], bias, before[0], before[1]}), a.clone(), presents ? 3 : 1);
   if (!op) return n.done(nullptr);
   if (!presents) return n.done(op->result());
   return n.done({op->result(), n.concat({n.unsqueeze(op->result(1), {0}), n.unsqueeze(op->result(2), {0})}, 0)});
+}
+
+Values rule_microsoft_attention(Node& n) {
+  n.ignore("rotary_embedding_dim");
+  if (n.in(6)) return unsupported("Attention with past_sequence_length");
+  Matmul m;
+  m.bias = n.in(2);
+  return joint_attention(n, matmul(n, n.need(0), n.need(1), m), n.in(3), n.in(4), n.in(5));
+}
+
+// Its product is one of integers.
+Values rule_qattention(Node& n) {
+  Value* product = scaled_product(n, {n.need(0), n.need(3), n.in(6)}, {n.need(1), n.need(4), n.in(7)}, n.need(2));
+  return joint_attention(n, product, n.in(5), n.in(8), nullptr);
 }
 
 // --- GroupQueryAttention ----------------------------------------------------------------------------------------------

@@ -5,17 +5,20 @@
 
 namespace weft {
 
+Value* softmax(Node& n, OpKind kind, Value* x, int64_t axis, bool flat) {
+  const int rank = n.rank(x);
+  SoftmaxAttrs a;
+  a.axis = n.axis(axis, rank);
+  if (!flat || a.axis == rank - 1) return n.op(kind, {x}, a);
+  FlattenAttrs rows;
+  rows.axis = a.axis;
+  return n.reshape_to(n.op(kind, {n.op(OpKind::flatten, {x}, rows)}, SoftmaxAttrs()), n.shape_of(x));
+}
+
 // Below opset 13 the dims from `axis` on were one.
 Values rule_softmax(Node& n) {
   OpKind kind = kind_of(n);
-  if (n.version >= 13) return n.as(kind);
-  Value* x = n.need(0);
-  int rank = n.rank(x), axis = n.axis(n.int_attr("axis", 1), rank);
-  if (axis == rank - 1) return n.done({n.op(kind, {x}, SoftmaxAttrs())});
-  FlattenAttrs flat;
-  flat.axis = axis;
-  Value* y = n.op(kind, {n.op(OpKind::flatten, {x}, flat)}, SoftmaxAttrs());
-  return n.done({n.reshape_to(y, n.shape_of(x))});
+  return n.version >= 13 ? n.as(kind) : n.done(softmax(n, kind, n.need(0), n.int_attr("axis", 1), true));
 }
 
 // Opset 1 to 8, spatial 0: statistics for each element of a sample.
@@ -63,22 +66,45 @@ Values rule_skip_layer_normalization(Node& n) {
   return n.as(OpKind::skip_layer_normalization, operands, a.clone());
 }
 
+namespace {
+
 // Words, positions and segments; the mask's results are the number of tokens of each sequence.
-Values rule_embed_layer_normalization(Node& n) {
-  Value *ids = n.need(0), *segments = n.in(1), *words = n.need(2), *positions = n.need(3), *position_ids = n.in(8);
+struct Embedding {
+  Value *ids, *segments, *position_ids;
+  Quantized words, positions, kinds;  // tables; without scales they are floats; kinds of segments may be absent
+  Value *scale, *bias, *mask;
+  bool counts_mask;
+};
+
+Value* looked_up(Node& n, const Quantized& table, Value* at) {
+  Value* rows = n.gather(table.v, at, 0);
+  return table.scale ? dequantized(n, rows, table.scale, table.zero, 0) : rows;
+}
+
+Values embedded(Node& n, const Embedding& e) {
   LayerNormAttrs norm;
   norm.epsilon = n.float_attr("epsilon", 1e-12);
-  bool numbered = n.int_attr("mask_index_type", 1) != 0;
-  Value* zero = n.int_scalar(0);
-  Value* at = position_ids;
-  if (!at) at = n.op(OpKind::range, {zero, n.squeeze(n.dim_of(ids, 1), {0}), n.int_scalar(1)});
-  Value* sum = n.add(n.gather(words, ids, 0), n.gather(positions, at, 0));
-  if (segments && n.in(4)) sum = n.add(sum, n.gather(n.in(4), segments, 0));
-  Value* y = n.op(OpKind::layer_normalization, {sum, n.need(5), n.need(6)}, norm);
+  Value* at = e.position_ids ? e.position_ids : counted(n, n.dim_of(e.ids, 1));
+  Value* sum = n.add(looked_up(n, e.words, e.ids), looked_up(n, e.positions, at));
+  if (e.segments && e.kinds.v) sum = n.add(sum, looked_up(n, e.kinds, e.segments));
+  Value* y = n.op(OpKind::layer_normalization, {sum, e.scale, e.bias}, norm);
   Value* lengths = nullptr;
-  if (n.wants(1) && n.in(7) && numbered) lengths = n.reduce_sum(n.in(7), {1}, false);
-  else if (n.wants(1)) lengths = n.expand(n.scalar(DType::i32, 0), n.dim_of(ids, 0));
+  if (n.wants(1) && e.mask && e.counts_mask) lengths = n.reduce_sum(e.mask, {1}, false);
+  else if (n.wants(1)) lengths = n.expand(n.scalar(DType::i32, 0), n.dim_of(e.ids, 0));
   return n.done({y, lengths, sum});
+}
+
+}  // namespace
+
+Values rule_embed_layer_normalization(Node& n) {
+  const bool counts = n.int_attr("mask_index_type", 1) != 0;
+  return embedded(n, {n.need(0), n.in(1), n.in(8), {n.need(2)}, {n.need(3)}, {n.in(4)}, n.need(5), n.need(6), n.in(7), counts});
+}
+
+Values rule_qembed_layer_normalization(Node& n) {
+  Value *scale = dequantized(n, n.need(5), n.need(11), n.need(16), 0), *bias = dequantized(n, n.need(6), n.need(12), n.need(17), 0);
+  return embedded(n, {n.need(0), n.in(1), nullptr, {n.need(2), n.need(8), n.need(13)}, {n.need(3), n.need(9), n.need(14)},
+                      {n.in(4), n.in(10), n.in(15)}, scale, bias, n.in(7), true});
 }
 
 }  // namespace weft

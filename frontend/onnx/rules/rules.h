@@ -32,6 +32,29 @@ Value* float_vector(Node& n, const std::vector<double>& values, DType t = DType:
 // ONNX Runtime's fused ops: y through the function named by the attribute `activation`, if any (math.cpp).
 Value* activated(Node& n, Value* y);
 
+// The softmax of x along `axis`; flat: of all dims from there on (norm.cpp).
+Value* softmax(Node& n, OpKind kind, Value* x, int64_t axis, bool flat);
+// Where `last`, x[N, D..., C] as [N, C, D...], and back (window.cpp).
+Value* with_channels_first(Node& n, Value* x, bool last);
+Value* with_channels_last(Node& n, Value* y, bool last);
+
+// --- quantised tensors (quantize.cpp, packed_weights.cpp) ---
+struct Quantized {
+  Value *v = nullptr, *scale = nullptr, *zero = nullptr;  // zero: null where it is 0
+};
+// (v - zero) * scale; a scale of one dim goes along `axis`.
+Value* dequantized(Node& n, Value* v, Value* scale, Value* zero, int axis);
+// v / scale + zero in zero's type; in t where zero is null.
+Value* quantized(Node& n, Value* v, Value* scale, Value* zero, int axis, DType t);
+// The matrix product, exact in i32 and then scaled, and the bias (may be null).
+Value* scaled_product(Node& n, const Quantized& a, const Quantized& b, Value* bias);
+// Bytes that hold numbers of 2, 4 or 8 bits, the first in the low bits, as one number per element along the last dim.
+Value* unpacked(Node& n, Value* bytes, int64_t bits);
+// Zero points of such numbers, packed along the last dim of scales; null: half their range.
+Value* packed_zeros(Node& n, Value* bytes, Value* scales, int64_t bits);
+// (v - zeros) * scales, blocks of so many elements along `axis` sharing each.
+Value* block_dequantized(Node& n, Value* v, Value* scales, Value* zeros, int axis, int64_t block);
+
 // --- contractions (contract.cpp) ---
 struct Matmul {
   bool trans_a = false, trans_b = false;              // the last two dims

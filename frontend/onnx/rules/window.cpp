@@ -77,6 +77,18 @@ Values rule_conv(Node& n) {
   return n.as(OpKind::conv, operands);
 }
 
+// Where `move`, dim 1 becomes the last one, or the last one dim 1.
+static Value* moved(Node& n, Value* v, bool move, bool to_end) {
+  const int rank = n.rank(v);
+  if (!move || n.failed()) return v;
+  std::vector<int64_t> perm;
+  for (int64_t d = 0; d < rank; ++d) perm.push_back(d);
+  if (rank > 1) std::rotate(perm.begin() + 1, to_end ? perm.begin() + 2 : perm.end() - 1, perm.end());
+  return n.transpose(v, perm);
+}
+Value* with_channels_first(Node& n, Value* x, bool last) { return moved(n, x, last, false); }
+Value* with_channels_last(Node& n, Value* y, bool last) { return moved(n, y, last, true); }
+
 Values rule_fused_conv(Node& n) {
   ConvAttrs a = attrs_of<ConvAttrs>(n, OpKind::conv);
   std::vector<Value*> operands(n.inputs.begin(), n.inputs.begin() + std::min(n.num_inputs(), 3));
