@@ -134,7 +134,8 @@ void declare_outputs(Lowering& l, Graph& g) {
       continue;
     }
     int source = number++;
-    if (!v->type.is_ranked() || v->is_input() || constant_of(v) || known_of(v) || is_subbyte(v->type.dtype) || l.tensors.count(v)) continue;
+    const bool made = v->is_input() || constant_of(v) || v->def->kind == OpKind::prepared;
+    if (!v->type.is_ranked() || made || known_of(v) || is_subbyte(v->type.dtype) || l.tensors.count(v)) continue;
     l.tensors[v] = port_tensor(l, v, Storage::output, source);
   }
 }

@@ -58,4 +58,14 @@ TEST(Quantize, DynamicRange) {
   }
 }
 
+// What is dequantised when the model is loaded, and nothing but an output reads it.
+TEST(Quantize, AnOutputOfConstantsAlone) {
+  for (DType t : {DType::u4, DType::i8}) {
+    TestGraph g;
+    Value* scale = g.constant(random_tensor(DType::f32, {5}, 3, 0.5, 2));
+    Value* y = g.op(OpKind::dequantize_linear, {g.constant(random_tensor(t, {3, 5, 7}, 1)), scale, g.constant(random_tensor(t, {5}, 2))}, DequantizeAttrs());
+    g.check({y, g.input(DType::f32, {2})}, Bound::exact(), 2);
+  }
+}
+
 }  // namespace weft::backend_test::quantize

@@ -247,9 +247,9 @@ class TestGraph {
   template <class A>
   Value* op(OpKind kind, std::vector<Value*> operands, A attrs) { return make(kind, std::move(operands), std::move(attrs))->result(); }
 
-  void check(const std::vector<Value*>& outputs, const Bound& bound = Bound::exact()) {
+  void check(const std::vector<Value*>& outputs, const Bound& bound = Bound::exact(), int opt_level = -1) {
     finish(outputs);
-    check_module(std::move(module_), inputs_, bound);
+    check_module(std::move(module_), inputs_, bound, opt_level);
   }
   // The error of compiling for, or running on, this machine; empty when there is none.
   Error failure(const std::vector<Value*>& outputs) {
