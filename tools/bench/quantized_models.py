@@ -26,9 +26,9 @@ class Samples(CalibrationDataReader):
         return next(self.feeds, None)
 
 
-def static(path, out, feeds, form):
+def static(path, out, feeds, form, kinds=None):
     quantize_static(path, out, Samples(feeds), quant_format=form, per_channel=True, reduce_range=True,
-                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, op_types_to_quantize=kinds)
 
 
 def images(name, dims, count, seed):
@@ -124,10 +124,11 @@ def four_bits(model, block=32):
 
 def all_models(scratch, filled, recorded):
     """Gives (name, path, feeds), from what fill_light and record_models wrote."""
-    for name, (path, feeds) in (("resnet50", resnet(scratch, filled)), ("recogniser", recogniser(scratch, recorded))):
+    for name, (path, feeds), kinds in (("resnet50", resnet(scratch, filled), None),
+                                       ("recogniser", recogniser(scratch, recorded), ["Conv", "MatMul"])):
         for form in (QuantFormat.QDQ, QuantFormat.QOperator):
             out = os.path.join(scratch, f"{name}_{form.name.lower()}.onnx")
-            static(path, out, feeds, form)
+            static(path, out, feeds, form, kinds)
             yield f"{name}_{form.name.lower()}", out, feeds[:1]
     path, feeds = bert(scratch)
     out = os.path.join(scratch, "bert_dynamic.onnx")
