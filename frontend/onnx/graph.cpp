@@ -6,12 +6,8 @@
 
 namespace weft {
 
-namespace {
-
-using Nodes = google::protobuf::RepeatedPtrField<pb::NodeProto>;
-
 // Names that a graph uses and does not define.
-void free_names(const pb::GraphProto& g, std::set<std::string>& out);
+static void free_names(const pb::GraphProto& g, std::set<std::string>& out);
 void used_names(const pb::NodeProto& n, std::set<std::string>& out) {
   for (const std::string& name : n.input())
     if (!name.empty()) out.insert(name);
@@ -20,7 +16,7 @@ void used_names(const pb::NodeProto& n, std::set<std::string>& out) {
     for (const auto& g : a.graphs()) free_names(g, out);
   }
 }
-void free_names(const pb::GraphProto& g, std::set<std::string>& out) {
+static void free_names(const pb::GraphProto& g, std::set<std::string>& out) {
   std::set<std::string> used;
   for (const auto& n : g.node()) used_names(n, used);
   for (const auto& o : g.output()) used.insert(o.name());
@@ -30,6 +26,10 @@ void free_names(const pb::GraphProto& g, std::set<std::string>& out) {
     for (const std::string& o : n.output()) used.erase(o);
   out.merge(used);
 }
+
+namespace {
+
+using Nodes = google::protobuf::RepeatedPtrField<pb::NodeProto>;
 
 // Node numbers so that each comes after those it reads from: their own order where that will do.
 Result<std::vector<int>> definition_order(const Nodes& nodes) {

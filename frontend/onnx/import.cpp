@@ -19,14 +19,14 @@ Status parse_model(std::span<const std::byte> bytes, const WireScan& scan, pb::M
   return {};
 }
 
-namespace {
-
-constexpr int kMinIr = 3, kMaxIr = 14, kMaxOpset = 28;
-
 std::string folder_of(const std::string& path) {
   size_t slash = path.rfind('/');
   return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
+
+namespace {
+
+constexpr int kMinIr = 3, kMaxIr = 14, kMaxOpset = 28;
 
 Status read_versions(const pb::ModelProto& model, Frame& frame) {
   if (model.ir_version() < kMinIr || model.ir_version() > kMaxIr) {
@@ -125,22 +125,30 @@ Status import_graph(ImportState& s, const Frame& frame) {
   return read_annotations(s, scope);
 }
 
-Result<std::unique_ptr<Module>> import_model(TensorSource source, const ImportOptions& options) {
-  TRY_ASSIGN(WireScan scan, scan_model(source.bytes, options.limits));
-  google::protobuf::Arena arena;
-  pb::ModelProto& model = *google::protobuf::Arena::CreateMessage<pb::ModelProto>(&arena);
-  TRY(parse_model(source.bytes, scan, model));
+}  // namespace
+
+Result<std::unique_ptr<Module>> import_parsed(const pb::ModelProto& model, int64_t nodes, TensorSource source, const ImportOptions& options) {
   Frame frame;
   TRY(read_versions(model, frame));
   auto module = std::make_unique<Module>();
   module->name = model.graph().name();
   read_metadata(model, frame, *module);
   ImportState s{.options = options, .module = *module, .model = model, .source = std::move(source)};
-  s.node_budget = options.limits.max_expanded_nodes ? options.limits.max_expanded_nodes : 20'000 + 64 * scan.nodes;
+  s.node_budget = options.limits.max_expanded_nodes ? options.limits.max_expanded_nodes : 20'000 + 64 * nodes;
   TRY(define_functions(s));
   TRY(import_graph(s, frame));
   forget_unused_symbols(*module);
   return module;
+}
+
+namespace {
+
+Result<std::unique_ptr<Module>> import_model(TensorSource source, const ImportOptions& options) {
+  TRY_ASSIGN(WireScan scan, scan_model(source.bytes, options.limits));
+  google::protobuf::Arena arena;
+  pb::ModelProto& model = *google::protobuf::Arena::CreateMessage<pb::ModelProto>(&arena);
+  TRY(parse_model(source.bytes, scan, model));
+  return import_parsed(model, scan.nodes, std::move(source), options);
 }
 
 // Protobuf and ONNX throw, as does an allocation that cannot be had.

@@ -76,6 +76,10 @@ inline std::string plain_domain(const std::string& d) { return d == "ai.onnx" ? 
 // --- models (import.cpp) ---
 // The message that the scanned bytes hold.
 Status parse_model(std::span<const std::byte> bytes, const WireScan& scan, pb::ModelProto& model);
+// What such a message of so many nodes means. May throw, as protobuf does.
+Result<std::unique_ptr<Module>> import_parsed(const pb::ModelProto& model, int64_t nodes, TensorSource source, const ImportOptions& options);
+// Of the model's file: where its external data lies.
+std::string folder_of(const std::string& path);
 
 // --- scopes (scope.cpp) ---
 // The value of a name. poisoned: set when the name's node was refused (the result is then null). Error when it is unknown.
@@ -92,6 +96,8 @@ std::set<std::string> initializer_names(const pb::GraphProto& g);
 // Nodes in their order, or in an order of definition before use if they are not in one. prefix of unnamed nodes' labels.
 Status import_nodes(ImportState& s, Scope& scope, const google::protobuf::RepeatedPtrField<pb::NodeProto>& nodes);
 Status import_node(ImportState& s, Scope& scope, const pb::NodeProto& node, int index);
+// Names that a node reads, those that its graphs do not define themselves included.
+void used_names(const pb::NodeProto& n, std::set<std::string>& out);
 // What a node without a name is called.
 inline std::string node_label(const pb::NodeProto& node, int index) {
   return node.name().empty() ? node.op_type() + "_" + std::to_string(index) : node.name();

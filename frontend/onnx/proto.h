@@ -43,6 +43,8 @@ Result<int> pool_tensor(const pb::TensorProto& t, const TensorSource& source, Co
 // A sparse tensor as the dense one it stands for.
 Result<int> pool_sparse(const pb::SparseTensorProto& t, const TensorSource& source, ConstantPool& pool, std::string name);
 Result<Tensor> tensor_from_proto(const pb::TensorProto& t, const TensorSource& source);
+// All but a name.
+void tensor_to_proto(const Tensor& t, pb::TensorProto& p);
 
 // Dims through `dim`, which sees each TensorShapeProto dimension.
 struct DimReader {

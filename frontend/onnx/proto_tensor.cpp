@@ -198,6 +198,19 @@ Result<Tensor> tensor_from_proto(const TP& t, const TensorSource& source) {
   return out;
 }
 
+void tensor_to_proto(const Tensor& t, pb::TensorProto& p) {
+  p.set_data_type(dtype_to_onnx(t.dtype));
+  for (int64_t d : t.dims) p.add_dims(d);
+  if (t.dtype == DType::str) {
+    for (const std::string& s : *t.strings) p.add_string_data(s);
+    return;
+  }
+  std::string raw(packed_bytes(t.dtype, t.numel()), '\0');
+  if (is_subbyte(t.dtype)) pack_subbyte(t.dtype, t.data.get(), raw.data(), t.numel());
+  else if (!raw.empty()) std::memcpy(raw.data(), t.data.get(), raw.size());
+  p.set_raw_data(std::move(raw));
+}
+
 // Positions are linear (indices of rank 1) or coordinates (rank 2).
 Result<int> pool_sparse(const pb::SparseTensorProto& t, const TensorSource& source, ConstantPool& pool, std::string name) {
   std::vector<int64_t> dims(t.dims().begin(), t.dims().end());

@@ -82,25 +82,12 @@ Result<HostValue> from_optional(const pb::OptionalProto& p, const Type& type) {
   return HostValue();
 }
 
-void to_proto(const Tensor& t, pb::TensorProto& p) {
-  p.set_data_type(dtype_to_onnx(t.dtype));
-  for (int64_t d : t.dims) p.add_dims(d);
-  if (t.dtype == DType::str) {
-    for (const std::string& s : *t.strings) p.add_string_data(s);
-    return;
-  }
-  std::string raw(packed_bytes(t.dtype, t.numel()), '\0');
-  if (is_subbyte(t.dtype)) pack_subbyte(t.dtype, t.data.get(), raw.data(), t.numel());
-  else if (!raw.empty()) std::memcpy(raw.data(), t.data.get(), raw.size());
-  p.set_raw_data(std::move(raw));
-}
-
 Status to_proto(const HostValue& v, const Type& type, pb::SequenceProto& p) {
   if (v.kind != HostValue::Kind::sequence || type.kind != Type::Kind::sequence) return wrong_kind(type);
   const Type& e = *type.elem;
   p.set_elem_type(e.is_tensor() ? pb::SequenceProto::TENSOR : pb::SequenceProto::SEQUENCE);
   for (const HostValue& item : v.items) {
-    if (e.is_tensor()) to_proto(item.tensor, *p.add_tensor_values());
+    if (e.is_tensor()) tensor_to_proto(item.tensor, *p.add_tensor_values());
     else TRY(to_proto(item, e, *p.add_sequence_values()));
   }
   return {};
@@ -110,7 +97,7 @@ Status to_proto(const HostValue& v, const Type& type, pb::OptionalProto& p) {
   const Type& e = *type.elem;
   if (e.is_tensor()) {
     p.set_elem_type(pb::OptionalProto::TENSOR);
-    if (v.kind == HostValue::Kind::tensor) to_proto(v.tensor, *p.mutable_tensor_value());
+    if (v.kind == HostValue::Kind::tensor) tensor_to_proto(v.tensor, *p.mutable_tensor_value());
     return {};
   }
   if (e.kind != Type::Kind::sequence) return unsupported("writing a value of type " + type.to_string());
@@ -189,7 +176,7 @@ Status write_value_file(const std::string& path, const HostValue& v, const Type&
     if (v.kind != HostValue::Kind::tensor) return unsupported("writing a value of type " + type.to_string());
     pb::TensorProto p;
     p.set_name(name);
-    to_proto(v.tensor, p);
+    tensor_to_proto(v.tensor, p);
     return save(p, path);
   });
 }

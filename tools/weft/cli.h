@@ -84,6 +84,7 @@ void add_cache(Cli&);
 void add_doctor(Cli&);
 void add_launch(Cli&);
 void add_plan(Cli&);
+void add_quantize(Cli&);
 
 // --- text on stdout ---------------------------------------------------------------------------------------------------
 

@@ -49,6 +49,7 @@ int run(weft::cli::Cli& cli, int argc, char** argv) {
   add_doctor(cli);
   add_launch(cli);
   add_plan(cli);
+  add_quantize(cli);
   if (int code = cli.args.parse(argc, argv); code >= 0) return code;
   cli.log.set_level(cli.common.quiet ? "error" : cli.common.log_level);
   cli.log.set_progress(!cli.common.quiet && cli.common.progress != "none");

@@ -1,0 +1,126 @@
+// quantize(): what it writes means what the float model means, within the format's error.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "tests/api/api_support.h"
+#include "tests/support/float_models.h"
+#include "weft/quantize.h"
+
+namespace weft::api_test {
+
+namespace {
+
+using namespace quantize_test;
+
+std::string folder_of_test() {
+  std::string name = testing::UnitTest::GetInstance()->current_test_info()->name();
+  std::replace(name.begin(), name.end(), '/', '_');
+  const std::string path = testing::TempDir() + "weft-quantize/" + name;
+  std::filesystem::remove_all(path);
+  std::filesystem::create_directories(path);
+  return path;
+}
+
+std::vector<float> outputs_of(const std::string& path, const api::CalibrationData& data) {
+  Result<Executable> exe = compile(path, {.target = "cpu"});
+  EXPECT_TRUE(exe.ok()) << exe.error().to_string();
+  if (!exe.ok()) return {};
+  Context context = exe->context();
+  std::vector<float> all;
+  for (int64_t i = 0; i < data.count; ++i) {
+    auto out = context.run(*data.sample(i));
+    EXPECT_TRUE(out.ok()) << out.error().to_string();
+    for (float v : floats((*out)["y"])) all.push_back(v);
+  }
+  return all;
+}
+
+// Root of the mean squared difference, as a part of the wanted values' own.
+double relative_error(const std::vector<float>& got, const std::vector<float>& want) {
+  EXPECT_EQ(got.size(), want.size());
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    difference += (got[i] - want[i]) * (got[i] - want[i]);
+    size += want[i] * want[i];
+  }
+  return std::sqrt(difference / size);
+}
+
+struct FormatCase {
+  const char* format;
+  double error;       // at most
+  double size;        // of the weights, as a part of the floats'
+};
+
+class QuantizeFormats : public testing::TestWithParam<FormatCase> {};
+
+TEST_P(QuantizeFormats, MlpStaysNearFloat) {
+  const auto& [format, error, size] = GetParam();
+  const std::string folder = folder_of_test(), model = write_dense_model(folder), out = folder + "/q.onnx";
+  const api::CalibrationData data = random_data(8, {16, 16});
+  api::QuantizeOptions options;
+  options.compile.target = "cpu";
+  options.formats = {format};
+  auto report = api::quantize(model, out, data, options);
+  ASSERT_TRUE(report.ok()) << report.error().to_string();
+  ASSERT_EQ(report->layers.size(), 2u);
+  EXPECT_EQ(report->layers[0].node, "first");
+  EXPECT_EQ(report->layers[1].format, format);
+  EXPECT_EQ(report->float_bytes, (16 * 64 + 64 * 8) * 4);
+  EXPECT_NEAR(static_cast<double>(report->bytes) / static_cast<double>(report->float_bytes), size, 0.01);
+  const double got = relative_error(outputs_of(out, data), outputs_of(model, data));
+  EXPECT_LT(got, error);
+  EXPECT_GT(got, error / 10);  // it is quantised indeed
+}
+
+TEST_P(QuantizeFormats, CnnStaysNearFloat) {
+  const auto& [format, error, size] = GetParam();
+  const std::string folder = folder_of_test(), model = write_conv_model(folder), out = folder + "/q.onnx";
+  const api::CalibrationData data = random_data(4, {4, 3, 8, 8});
+  api::QuantizeOptions options;
+  options.compile.target = "cpu";
+  options.formats = {format};
+  auto report = api::quantize(model, out, data, options);
+  ASSERT_TRUE(report.ok()) << report.error().to_string();
+  EXPECT_EQ(report->layers.size(), 4u);
+  EXPECT_LT(relative_error(outputs_of(out, data), outputs_of(model, data)), error * 1.5);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, QuantizeFormats,
+                         testing::Values(FormatCase{"int8", 0.02, 0.297}, FormatCase{"int8w", 0.01, 0.297}, FormatCase{"fp8", 0.06, 0.297},
+                                         FormatCase{"int4w", 0.15, 0.168}, FormatCase{"int4", 0.15, 0.168}),
+                         [](const auto& info) { return info.param.format; });
+
+TEST(Quantize, OlderModelsAreRaised) {
+  const std::string folder = folder_of_test(), model = write_dense_model(folder, 11), out = folder + "/q.onnx";
+  const api::CalibrationData data = random_data(4, {16, 16});
+  auto report = api::quantize(model, out, data, {.compile = {.target = "cpu"}});
+  ASSERT_TRUE(report.ok()) << report.error().to_string();
+  EXPECT_LT(relative_error(outputs_of(out, data), outputs_of(model, data)), 0.02);
+}
+
+TEST(Quantize, SameCallsWriteTheSameBytes) {
+  const std::string folder = folder_of_test(), model = write_conv_model(folder);
+  for (const char* name : {"/a.onnx", "/b.onnx"})
+    ASSERT_TRUE(api::quantize(model, folder + name, random_data(3, {2, 3, 8, 8}), {.compile = {.target = "cpu"}}).ok());
+  EXPECT_EQ(read_file(folder + "/a.onnx"), read_file(folder + "/b.onnx"));
+}
+
+TEST(Quantize, WhatMakesNoSenseIsAnError) {
+  const std::string folder = folder_of_test(), model = write_dense_model(folder), out = folder + "/q.onnx";
+  const api::CalibrationData data = random_data(2, {4, 16});
+  EXPECT_ERROR(api::quantize(model, out, {}), kUsage);
+  EXPECT_ERROR(api::quantize(model, out, data, {.formats = {"int9"}}), kUsage);
+  EXPECT_ERROR(api::quantize(model, out, data, {.formats = {}}), kUsage);
+  EXPECT_ERROR(api::quantize(model, out, data, {.calibrator = "median"}), kUsage);
+  EXPECT_ERROR(api::quantize(model, out, data, {.calibrator = "percentile:40"}), kUsage);
+  EXPECT_ERROR(api::quantize(folder + "/none.onnx", out, data), kUsage);
+  EXPECT_ERROR(api::quantize(model, folder + "/none/q.onnx", data, {.compile = {.target = "cpu"}}), kResources);
+  EXPECT_ERROR(api::quantize(model, out, random_data(2, {4, 15}), {.compile = {.target = "cpu"}}), kUsage);
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+}  // namespace
+
+}  // namespace weft::api_test
