@@ -41,6 +41,8 @@ std::vector<Stage> pipeline_of(int opt_level) {
     // Transposes and scales are part of the products in which attention is looked for.
     out.push_back({{"fold-contract"}, 3});
     out.push_back({{"raise-attention", "canonicalize-views", "canonicalize-transposes", "raise-grouped-heads"}, 2});
+    // What products read is what was quantised, not what moved it.
+    out.push_back({{"propagate-quantize"}, 4});
     // Where each factor is what was quantised still: transposes are part of the products, biases are numbers.
     out.push_back({{"integer-products"}, 1});
   }
