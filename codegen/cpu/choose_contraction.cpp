@@ -26,11 +26,12 @@ bool prepared(const SpecOperand& o, const std::vector<int>& line) { return o.til
 bool s_prepared(const KernelSpec& sp, const ContractionShape& h) { return h.s_form && prepared(sp.operands[h.s], h.m_axes); }
 bool v_prepared(const KernelSpec& sp, const ContractionShape& h) { return h.v_form && prepared(sp.operands[h.v], h.v_axes); }
 
-// Cycles for one vector of V elements to be packed.
+// Cycles for one vector of V elements to be packed: `dot` loads, and what puts them side by side.
 double pack_cost(const KernelSpec& sp, const ContractionShape& h, int lanes) {
   auto unit = sp.operands[h.v].linear().coefficient(sp.axes[h.v_axes.back()].name);
-  if (!h.by_address || !unit) return 1.5 * lanes;
-  return unit->is(1) ? 2.5 : unit->is(2) ? 5.0 : 1.5 * lanes;
+  const double steps = static_cast<double>(h.dot);
+  if (!h.by_address || !unit) return 1.5 * lanes * steps;
+  return unit->is(1) ? 1.5 + steps : unit->is(2) ? 2 + 3 * steps : 1.5 * lanes * steps;
 }
 
 // What the cost of a tile depends on, besides the tile.
@@ -38,6 +39,8 @@ struct Work {
   double m, k, q, batch;      // extents
   bool v_packed, s_packed;    // packed by the kernel itself
   double pack, stores;        // cycles for a vector of V; for the other operands of the whole block
+  double s_pack;              // cycles for a word of S
+  double step;                // instructions that multiply and add one
 };
 Work work_of(const KernelSpec& sp, const ContractionShape& h, int lanes) {
   Work w;
@@ -48,6 +51,8 @@ Work work_of(const KernelSpec& sp, const ContractionShape& h, int lanes) {
   w.v_packed = !v_prepared(sp, h);
   w.s_packed = !h.s_direct && !s_prepared(sp, h);
   w.pack = pack_cost(sp, h, lanes) + (h.v_plain ? 0 : 4);
+  w.s_pack = h.dot == 1 || sp.operands[h.s].linear().coefficient(sp.axes[h.k_axes[0]].name) == Dim(1) ? 1.5 : 1.5 * static_cast<double>(h.dot);
+  w.step = h.dot == 2 ? 2 : 1;
   w.stores = 0;
   for (const SpecOperand& o : sp.operands) {
     int number = static_cast<int>(&o - sp.operands.data());
@@ -64,11 +69,11 @@ double predict(const Work& w, int lanes, int64_t mr, int64_t nv) {
   double nr = static_cast<double>(nv * lanes), tiles_m = std::ceil(w.m / static_cast<double>(mr)), tiles_q = std::ceil(w.q / nr);
   // Per k and tile: mr*nv FMAs at two a cycle against mr broadcasts and nv loads at two a cycle.
   double rows = w.m / tiles_m;
-  double step = std::max(rows * static_cast<double>(nv), rows + static_cast<double>(nv)) / 2.0;
+  double step = std::max(w.step * rows * static_cast<double>(nv), rows + static_cast<double>(nv)) / 2.0;
   step = std::max(step, 4.0);  // the latency of an accumulator's chain
   double cost = tiles_m * tiles_q * (w.k * step + 20) + w.stores;
   if (w.v_packed) cost += tiles_q * static_cast<double>(nv) * w.k * w.pack;
-  if (w.s_packed) cost += w.m * w.k * 1.5;
+  if (w.s_packed) cost += w.m * w.k * w.s_pack;
   return cost * w.batch;
 }
 
@@ -85,7 +90,7 @@ Tile best_tile(KernelSpec& sp, const Target& target, int lanes, const SpecConfig
       for (int64_t nv = 1; nv <= 4; ++nv) {
         Tile best;
         for (int64_t mr = 1; mr <= 16; ++mr) {
-          if (mr * nv + nv + 1 > target.vector_registers) continue;
+          if (mr * nv + nv + (h->dot == 2 ? 2 : 1) > target.vector_registers) continue;
           if (same_mr ? mr != like->mr : mr > sp.estimate(h->extent_m(sp)) && mr > 1) continue;
           if (same_nr && nv * lanes != like->nr) continue;
           double c = predict(w, lanes, mr, nv);
@@ -107,7 +112,7 @@ double split_cost(const Work& w, const Target& target, int lanes, int64_t bytes,
   double cost = 0, v_bytes = w.k * w.q * static_cast<double>(bytes), s_bytes = w.k * w.m * static_cast<double>(bytes);
   if (w.v_packed) cost += mb * w.q * w.k * w.pack / lanes;
   else if (v_bytes > half_l2) cost += mb * v_bytes / kBytesPerCycle;
-  if (w.s_packed) cost += nb * w.m * w.k * 1.5;
+  if (w.s_packed) cost += nb * w.m * w.k * w.s_pack;
   else if (s_bytes > half_l2) cost += nb * s_bytes / kBytesPerCycle;
   return cost;
 }
@@ -117,7 +122,7 @@ double split_cost(const Work& w, const Target& target, int lanes, int64_t bytes,
 void choose_blocks(KernelSpec& sp, const ContractionShape& h, const Target& target, int lanes, int64_t bytes) {
   constexpr double kTasks = 8, kGrain = 200e3;  // wanted tasks; least multiply-adds of one
   SpecConfig& c = sp.config;
-  double m = size_of(sp, h.extent_m(sp)), k = size_of(sp, h.extent_k(sp)), batch = batch_count(sp, h);
+  double m = size_of(sp, h.extent_m(sp)), k = size_of(sp, h.extent_k(sp)) * static_cast<double>(h.dot), batch = batch_count(sp, h);
   int64_t outer = sp.estimate(sp.axes[h.v_axes[0]].extent), line = std::max<int64_t>(1, sp.estimate(h.line(sp, sp.axes[h.v_axes[0]].extent)));
   int64_t want = static_cast<int64_t>(std::ceil(std::max(1.0, std::min(kTasks / batch, m * static_cast<double>(line) * k / kGrain))));
   int64_t m_tiles = std::max<int64_t>(1, (sp.estimate(h.extent_m(sp)) + c.mr - 1) / c.mr), panels = (line + c.nr - 1) / c.nr;
@@ -137,13 +142,24 @@ void choose_blocks(KernelSpec& sp, const ContractionShape& h, const Target& targ
   }
   // A panel that the kernel packs stays in the L1 cache for all its tiles of rows. A prepared one is read in long stretches, which
   // the processor fetches ahead, by the first tile out of memory and by the others out of the L2 cache.
-  int64_t inner = std::max<int64_t>(1, sp.estimate(h.inner_k(sp))), k_steps = sp.estimate(sp.axes[h.k_axes[0]].extent);
-  const int64_t room = w.v_packed ? target.l1_bytes / 2 / bytes : target.l2_bytes / 4 / byte_size(*h.v_form);
+  int64_t inner = std::max<int64_t>(1, sp.estimate(h.inner_k(sp))), k_steps = sp.estimate(h.outer_k(sp));
+  const int64_t room = w.v_packed ? target.l1_bytes / 2 / bytes : target.l2_bytes / 4 / (byte_size(*h.v_form) * h.dot);
   int64_t block = std::max<int64_t>(1, room / c.nr / inner);
   if (k_steps > 2 * block) {
     int64_t blocks = (k_steps + block - 1) / block;
     c.kc = (k_steps + blocks - 1) / blocks;
   }
+}
+
+// Whether the template gains anything under its best tile.
+bool suits(const KernelSpec& sp, const Tile& best, const SpecConfig* like) {
+  if (best.mr == 0) return false;
+  const ContractionShape h = *contraction_shape(sp, best.swap, best.lines);
+  double k = size_of(sp, sp.extent_of(h.k_axes)), m = size_of(sp, h.extent_m(sp)), q = size_of(sp, h.line(sp, sp.axes[h.v_axes[0]].extent));
+  // Few rows: every element of V is used a few times only, and packing it costs more than it saves.
+  bool packs = !v_prepared(sp, h);
+  bool settled = like && (!packs || s_prepared(sp, h));  // forms of constants
+  return settled || !((packs && m < 4) || k < 4 || m * q * k * batch_count(sp, h) < 4096);
 }
 
 }  // namespace
@@ -152,14 +168,13 @@ bool choose_contraction(KernelSpec& sp, const Target& target, const SpecConfig* 
   if (sp.stages.empty() || sp.stages[0].body.outputs.empty()) return false;
   int64_t bytes = std::max(1, byte_size(sp.stages[0].body.type(sp.stages[0].body.outputs[0])));
   int lanes = static_cast<int>(target.vector_bytes / bytes);
+  sp.config.dot = like ? like->dot : dot_steps(sp, target);
   Tile best = best_tile(sp, target, lanes, like, tuning);
-  if (best.mr == 0) return false;
+  if (!suits(sp, best, like)) {
+    sp.config.dot = 0;
+    return false;
+  }
   ContractionShape h = *contraction_shape(sp, best.swap, best.lines);
-  double k = size_of(sp, h.extent_k(sp)), m = size_of(sp, h.extent_m(sp)), q = size_of(sp, h.line(sp, sp.axes[h.v_axes[0]].extent));
-  // Few rows: every element of V is used a few times only, and packing it costs more than it saves.
-  bool packs = !v_prepared(sp, h);
-  bool settled = like && (!packs || s_prepared(sp, h));  // forms of constants
-  if (!settled && ((packs && m < 4) || k < 4 || m * q * k * batch_count(sp, h) < 4096)) return false;
   SpecConfig& c = sp.config;
   c.name = "contraction";
   c.swap = best.swap;

@@ -7,7 +7,8 @@
 namespace weft {
 
 Dim ContractionShape::extent_m(const KernelSpec& sp) const { return sp.extent_of(m_axes); }
-Dim ContractionShape::extent_k(const KernelSpec& sp) const { return sp.extent_of(k_axes); }
+Dim ContractionShape::outer_k(const KernelSpec& sp) const { return ceildiv(sp.axes[k_axes[0]].extent, Dim(dot)); }
+Dim ContractionShape::extent_k(const KernelSpec& sp) const { return outer_k(sp) * inner_k(sp); }
 Dim ContractionShape::inner_k(const KernelSpec& sp) const { return sp.extent_of(std::span(k_axes).subspan(1)); }
 std::vector<int> ContractionShape::batch_of(const KernelSpec& sp, int operand) const {
   std::vector<int> out;
@@ -78,6 +79,40 @@ static bool beside_line(const KernelSpec& sp, const ProductFactor& v, const std:
   return true;
 }
 
+int64_t dot_steps(const KernelSpec& sp, const Target& target) {
+  auto product = find_product(sp);
+  if (!product || sp.stages[0].body.type(sp.stages[0].body.outputs[0]) != DType::i32) return 0;
+  for (const ProductFactor& f : {product->x, product->y})
+    if (!f.plain || f.operand < 0 || !is_int(sp.operands[f.operand].dtype) || byte_size(sp.operands[f.operand].dtype) != 1) return 0;
+  return target.avx512_vnni || (target.vector_bytes == 32 && target.has("avxvnni")) ? 4 : 2;
+}
+
+// Puts the axis first that is rounded up least: of several the longest, then the outermost.
+static void group_k(const KernelSpec& sp, ContractionShape* r) {
+  auto waste = [&](int axis) {
+    const int64_t n = std::max<int64_t>(1, sp.estimate(sp.axes[axis].extent));
+    return std::pair(static_cast<double>((n + r->dot - 1) / r->dot * r->dot) / static_cast<double>(n), -n);
+  };
+  auto best = std::min_element(r->k_axes.begin(), r->k_axes.end(), [&](int a, int b) { return waste(a) < waste(b); });
+  std::rotate(r->k_axes.begin(), best, best + 1);
+}
+
+// The forms of 8-bit factors, and whether S is read in place: whole words, next to each other.
+static void choose_dot(const KernelSpec& sp, bool one_m_line, ContractionShape* r) {
+  const SpecOperand &s = sp.operands[r->s], &v = sp.operands[r->v];
+  auto byte = [](DType t) { return is_unsigned_int(t) ? DType::u8 : DType::i8; };
+  r->flip = r->dot == 4 && byte(s.dtype) == byte(v.dtype);
+  r->s_form = r->dot == 4 ? byte(s.dtype) : DType::i16;
+  r->v_form = byte(v.dtype);
+  const Dim whole(r->dot);
+  auto unit = s.linear().coefficient(sp.axes[r->k_axes[0]].name);
+  r->s_direct = r->dot == 4 && !r->flip && !s.tile && one_m_line && r->k_axes.size() == 1 && unit && unit->is(1) && r->s_m_stride.is_const() &&
+                mod(sp.axes[r->k_axes[0]].extent, whole) == Dim(0) && mod(r->s_m_stride, whole) == Dim(0);
+  if (!r->s_direct) return;
+  r->s_m_stride = floordiv(r->s_m_stride, whole);
+  r->s_k_stride = 1;
+}
+
 std::optional<ContractionShape> contraction_shape(const KernelSpec& sp, bool swap, bool lines) {
   if (sp.stages.size() < 2) return std::nullopt;
   ContractionShape r;
@@ -106,7 +141,14 @@ std::optional<ContractionShape> contraction_shape(const KernelSpec& sp, bool swa
   choose_line(sp, lv, only_v, lines, &r);
   if (!beside_line(sp, fv, r.v_axes)) return std::nullopt;
   // S in place: one K line and one M line, with constant strides that fit an instruction's displacement.
-  bool line = one_line(sp, ls, r.m_axes, &r.s_m_stride) && one_line(sp, ls, r.k_axes, &r.s_k_stride);
+  bool line = one_line(sp, ls, r.m_axes, &r.s_m_stride);
+  if (sp.config.dot) {
+    r.dot = sp.config.dot;
+    group_k(sp, &r);
+    choose_dot(sp, line, &r);
+    return r;
+  }
+  line = line && one_line(sp, ls, r.k_axes, &r.s_k_stride);
   r.s_direct = line && r.s_form == s.dtype && r.s_m_stride.is_const() && r.s_k_stride.is_const() && is_float(s.dtype) && !s.tile;
   return r;
 }
@@ -118,7 +160,7 @@ ContractionScratch contraction_scratch(const KernelSpec& sp, const ContractionSh
   const SpecConfig& c = sp.config;
   ContractionScratch r;
   Dim rows = min(h.extent_m(sp), Dim(c.mc)), outer = min(sp.axes[h.v_axes[0]].extent, Dim(c.nc));
-  Dim steps = sp.axes[h.k_axes[0]].extent;
+  Dim steps = h.outer_k(sp);
   r.block_k = (c.kc ? min(steps, Dim(c.kc)) : steps) * h.inner_k(sp);
   r.ldc = round_up(h.line(sp, outer), c.nr);
   r.c = 0;
@@ -166,25 +208,33 @@ std::optional<KernelSpec> prepare_factor(const KernelSpec& sp, int factor, Shape
   };
   for (int a : h->batch_of(sp, factor)) add_axis(sp.axes[a].name, sp.axes[a].extent);
   add_axis("t", ceildiv(line.extent, Dim(tile)));
-  for (int a : h->k_axes) add_axis(sp.axes[a].name, sp.axes[a].extent);
+  const std::string first_k = sp.axes[h->k_axes[0]].name;
+  for (int a : h->k_axes) add_axis(sp.axes[a].name, a == h->k_axes[0] ? h->outer_k(sp) : sp.axes[a].extent);
   add_axis("u", Dim(tile));
+  if (h->dot > 1) add_axis("d", Dim(h->dot));
   if (!is_static(*dims)) return std::nullopt;
   store.strides.assign(dims->size(), Dim(1));
   for (size_t k = dims->size() - 1; k-- > 0;) store.strides[k] = store.strides[k + 1] * (*dims)[k + 1];
-  Dim at = Dim::symbol("t") * Dim(tile) + Dim::symbol("u");
+  const Dim at = Dim::symbol("t") * Dim(tile) + Dim::symbol("u"), step = Dim::symbol(first_k) * Dim(h->dot) + Dim::symbol("d");
   auto place = [&](const Dim& d) {
-    return d.substitute([&](const std::string& s) { return s == line.name ? std::optional<Dim>(at) : std::nullopt; });
+    return d.substitute([&](const std::string& s) {
+      return s == line.name ? std::optional(at) : s == first_k && h->dot > 1 ? std::optional(step) : std::nullopt;
+    });
   };
   for (Dim& d : load.index) d = place(d);
   load.offset = place(load.offset);
   if (mod(line.extent, Dim(tile)) != Dim(0)) load.guards.push_back({at, Dim(0), line.extent});
+  const Dim& steps = sp.axes[h->k_axes[0]].extent;
+  if (mod(steps, Dim(h->dot)) != Dim(0)) load.guards.push_back({step, Dim(0), steps});
   load.constant = false;
   out.operands = {load, store};
   SpecStage st;
   StageInput in;
   in.operand = 0;
   st.inputs.push_back(in);
-  st.body.outputs = {st.body.cast(st.body.input(0, from.dtype), *form)};
+  int value = st.body.cast(st.body.input(0, from.dtype), *form);
+  if (is_s && h->flip) value = st.body.add(Prim::bit_xor, value, st.body.constant_int(*form, is_unsigned_int(*form) ? 128 : -128));
+  st.body.outputs = {value};
   st.stores = {1};
   out.stages.push_back(std::move(st));
   return out;

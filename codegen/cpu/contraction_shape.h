@@ -19,12 +19,18 @@ struct ContractionShape {
   // A factor is its operand's elements, perhaps cast; else ops come between, which run as the factor is packed.
   bool s_plain = true, v_plain = true;
   // A factor of the sum's type, or of 16-bit floats, has a prepared form if it is constant: S in the sum's type, V in its own,
-  // which is widened as it is read, so that products of few rows read half the bytes.
+  // which is widened as it is read, so that products of few rows read half the bytes. 8-bit factors: see below.
   std::optional<DType> s_form, v_form;
+  // 8-bit integers and their sum in i32: `dot` steps of the first K axis lie together in both factors, a word of S each, and are
+  // one instruction's. Four bytes (VNNI) are unsigned in one factor and signed in the other: where both are alike, S has its
+  // highest bits flipped (`flip`), so is 128 more or less, and the sums of V, 128 times, make up for it. Two elements of S are
+  // 16 bits wide, those of V are widened as they are read, and any mix of signs will do.
+  int64_t dot = 1;
+  bool flip = false;
   std::vector<int> batch;       // axis numbers
   std::vector<int> m_axes;      // outer first; none: S has no axis of its own
   std::vector<int> v_axes;      // one or two, outer first
-  std::vector<int> k_axes;
+  std::vector<int> k_axes;      // outer first; with dot, the one that it rounds up least
   Dim pitch;                    // inner steps per outer step
   bool by_address = false;      // q walks V's address
   bool s_direct = false;        // S is read in place: constant strides, one M line, one K line
@@ -33,13 +39,18 @@ struct ContractionShape {
   Dim extent_m(const KernelSpec& s) const;
   // Length of the q line over `outer` steps of the outer V axis (or of the only one).
   Dim line(const KernelSpec& s, const Dim& outer) const;
+  // In units of `dot`, as all that counts steps of K.
+  Dim outer_k(const KernelSpec& s) const;
   Dim extent_k(const KernelSpec& s) const;
   Dim inner_k(const KernelSpec& s) const;  // per step of the outermost K axis
   // Batch axes that walk an operand: the leading dims of its prepared form.
   std::vector<int> batch_of(const KernelSpec& s, int operand) const;
 };
 
-// nullopt when the spec is not of this form. swap exchanges the factors' roles; lines makes the inner V axis the line.
+// The `dot` of a spec whose factors are 8-bit integers, plain, with a sum in i32; 0 of others.
+int64_t dot_steps(const KernelSpec& spec, const Target& target);
+
+// By spec.config.dot. nullopt when the spec is not of this form. swap exchanges the factors' roles; lines makes the inner V axis the line.
 std::optional<ContractionShape> contraction_shape(const KernelSpec& spec, bool swap, bool lines);
 
 // Fills config and tasks when the template suits the spec. `like`: see choose_cpu.

@@ -184,11 +184,12 @@ inline void check_kernels(std::unique_ptr<Module> m, const Target& target, int o
   test::check_cuda_kernels(c.lowered().specs, target);
 }
 
-inline void check_module(std::unique_ptr<Module> m, const std::vector<Tensor>& inputs, const Bound& bound, int opt_level = -1) {
+inline void check_module(std::unique_ptr<Module> m, const std::vector<Tensor>& inputs, const Bound& bound, int opt_level = -1,
+    const std::vector<std::string>& on = targets()) {
   std::vector<HostValue> values(inputs.begin(), inputs.end());
   auto want = evaluate(*m->main(), std::move(values));
   ASSERT_TRUE(want.ok()) << want.error().to_string();
-  for (const std::string& target : targets()) {
+  for (const std::string& target : on) {
     api::CompileOptions options;
     options.target = target;
     auto t = Compilation(options).target();  // `cuda` alone is this machine's
@@ -247,9 +248,10 @@ class TestGraph {
   template <class A>
   Value* op(OpKind kind, std::vector<Value*> operands, A attrs) { return make(kind, std::move(operands), std::move(attrs))->result(); }
 
-  void check(const std::vector<Value*>& outputs, const Bound& bound = Bound::exact(), int opt_level = -1) {
+  void check(const std::vector<Value*>& outputs, const Bound& bound = Bound::exact(), int opt_level = -1,
+      const std::vector<std::string>& on = targets()) {
     finish(outputs);
-    check_module(std::move(module_), inputs_, bound, opt_level);
+    check_module(std::move(module_), inputs_, bound, opt_level, on);
   }
   // The error of compiling for, or running on, this machine; empty when there is none.
   Error failure(const std::vector<Value*>& outputs) {

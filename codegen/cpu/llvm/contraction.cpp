@@ -4,9 +4,7 @@
 // packed as [k][nr] (or was, when the model was loaded); each tile of mr rows runs mr x nr accumulators over the block of K
 // and leaves them in the C block. Then the remaining stages (bias, activation, residual, stores) run over the block as
 // ordinary vector loops.
-#include "codegen/cpu/contraction_shape.h"
-#include "codegen/cpu/llvm/emit.h"
-#include "ir/base/check.h"
+#include "codegen/cpu/llvm/contraction.h"
 
 namespace weft {
 
@@ -14,181 +12,8 @@ namespace {
 
 constexpr int64_t kChunk = 64;  // terms that are added up one by one
 
-struct Contraction {
-  Emitter& e;
-  const KernelSpec& s;
-  const ContractionShape h;
-  const ContractionScratch areas;
-  DType acc, panel_type;  // panel_type: of V's packed elements
-  llvm::Type *type, *vtype;
-  int lanes, nv;
-  int64_t bytes;
-  Val c_block, panel, s_block, ldc;
-  Val m0, m1, o0, o1, line;  // block bounds: rows of M, steps of the outer V axis, length of the q line
-  Val k0, k1, k_count;       // block of K: steps of its outer axis, elements
-  SymbolEnv env;             // batch axes
-
-  Contraction(Emitter& em, ContractionShape shape)
-      : e(em), s(em.spec), h(std::move(shape)), areas(contraction_scratch(s, h)), acc(s.stages[0].body.type(s.stages[0].body.outputs[0])) {
-    panel_type = s.operands[h.v].tile ? s.operands[h.v].dtype : acc;
-    type = e.compute_type(acc);
-    bytes = byte_size(acc);
-    lanes = static_cast<int>(e.target.vector_bytes / bytes);
-    nv = static_cast<int>(s.config.nr / lanes);
-    vtype = e.vec(type, lanes);
-  }
-
-  const std::string& name(int axis) const { return s.axes[axis].name; }
-  Val extent(int axis) { return e.dim(s.axes[axis].extent, {}); }
-  Val add(Val a, Val b) { return e.b.CreateNSWAdd(a, b); }
-  Val add(Val a, int64_t b) { return b ? e.b.CreateNSWAdd(a, e.i64(b)) : a; }
-  Val mul(Val a, Val b) { return e.b.CreateNSWMul(a, b); }
-  Val at(Val base, Val index) { return e.b.CreateGEP(type, base, index); }
-  Val minimum(Val a, Val b) { return e.b.CreateSelect(e.b.CreateICmpSLT(a, b), a, b); }
-  llvm::Align align() const { return llvm::Align(static_cast<uint64_t>(bytes)); }
-
-  // What is multiplied on one side, at a point. `line`: an extra guard on V's own elements.
-  Val factor(bool v_side, const SymbolEnv& where, const std::string& vs, int n, const SpecGuard* line = nullptr) {
-    int own = v_side ? h.v : h.s;
-    auto read = [&](int operand) {
-      if (operand != own || !line) return e.load(s.operands[operand], where, vs, n);
-      SpecOperand o = s.operands[operand];
-      o.guards.push_back(*line);
-      return e.load(o, where, vs, n);
-    };
-    if (v_side ? h.v_plain : h.s_plain) {
-      DType t = s.operands[own].dtype;
-      Val v = read(own);
-      return t == acc || (is_float(t) && acc == DType::f32) ? v : e.cast(v, t, acc, true);
-    }
-    std::vector<Val> values(s.stages[0].body.insts.size());
-    compute(v_side ? h.v_arg : h.s_arg, values, n, read);
-    return values[v_side ? h.v_arg : h.s_arg];
-  }
-  // A value of the sum's body and what it is made of; of the other factor nothing is loaded.
-  void compute(int inst, std::vector<Val>& values, int n, const std::function<Val(int)>& read) {
-    const ScalarProgram& body = s.stages[0].body;
-    const ScalarInst& x = body.insts[inst];
-    if (values[inst]) return;
-    if (x.prim == Prim::input) {
-      values[inst] = read(s.stages[0].inputs[x.index].operand);
-    } else if (x.prim == Prim::constant) {
-      values[inst] = e.constant(x.type, x);
-    } else {
-      for (int arg : x.args)
-        if (arg >= 0) compute(arg, values, n, read);
-      values[inst] = e.prim(body, x, values, n);
-    }
-  }
-
-  // Loops over the block of K; f gets k within it.
-  void k_loops(size_t i, SymbolEnv where, Val flat, const std::function<void(SymbolEnv&, Val)>& f) {
-    if (i == h.k_axes.size()) return f(where, flat);
-    Val lo = i == 0 ? k0 : e.i64(0), n = i == 0 ? k1 : extent(h.k_axes[i]);
-    e.loop(lo, n, e.i64(1), name(h.k_axes[i]).c_str(), [&](Val k) {
-      SymbolEnv in = where;
-      in[name(h.k_axes[i])] = k;
-      k_loops(i + 1, in, i == 0 ? e.b.CreateSub(k, k0) : add(mul(flat, n), k), f);
-    });
-  }
-
-  // The tile of a prepared factor that holds element `i` of its line, at the block's first k.
-  Val prepared_tile(int operand, int64_t tile, Val i) {
-    std::vector<int> batch = h.batch_of(s, operand);
-    const SpecAxis& line_axis = s.axes[operand == h.s ? h.m_axes[0] : h.v_axes[0]];
-    Val index = nullptr;
-    for (int a : batch) index = index ? add(mul(index, extent(a)), env[name(a)]) : env[name(a)];
-    Val number = e.b.CreateUDiv(i, e.i64(tile));
-    if (index) number = add(mul(index, e.dim(ceildiv(line_axis.extent, Dim(tile)), {})), number);
-    Val k = add(mul(number, e.dim(h.extent_k(s), {})), mul(k0, e.dim(h.inner_k(s), {})));
-    return e.b.CreateGEP(e.element_type(s.operands[operand].dtype), e.ptrs[s.operands[operand].ptr], mul(k, e.i64(tile)));
-  }
-
-  // panel[k][0..nr) = V at q0 .. q0 + nr, zero beyond the line.
-  void pack_panel(Val q0) {
-    Val left = e.b.CreateSub(line, q0);
-    Val full = e.b.CreateICmpSGE(left, e.i64(s.config.nr));
-    auto body = [&](bool masked) {
-      SymbolEnv where = env;
-      where[name(h.v_axes[0])] = o0;
-      std::vector<Val> q(nv);
-      for (int j = 0; j < nv; ++j) q[j] = e.b.CreateAdd(e.splat(add(q0, static_cast<int64_t>(j) * lanes), lanes), e.lane_ids(lanes));
-      k_loops(0, where, nullptr, [&](SymbolEnv& in, Val k) {
-        Val row = at(panel, mul(k, e.i64(s.config.nr)));
-        for (int j = 0; j < nv; ++j) {
-          // The mask as a guard on q: a masked load touches nothing beyond the line.
-          SpecGuard within{Dim::symbol("q.line"), Dim(0), Dim::symbol("q.end")};
-          in["q.line"] = q[j];
-          in["q.end"] = line;
-          place_q(in, q[j]);
-          Val v = factor(true, in, name(h.v_axes.back()), lanes, masked ? &within : nullptr);
-          e.b.CreateAlignedStore(e.splat(v, lanes), at(row, e.i64(static_cast<int64_t>(j) * lanes)),
-              llvm::Align(static_cast<uint64_t>(e.target.vector_bytes)));
-        }
-      });
-    };
-    auto* whole = llvm::BasicBlock::Create(e.cx, "pack.full", e.fn);
-    auto* part = llvm::BasicBlock::Create(e.cx, "pack.part", e.fn);
-    auto* done = llvm::BasicBlock::Create(e.cx, "pack.done", e.fn);
-    e.b.CreateCondBr(full, whole, part);
-    e.b.SetInsertPoint(whole);
-    body(false);
-    e.b.CreateBr(done);
-    e.b.SetInsertPoint(part);
-    body(true);
-    e.b.CreateBr(done);
-    e.b.SetInsertPoint(done);
-  }
-
-  // Vector j of the panel's elements at k, in the sum's type.
-  Val panel_vector(Val k, int j) {
-    llvm::Type* element = e.element_type(panel_type);
-    Val from = e.b.CreateGEP(element, panel, add(mul(k, e.i64(s.config.nr)), static_cast<int64_t>(j) * lanes));
-    const llvm::Align whole(static_cast<uint64_t>(lanes * byte_size(panel_type)));
-    return e.load_convert(panel_type, e.b.CreateAlignedLoad(e.vec(element, lanes), from, whole));
-  }
-
-  // Sets the V axes at line positions q (vector).
-  void place_q(SymbolEnv& in, Val q) {
-    if (h.v_axes.size() == 1) {
-      in[name(h.v_axes[0])] = e.b.CreateAdd(q, e.splat(o0, lanes));
-    } else if (h.by_address) {
-      in[name(h.v_axes[0])] = o0;
-      in[name(h.v_axes[1])] = q;
-    } else {
-      Val p = e.splat(e.dim(h.pitch, {}), lanes);
-      in[name(h.v_axes[0])] = e.b.CreateAdd(e.splat(o0, lanes), e.b.CreateUDiv(q, p));
-      in[name(h.v_axes[1])] = e.b.CreateURem(q, p);
-    }
-  }
-
-  // Sets the M axes at row m.
-  void place_m(SymbolEnv& in, Val m) {
-    for (size_t k = h.m_axes.size(); k-- > 0;) {
-      if (k == 0) {
-        in[name(h.m_axes[0])] = m;
-      } else {
-        Val n = extent(h.m_axes[k]);
-        in[name(h.m_axes[k])] = e.b.CreateURem(m, n);
-        m = e.b.CreateUDiv(m, n);
-      }
-    }
-  }
-
-  // s_block[tile][k][mr] = S, zero-filled rows are never read back.
-  void pack_s() {
-    int64_t mr = s.config.mr;
-    e.loop(m0, m1, e.i64(1), "sm", [&](Val m) {
-      Val r = e.b.CreateSub(m, m0);
-      Val tile = mul(e.b.CreateUDiv(r, e.i64(mr)), mul(k_count, e.i64(mr)));
-      Val base = add(tile, e.b.CreateURem(r, e.i64(mr)));
-      SymbolEnv where = env;
-      place_m(where, m);
-      k_loops(0, where, nullptr, [&](SymbolEnv& in, Val k) {
-        e.b.CreateAlignedStore(factor(false, in, "", 1), at(s_block, add(base, mul(k, e.i64(mr)))), align());
-      });
-    });
-  }
+struct Contraction : ContractionFactors {
+  using ContractionFactors::ContractionFactors;
 
   // Sums of floats are kept short, so that their rounding errors stay small: a block of K is taken in chunks, and the chunks'
   // sums are added. Of equal length where that is known.
@@ -213,8 +38,8 @@ struct Contraction {
       SymbolEnv where = env;
       place_m(where, m);
       for (int a : h.k_axes) where[name(a)] = e.i64(0);
-      where[name(h.k_axes[0])] = k0;
-      s_base = at(e.ptrs[s.operands[h.s].ptr], e.dim(s.operands[h.s].linear(), where));
+      where[name(h.k_axes[0])] = mul(k0, h.dot);
+      s_base = e.b.CreateGEP(e.element_type(s.operands[h.s].dtype), e.ptrs[s.operands[h.s].ptr], e.dim(s.operands[h.s].linear(), where));
       row_step = h.s_m_stride.value();
       k_step = h.s_k_stride.value();
     } else {
@@ -230,7 +55,8 @@ struct Contraction {
   }
   // The sums of [begin, end) of the block of K.
   std::vector<Val> chunk(Val s_base, int64_t row_step, int64_t k_step, int rows, Val begin, Val end) {
-    Val zero = llvm::Constant::getNullValue(vtype);
+    std::vector<Val> first(static_cast<size_t>(nv));
+    for (int j = 0; j < nv; ++j) first[j] = start(j);
     auto* from = e.b.GetInsertBlock();
     auto* body = llvm::BasicBlock::Create(e.cx, "micro", e.fn);
     auto* exit = llvm::BasicBlock::Create(e.cx, "micro.exit", e.fn);
@@ -241,13 +67,13 @@ struct Contraction {
     std::vector<llvm::PHINode*> sum;
     for (int r = 0; r < rows * nv; ++r) {
       sum.push_back(e.b.CreatePHI(vtype, 2));
-      sum.back()->addIncoming(zero, from);
+      sum.back()->addIncoming(first[r % nv], from);
     }
     std::vector<Val> v(nv), next;
     for (int j = 0; j < nv; ++j) v[j] = panel_vector(k, j);
     Val sk = at(s_base, mul(k, e.i64(k_step)));
     for (int r = 0; r < rows; ++r) {
-      Val x = e.b.CreateAlignedLoad(type, at(sk, e.i64(r * row_step)), align());
+      Val x = e.b.CreateAlignedLoad(type, at(sk, e.i64(r * row_step)), h.dot > 1 ? llvm::Align(1) : align());
       Val wide = e.splat(x, lanes);
       for (int j = 0; j < nv; ++j) next.push_back(multiply_add(wide, v[j], sum[r * nv + j]));
     }
@@ -258,7 +84,7 @@ struct Contraction {
     e.b.SetInsertPoint(exit);
     for (size_t r = 0; r < next.size(); ++r) {
       auto* result = e.b.CreatePHI(vtype, 2);
-      result->addIncoming(zero, from);
+      result->addIncoming(first[r % static_cast<size_t>(nv)], from);
       result->addIncoming(next[r], body);
       next[r] = result;
     }
@@ -310,14 +136,6 @@ struct Contraction {
     e.b.CreateAlignedStore(sum, c, align());
   }
   Val plus(Val a, Val b) { return type->isFloatingPointTy() ? e.b.CreateFAdd(a, b) : e.b.CreateAdd(a, b); }
-  Val multiply_add(Val a, Val b, Val c) {
-    if (type->isFloatingPointTy()) {
-      if (e.target.fma) return e.b.CreateIntrinsic(llvm::Intrinsic::fma, {vtype}, {a, b, c});
-      return e.b.CreateFAdd(c, e.b.CreateFMul(a, b));
-    }
-    return e.b.CreateAdd(c, e.b.CreateMul(a, b));
-  }
-
   // Tiles of mr rows, then what is left: one tile of the exact size where it is known, else ones of 4 and 1.
   void rows_of_panel(Val q0) {
     int64_t mr = s.config.mr;
@@ -351,7 +169,7 @@ struct Contraction {
       for (int j = 0; j < nv; ++j) {
         slots.push_back(e.alloca_at_entry(vtype, "tail"));
         totals.push_back(e.alloca_at_entry(vtype, "tail.sum"));
-        clear(totals[j]);
+        e.b.CreateStore(start(j), totals[j]);
       }
       chunks([&](Val begin, Val end) {
         for (Val slot : slots) clear(slot);
@@ -407,7 +225,7 @@ struct Contraction {
 
   // The whole sum into the C block, block by block of K.
   void sums() {
-    Val steps = extent(h.k_axes[0]);
+    Val steps = e.dim(h.outer_k(s), {});
     auto block = [&](Val from, Val to) {
       k0 = from;
       k1 = to;
@@ -416,6 +234,7 @@ struct Contraction {
       e.loop(e.i64(0), line, e.i64(s.config.nr), "q", [&](Val q0) {
         if (s.operands[h.v].tile) panel = prepared_tile(h.v, s.config.nr, add(o0, q0));
         else pack_panel(q0);
+        sum_panel();
         rows_of_panel(q0);
       });
     };
