@@ -162,7 +162,8 @@ TEST(ProductInt8, Epilogues) {
         }
         Value* y = g.op(OpKind::mul, {g.op(OpKind::cast, {g.op(OpKind::add, {sum, share})}, to_float), scale});
         y = g.op(OpKind::relu, {g.op(OpKind::add, {y, bias})});
-        y = g.op(OpKind::quantize_linear, {y, g.constant(tensor_of_values<double>(DType::f32, {}, {0.03})), g.constant(tensor_of_values<int64_t>(out, {}, {7}))});
+        Value* step = g.constant(tensor_of_values<double>(DType::f32, {}, {0.03}));
+        y = g.op(OpKind::quantize_linear, {y, step, g.constant(tensor_of_values<int64_t>(out, {}, {7}))});
         g.check({y}, Bound::exact(), 2, levels());
       }
 }

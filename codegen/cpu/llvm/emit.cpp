@@ -94,7 +94,7 @@ void Emitter::branch(Val cond, const std::function<void()>& then) {
   b.SetInsertPoint(join);
 }
 
-static int lanes_of(Val v) {
+int lanes_of(Val v) {
   auto* t = llvm::dyn_cast<llvm::FixedVectorType>(v->getType());
   return t ? static_cast<int>(t->getNumElements()) : 1;
 }
@@ -430,7 +430,7 @@ Val Emitter::prim(const ScalarProgram& p, const ScalarInst& x, const std::vector
       return fl ? b.CreateFCmpOEQ(intrinsic(llvm::Intrinsic::fabs), llvm::ConstantFP::getInfinity(ty))
                 : llvm::Constant::getNullValue(vec(b.getInt1Ty(), n));
     case Prim::select: return b.CreateSelect(a, c, d);
-    case Prim::cast: return cast(a, t, x.type, x.i != 0);
+    case Prim::cast: return cast(a, t, x.type, x.i != 0, is_clamped(p, x.args[0], x.type));
     case Prim::bitcast: {
       Val bits = store_convert(t, a);
       Val r = b.CreateBitCast(bits, vec(element_type(x.type), n));
@@ -439,40 +439,6 @@ Val Emitter::prim(const ScalarProgram& p, const ScalarInst& x, const std::vector
     case Prim::input: case Prim::constant: break;
   }
   UNREACHABLE();
-}
-
-// The low bits of an integer, extended again by the type's sign.
-static Val low_bits(Emitter& e, Val v, DType t) {
-  v = e.b.CreateTrunc(v, e.vec(e.b.getInt8Ty(), lanes_of(v)));
-  Val drop = llvm::ConstantInt::get(v->getType(), static_cast<uint64_t>(8 - bit_width(t)));
-  v = e.b.CreateShl(v, drop);
-  return is_unsigned_int(t) ? e.b.CreateLShr(v, drop) : e.b.CreateAShr(v, drop);
-}
-
-Val Emitter::cast(Val v, DType from, DType to, bool saturate) {
-  int n = lanes_of(v);
-  if (is_subbyte(to) && !is_float(to)) {
-    DType whole = is_float(from) ? DType::i32 : is_unsigned_int(to) ? DType::u8 : DType::i8;
-    return low_bits(*this, cast(v, from, whole, saturate), to);
-  }
-  llvm::Type* ty = vec(compute_type(to), n);
-  if (is_float(from)) {
-    if (to == DType::b1) return b.CreateFCmpUNE(v, llvm::Constant::getNullValue(v->getType()));
-    if (is_float(to)) {
-      if (v->getType() != ty) v = b.CreateFPCast(v, ty);
-      // A cast rounds to its type at once.
-      return to == DType::f32 || to == DType::f64 ? v : narrow_to_float(to, float_to_narrow(to, v, saturate));
-    }
-    // Truncate and saturate; NaN gives 0. Narrow types through i32 so that no wide saturation code is made.
-    return b.CreateIntrinsic(is_unsigned_int(to) ? llvm::Intrinsic::fptoui_sat : llvm::Intrinsic::fptosi_sat, {ty, v->getType()}, {v});
-  }
-  bool uns = is_unsigned_int(from) || from == DType::b1;
-  if (is_float(to)) {
-    Val f = uns ? b.CreateUIToFP(v, ty) : b.CreateSIToFP(v, ty);
-    return to == DType::f32 || to == DType::f64 ? f : narrow_to_float(to, float_to_narrow(to, f, saturate));
-  }
-  if (to == DType::b1) return b.CreateICmpNE(v, llvm::Constant::getNullValue(v->getType()));
-  return uns ? b.CreateZExtOrTrunc(v, ty) : b.CreateSExtOrTrunc(v, ty);
 }
 
 }  // namespace weft

@@ -73,7 +73,8 @@ struct Emitter {
   std::vector<Val> stage_body(const SpecStage& st, const SymbolEnv& env, const std::string& vec_symbol, int lanes,
       const std::function<Val(int, int)>& acc);
   Val prim(const ScalarProgram& p, const ScalarInst& x, const std::vector<Val>& v, int lanes);
-  Val cast(Val v, DType from, DType to, bool saturate);
+  // clamped: a float is within the range of the integer it becomes, or NaN.
+  Val cast(Val v, DType from, DType to, bool saturate, bool clamped = false);
   // exp, expm1, log, log1p, sin, cos, atan, tanh, erf, sigmoid of float or double, scalar or vector (vector_math.cpp).
   Val math(Prim p, Val x);
   Val pow(Val x, Val y);
@@ -83,6 +84,11 @@ struct Emitter {
   Val narrow_to_float(DType t, Val bits);
   Val float_to_narrow(DType t, Val x, bool saturate);
 };
+
+// Lanes of a vector; 1 of a scalar.
+int lanes_of(Val v);
+// Whether value v of a program, a float, was limited to numbers that an integer type holds; NaN may remain.
+bool is_clamped(const ScalarProgram& p, int v, DType to);
 
 // The templates. Each fills e.fn's body.
 void emit_loops(Emitter& e);
