@@ -89,6 +89,11 @@ std::vector<int64_t> EditableModel::ints_attribute(int node, const std::string& 
   return a ? std::vector<int64_t>(a->ints().begin(), a->ints().end()) : std::vector<int64_t>();
 }
 
+std::string EditableModel::text_attribute(int node, const std::string& name) const {
+  const pb::AttributeProto* a = find_attribute(state_->model.graph().node(node), name);
+  return a ? a->s() : std::string();
+}
+
 std::vector<std::string> EditableModel::outputs() const {
   std::vector<std::string> names;
   for (const auto& o : state_->model.graph().output()) names.push_back(o.name());

@@ -41,6 +41,7 @@ class EditableModel {
   int64_t int_attribute(int node, const std::string& name, int64_t otherwise) const;
   double float_attribute(int node, const std::string& name, double otherwise) const;
   std::vector<int64_t> ints_attribute(int node, const std::string& name) const;  // empty when absent
+  std::string text_attribute(int node, const std::string& name) const;           // empty when absent
   std::vector<std::string> outputs() const;
   int opset() const;                                       // of ONNX's own domain
   // Of tensors of the main graph whose values are known: initialisers and Constant nodes' results.

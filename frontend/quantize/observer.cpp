@@ -4,7 +4,6 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
-#include <sstream>
 
 #include "ir/base/text.h"
 
@@ -46,33 +45,6 @@ void Histogram::add(std::span<const float> values) {
   const double scale = kBins / (2 * reach_);
   for (float v : values)
     if (std::isfinite(v)) bins_[std::min(static_cast<int>((v + reach_) * scale), kBins - 1)] += 1;
-}
-
-std::string Histogram::print() const {
-  std::ostringstream out;
-  out << std::hexfloat << reach_ << ' ' << count_ << ' ' << not_finite_ << ' ' << min_ << ' ' << max_ << std::defaultfloat;
-  // Runs of empty bins are long.
-  for (int b = 0; b < kBins; ++b)
-    if (bins_[b] != 0) out << ' ' << b << ':' << static_cast<int64_t>(bins_[b]);
-  return out.str();
-}
-
-bool Histogram::parse(const std::string& text) {
-  *this = Histogram();
-  std::istringstream in(text);
-  std::string reach, low, high;
-  if (!(in >> reach >> count_ >> not_finite_ >> low >> high)) return false;
-  reach_ = std::strtod(reach.c_str(), nullptr);
-  min_ = std::strtof(low.c_str(), nullptr);
-  max_ = std::strtof(high.c_str(), nullptr);
-  int bin = 0;
-  int64_t n = 0;
-  char colon = 0;
-  while (in >> bin >> colon >> n) {
-    if (bin < 0 || bin >= kBins || colon != ':' || n < 0) return false;
-    bins_[bin] = static_cast<double>(n);
-  }
-  return in.eof() && reach_ >= 0 && std::isfinite(reach_) && std::isfinite(min_) && std::isfinite(max_) && min_ <= max_;
 }
 
 Result<CalibratorOptions> parse_calibrator(const std::string& text) {

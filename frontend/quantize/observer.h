@@ -23,10 +23,6 @@ class Histogram {
   double center(int bin) const { return (bin + 0.5) * width() - reach_; }
   const std::vector<double>& bins() const { return bins_; }
 
-  // Numbers as text, and back; false for a text that is none.
-  std::string print() const;
-  bool parse(const std::string& text);
-
  private:
   void widen(double to);
   std::vector<double> bins_ = std::vector<double>(kBins, 0.0);

@@ -1,6 +1,5 @@
 #include "frontend/quantize/runner.h"
 
-#include "frontend/api/reference.h"
 #include "ir/core/shapes.h"
 
 namespace weft::quantize {
@@ -21,13 +20,6 @@ Result<api::NamedTensors> Runner::run(const api::NamedTensors& inputs) {
   api::RunOptions options;
   options.cancel = cancel_;
   return context_.run(inputs, {}, options);
-}
-
-Result<std::vector<float>> to_floats(const api::Tensor& t) {
-  if (!is_float(t.dtype()) || bit_width(t.dtype()) > 32) return unsupported("values of type " + std::string(dtype_name(t.dtype())) + " are not looked at");
-  TRY_ASSIGN(const Tensor host, to_host_tensor(t));
-  const std::vector<double> wide = load_all<double>(host);
-  return std::vector<float>(wide.begin(), wide.end());
 }
 
 }  // namespace weft::quantize

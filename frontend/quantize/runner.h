@@ -20,7 +20,4 @@ class Runner {
   const std::atomic<bool>* cancel_;
 };
 
-// The elements of a tensor as floats. Error kUnsupported for one that holds no numbers of up to 32 bits of float.
-Result<std::vector<float>> to_floats(const api::Tensor& t);
-
 }  // namespace weft::quantize

@@ -92,6 +92,11 @@ void Writer::bias(const Layer& l, const QuantizedLayer& q) {
 }
 
 void Writer::write(const Layer& l, const QuantizedLayer& q) {
+  if (!q.bias.empty()) {
+    const std::string corrected = model_.fresh_name(model_.nodes()[l.bias_node].inputs[l.bias_input] + "_corrected");
+    model_.set_constant(corrected, float_tensor(q.bias, {l.rows}));
+    model_.set_input(l.bias_node, l.bias_input, corrected);
+  }
   bias(l, q);
   weight(l, q);
   if (q.activation) model_.set_input(l.node, 0, activation(l, q));

@@ -10,6 +10,7 @@ struct QuantizedLayer {
   Format format;
   Codes codes;
   std::optional<ActivationScale> activation;  // where the format has one
+  std::vector<float> bias;                    // in place of the model's; empty: as it is
 };
 
 class Writer {

@@ -66,7 +66,7 @@ TEST_P(QuantizeFormats, MlpStaysNearFloat) {
   ASSERT_TRUE(report.ok()) << report.error().to_string();
   ASSERT_EQ(report->layers.size(), 2u);
   EXPECT_EQ(report->layers[0].node, "first");
-  EXPECT_EQ(report->layers[1].format, format);
+  EXPECT_EQ(report->layers[1].options[report->layers[1].chosen].format, format);
   EXPECT_EQ(report->float_bytes, (16 * 64 + 64 * 8) * 4);
   EXPECT_NEAR(static_cast<double>(report->bytes) / static_cast<double>(report->float_bytes), size, 0.01);
   const double got = relative_error(outputs_of(out, data), outputs_of(model, data));
@@ -92,6 +92,78 @@ INSTANTIATE_TEST_SUITE_P(All, QuantizeFormats,
                                          FormatCase{"int4w", 0.15, 0.168}, FormatCase{"int4", 0.15, 0.168}),
                          [](const auto& info) { return info.param.format; });
 
+// What the search measured is what the written model does.
+TEST(Quantize, ScoresAreThoseOfTheWrittenModel) {
+  const std::string folder = folder_of_test(), model = write_conv_model(folder), out = folder + "/q.onnx";
+  const api::CalibrationData data = random_data(3, {4, 3, 8, 8});  // too few to hold one out
+  for (const char* format : {"int8", "fp8", "int4w"})
+    for (const std::vector<std::string>& methods : {std::vector<std::string>{}, {"equalize", "bias"}, {"gptq", "awq"}, {"smooth"}}) {
+      auto report = api::quantize(model, out, data, {.compile = {.target = "cpu"}, .formats = {format}, .methods = methods});
+      ASSERT_TRUE(report.ok()) << report.error().to_string();
+      EXPECT_EQ(report->held_out.rows, 0);
+      const std::vector<float> got = outputs_of(out, data), want = outputs_of(model, data);
+      double squares = 0;
+      for (size_t i = 0; i < want.size(); ++i) squares += (got[i] - want[i]) * (got[i] - want[i]);
+      // But for codes that round the other way, and biases that are rounded.
+      EXPECT_NEAR(report->score.mse, squares / static_cast<double>(want.size()), 0.2 * report->score.mse + 1e-9) << format << " " << methods.size();
+    }
+}
+
+TEST(Quantize, BudgetsHoldAndTighterOnesLeaveMoreFloat) {
+  const std::string folder = folder_of_test(), model = write_conv_model(folder), out = folder + "/q.onnx";
+  const api::CalibrationData data = random_data(8, {4, 3, 8, 8});
+  int64_t last_bytes = 0;
+  int last_floats = 0, most = 0;
+  std::vector<int> last_chosen;
+  for (const char* budget : {"mse<=1", "mse<=1e-3", "mse<=3e-4", "mse<=1e-4", "mse<=1e-5", "mse<=1e-6", "mse<=0"}) {
+    auto report = api::quantize(model, out, data, {.compile = {.target = "cpu"}, .formats = {"int8", "int4w"}, .budget = budget});
+    ASSERT_TRUE(report.ok()) << report.error().to_string();
+    const double limit = std::stod(std::string(budget).substr(5));
+    EXPECT_LE(report->score.mse, limit) << budget;
+    EXPECT_EQ(report->held_out.rows, 8);
+    EXPECT_LE(report->held_out.mse, limit) << budget;
+    int floats = 0;
+    for (size_t i = 0; i < report->layers.size(); ++i) {
+      floats += report->layers[i].chosen == 0;
+      EXPECT_TRUE(last_chosen.empty() || last_chosen[i] != 0 || report->layers[i].chosen == 0) << budget;
+    }
+    EXPECT_GE(floats, last_floats) << budget;
+    EXPECT_GE(report->bytes, last_bytes) << budget;
+    last_floats = floats;
+    last_bytes = report->bytes;
+    last_chosen.clear();
+    for (const auto& l : report->layers) last_chosen.push_back(l.chosen);
+    most = std::max(most, floats);
+    EXPECT_NE(api::plot_points(*report, "bytes").find("<circle"), std::string::npos);
+  }
+  EXPECT_EQ(most, 4);  // of the last budget
+}
+
+TEST(Quantize, GoesOnWhereItWasCutOff) {
+  const std::string folder = folder_of_test(), model = write_conv_model(folder), out = folder + "/q.onnx";
+  api::CalibrationData data = random_data(4, {4, 3, 8, 8});
+  int asked = 0, fail_after = 1 << 30;
+  data.sample = [&asked, &fail_after, sample = data.sample](int64_t i) -> Result<NamedTensors> {
+    if (++asked > fail_after) return Error{.code = Code::kCancelled, .message = "cut off"};
+    return sample(i);
+  };
+  const api::QuantizeOptions options{.compile = {.target = "cpu"}, .formats = {"int8", "int4w"}, .budget = "mse<=1e-4", .state = out + ".state"};
+  auto whole = api::quantize(model, out, data, options);
+  ASSERT_TRUE(whole.ok()) << whole.error().to_string();
+  EXPECT_FALSE(std::filesystem::exists(out + ".state"));
+  const int all = asked;
+  const std::string bytes = read_file(out);
+  asked = 0;
+  fail_after = all - 8;
+  EXPECT_ERROR(api::quantize(model, out, data, options), kCancelled);
+  EXPECT_TRUE(std::filesystem::exists(out + ".state"));
+  asked = 0;
+  fail_after = 1 << 30;
+  ASSERT_TRUE(api::quantize(model, out, data, options).ok());
+  EXPECT_LT(asked, all / 2);
+  EXPECT_EQ(read_file(out), bytes);
+}
+
 TEST(Quantize, OlderModelsAreRaised) {
   const std::string folder = folder_of_test(), model = write_dense_model(folder, 11), out = folder + "/q.onnx";
   const api::CalibrationData data = random_data(4, {16, 16});
@@ -114,6 +186,13 @@ TEST(Quantize, WhatMakesNoSenseIsAnError) {
   EXPECT_ERROR(api::quantize(model, out, data, {.formats = {"int9"}}), kUsage);
   EXPECT_ERROR(api::quantize(model, out, data, {.formats = {}}), kUsage);
   EXPECT_ERROR(api::quantize(model, out, data, {.calibrator = "median"}), kUsage);
+  EXPECT_ERROR(api::quantize(model, out, data, {.methods = {"magic"}}), kUsage);
+  EXPECT_ERROR(api::quantize(model, out, data, {.methods = {"awq", "smooth"}}), kUsage);
+  EXPECT_ERROR(api::quantize(model, out, data, {.budget = "top1>=1%"}), kUsage);
+  EXPECT_ERROR(api::quantize(model, out, data, {.objective = "beauty"}), kUsage);
+  EXPECT_ERROR(api::quantize(model, out, data, {.held_out = 1}), kUsage);
+  EXPECT_ERROR(api::quantize(model, out, data, {.block = 0}), kUsage);
+  EXPECT_ERROR(api::quantize(model, out, data, {.activations = "i7"}), kUsage);
   EXPECT_ERROR(api::quantize(model, out, data, {.calibrator = "percentile:40"}), kUsage);
   EXPECT_ERROR(api::quantize(folder + "/none.onnx", out, data), kUsage);
   EXPECT_ERROR(api::quantize(model, folder + "/none/q.onnx", data, {.compile = {.target = "cpu"}}), kResources);

@@ -21,7 +21,7 @@ const std::map<std::string, Names> kMayInclude = {
     {"kernels/host", {"ir/base"}},
     {"ir", {"ir/base", "kernels/host"}},
     {"frontend/onnx", {"ir", "ir/base"}},
-    {"frontend/quantize", {"frontend/onnx", "frontend/api", "frontend/api/include", "ir", "ir/base"}},
+    {"frontend/quantize", {"frontend/onnx", "frontend/api", "frontend/api/include", "ir", "ir/base", "passes"}},
     {"passes", {"ir", "ir/base"}},
     {"codegen", {"ir", "ir/base", "ir/plan"}},
     {"codegen/cpu/llvm", {"codegen", "ir", "ir/base"}},
