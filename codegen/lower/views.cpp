@@ -34,8 +34,11 @@ static bool reshape_strides(const Shape& from, const std::vector<Dim>& strides, 
       else if (i < from.size()) a *= from[i++];
       else return false;
     }
-    for (size_t k = i0; k + 1 < i; ++k)
-      if (!from[k].is(1) && strides[k] != strides[k + 1] * from[k + 1]) return false;
+    for (size_t k = i - 1, inner = k; k-- > i0;) {
+      if (from[k].is(1)) continue;
+      if (strides[k] != strides[inner] * from[inner]) return false;
+      inner = k;
+    }
     Dim s = strides[i - 1];
     for (size_t k = j; k-- > j0;) {
       (*out)[k] = s;

@@ -41,6 +41,14 @@ TEST(BackendMove, ViewsOfEveryType) {
 }
 
 // Large enough for tiles in shared memory.
+// A dim of 1 stands between two that are not beside each other in memory.
+TEST(BackendMove, ReshapesOfTransposesWithADimOfOne) {
+  TestGraph g;
+  Value* x = g.input(DType::f32, {2, 6, 24, 1});
+  Value* y = g.op(OpKind::transpose, {x}, permuted_by({0, 2, 3, 1}));
+  g.check({g.op(OpKind::reshape, {y, g.constant(ints_of({2, 6, 24}))}), g.op(OpKind::reshape, {y, g.constant(ints_of({2, 24, 6}))})});
+}
+
 TEST(BackendMove, TransposesOfEveryWidth) {
   TestGraph g;
   g.bind("n", 192);
