@@ -26,8 +26,8 @@ class Packed:
         return helper.make_tensor(name, self.dtype, self.value.shape, self.value.flatten().tolist())
 
 
-def one_node(kind, operands, results=1, domain=MICROSOFT, opset=21, softmax=13, **attributes):
-    """The model, and what its inputs are fed."""
+def one_node(kind, operands, results=1, domain=MICROSOFT, opset=21, softmax=13, back=False, **attributes):
+    """The model, and what its inputs are fed. back: the result of QuantizeLinear is dequantised again."""
     names, inputs, weights, feeds = [], [], [], {}
     for k, operand in enumerate(operands):
         name = "" if operand is None else f"x{k}"
@@ -38,14 +38,21 @@ def one_node(kind, operands, results=1, domain=MICROSOFT, opset=21, softmax=13, 
             inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape))
         elif isinstance(operand, Packed):
             weights.append(operand.tensor(name))
+        elif isinstance(operand, TensorProto):
+            operand.name = name
+            weights.append(operand)
         elif operand is not None:
             weights.append(numpy_helper.from_array(np.asarray(operand), name))
     if kind == "QLinearSoftmax":
         attributes["opset"] = softmax
     outputs = [f"y{k}" for k in range(results)]
-    node = helper.make_node(kind, names, outputs, domain=domain, **attributes)
+    nodes = [helper.make_node(kind, names, outputs, domain=domain, **attributes)]
+    if back:
+        same = {name: value for name, value in attributes.items() if name in ("axis", "block_size")}
+        nodes.append(helper.make_node("DequantizeLinear", ["y0", *names[1:]], ["back"], **same))
+        outputs = ["back"]
     # ONNX Runtime finds the outputs' types itself.
-    graph = helper.make_graph([node], kind, inputs, [onnx.ValueInfoProto(name=name) for name in outputs], weights)
+    graph = helper.make_graph(nodes, kind, inputs, [onnx.ValueInfoProto(name=name) for name in outputs], weights)
     domains = [helper.make_opsetid("", opset), helper.make_opsetid(MICROSOFT, 1)]
     return helper.make_model(graph, ir_version=10, opset_imports=domains), feeds
 
@@ -246,6 +253,31 @@ def linear():
         yield f"dequantize_{dtype}", one_node("DequantizeLinear", [packed, positive(6), Packed(RNG.integers(low, low + 16, 6), dtype)], axis=1)
 
 
+def linear_of_onnx():
+    """Of ONNX's own opsets, with what came new in each; types that NumPy has not are dequantised again."""
+    x = normal(2, 6, 32, std=3)
+    blocks = positive(2, 6, 2)
+    for opset in (10, 13, 19, 21, 23, 25):
+        own = dict(domain="", opset=opset)
+        yield f"quantizelinear_{opset}", one_node("QuantizeLinear", [Feed(x), scale(0.05), U8(128)], **own)
+        yield f"dequantizelinear_{opset}", one_node("DequantizeLinear", [Feed(integers(I32, 2, 6, 5)), scale(0.05)], **own)
+        if opset >= 13:
+            yield f"quantizelinear_{opset}_axis", one_node("QuantizeLinear", [Feed(x), positive(6) * scale(0.05), integers(I8, 6)], axis=1, **own)
+        if opset >= 19:
+            for name in ("FLOAT8E4M3FN", "FLOAT8E5M2"):
+                zero = helper.make_tensor("zero", getattr(TensorProto, name), [], [0])
+                yield f"quantizelinear_{opset}_{name.lower()}", one_node("QuantizeLinear", [Feed(x), scale(0.3), zero], back=True, **own)
+        if opset >= 21:
+            blocked = dict(axis=2, block_size=16, **own)
+            yield f"quantizelinear_{opset}_blocks", one_node("QuantizeLinear", [Feed(x), blocks * scale(0.05), integers(U8, 2, 6, 2)], **blocked)
+            yield f"quantizelinear_{opset}_int16", one_node("QuantizeLinear", [Feed(x), scale(0.001), np.int16(-300)], **own)
+            for name in ("INT4", "UINT4"):
+                packed = getattr(TensorProto, name)
+                yield f"quantizelinear_{opset}_{name.lower()}", one_node("QuantizeLinear", [Feed(x), blocks], back=True, output_dtype=packed, **blocked)
+            table = Packed(RNG.integers(-8, 8, (6, 32)), "i4")
+            yield f"dequantizelinear_{opset}_blocks", one_node("DequantizeLinear", [table, positive(6, 2)], axis=1, block_size=16, **own)
+
+
 def all_cases():
-    for family in (pointwise, rows_and_windows, products, networks, packed_products, lookups, experts, linear):
+    for family in (pointwise, rows_and_windows, products, networks, packed_products, lookups, experts, linear, linear_of_onnx):
         yield from family()
