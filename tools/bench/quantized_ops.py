@@ -146,6 +146,9 @@ def networks():
     head = [Feed(x), w, bias, scale(0.03), columns]
     yield "qattention", one_node("QAttention", [*head, None, U8(120), np.zeros(72, I8)], num_heads=4)
     yield "qattention_mask", one_node("QAttention", [*head, Feed(np.array([3, 5], I32)), U8(120), np.zeros(72, I8)], num_heads=4)
+    yield "qattention_starts", one_node("QAttention", [*head, Feed(np.array([3, 5, 0, 1], I32)), U8(120), np.zeros(72, I8)], num_heads=4)
+    keep = RNG.integers(0, 2, (2, 5, 5)).astype(I32) | np.eye(5, dtype=I32)
+    yield "qattention_mask_3d", one_node("QAttention", [*head, Feed(keep), U8(120), np.zeros(72, I8)], num_heads=4, scale=0.3)
     past = normal(2, 2, 4, 3, 6)
     yield "qattention_past", one_node("QAttention", [Feed(x), w, bias, scale(0.03), scale(0.008), None, U8(120), I8(3), Feed(past)], 2,
                                       num_heads=4, unidirectional=1)
@@ -168,6 +171,11 @@ def networks():
         lengths = np.array([6, 4], I32) if directions == 2 else None
         yield f"dynamicquantizelstm_{direction}", one_node("DynamicQuantizeLSTM", [Feed(steps), *gates, lengths, None, None, None, *last], 3,
                                                            direction=direction, hidden_size=16)
+    gates = [weights(1, 12, 64), weights(1, 16, 64), None]
+    last = [positive(1, low=0.004, high=0.006), np.zeros(1, I8)] * 2
+    first = [None, Feed(normal(1, 2, 16)), Feed(normal(1, 2, 16)), normal(1, 48, std=0.1)]
+    yield "dynamicquantizelstm_reverse", one_node("DynamicQuantizeLSTM", [Feed(steps), *gates, *first, *last], 3, direction="reverse",
+                                                  hidden_size=16, clip=3.0)
 
 
 def packed_bits(values, bits):
@@ -193,6 +201,9 @@ def packed_products():
             yield name + "_float_zeros", one_node("MatMulNBits", [Feed(x), b, scales, zeros.astype(F32)], **sizes)
             groups = RNG.integers(0, blocks, blocks * block).astype(I32)
             yield name + "_groups", one_node("MatMulNBits", [Feed(x), b, scales, None, groups], **sizes)
+        if k == 64:
+            half = [x.astype(np.float16), b, scales.astype(np.float16)]
+            yield name + "_half", one_node("MatMulNBits", [Feed(half[0]), *half[1:]], **sizes)
     for kind, name in ((0, "fp4"), (1, "nf4")):
         for k, rows in ((64, 12), (48, 5)):
             b, scales = integers(U8, k * rows // 2), positive(-(-k * rows // 32))
@@ -211,6 +222,10 @@ def lookups():
     yield "gatherblockquantized_same_axis", one_node("GatherBlockQuantized", [table, at, positive(2, 6)], block_size=16, quantize_axis=0, gather_axis=0)
     yield "gatherblockquantized_second", one_node("GatherBlockQuantized", [Packed(RNG.integers(0, 16, (32, 19)), "u4"), at, positive(2, 19)],
                                                   block_size=16, quantize_axis=0, gather_axis=1)
+    for name in ("FLOAT8E4M3FN", "FLOAT8E5M2", "FLOAT4E2M1"):
+        table = helper.make_tensor("table", getattr(TensorProto, name), [19, 32], RNG.standard_normal(19 * 32).tolist())
+        for block, dims in ((16, (19, 2)), (0, (1, 1))):
+            yield f"gatherblockquantized_{name.lower()}_{block}", one_node("GatherBlockQuantized", [table, at, positive(*dims)], block_size=block)
     for bits in (2, 4, 8):
         values, zeros = RNG.integers(0, 1 << bits, (19, 48)), RNG.integers(0, 1 << bits, (19, 3))
         yield f"gatherblockquantized_bytes_{bits}", one_node(
@@ -220,7 +235,7 @@ def lookups():
 def experts():
     tokens, count, hidden, inner = 5, 4, 64, 32
     x, scores = Feed(normal(tokens, hidden)), Feed(normal(tokens, count))
-    for bits, block in ((4, 0), (8, 0), (4, 32), (8, 32)):
+    for bits, block in ((2, 0), (4, 0), (8, 0), (2, 32), (4, 32), (8, 32)):
         def matrix(rows, columns):
             values = packed_bits(RNG.integers(0, 1 << bits, (count, rows, columns)), bits)
             spread = 0.2 / (1 << bits)
@@ -236,6 +251,8 @@ def experts():
         zeros = [packed_bits(RNG.integers(0, 1 << bits, s.shape), bits) for _, s in (fc1, fc2)]
         yield name + "_zeros", one_node("QMoE", [x, scores, *fc1, None, *fc2, None, None, None, None, *zeros], **sizes, activation_type="relu")
         if bits == 4:
+            dense = Feed(normal(1, tokens, hidden))
+            yield name + "_gelu", one_node("QMoE", [dense, scores, *fc1, normal(count, inner), *fc2], **sizes, activation_type="gelu")
             yield name + "_mixed", one_node("QMoE", [x, scores, *fc1, None, *fc2, *[None] * 7, Feed(positive(tokens, count))], **sizes, activation_type="relu")
 
 

@@ -133,7 +133,7 @@ Values rule_multi_head_attention(Node& n) {
 // --- Attention --------------------------------------------------------------------------------------------------------
 
 // One product gives queries, keys and values; past and present are [2, B, heads, length, D], keys first. A mask of one dim
-// counts each sequence's keys.
+// says where each sequence's keys end, and then, where it is of 2 B elements, where they start.
 static Values joint_attention(Node& n, Value* product, Value* mask, Value* past, Value* bias) {
   for (const char* name : {"do_rotary", "past_present_share_buffer"})
     if (n.int_attr(name, 0) != 0) return unsupported(n.type() + " with " + name);
@@ -156,7 +156,13 @@ static Values joint_attention(Node& n, Value* product, Value* mask, Value* past,
   if (mask && n.rank(mask) == 1) {
     Value* keys = n.dim_of(product, 1);
     if (past) keys = n.add(keys, n.dim_of(past, 3));
-    mask = n.op(OpKind::less, {n.cast(counted(n, keys), n.dtype(mask)), n.unsqueeze(mask, {1})});
+    Value *at = n.cast(counted(n, keys), n.dtype(mask)), *ends = mask, *starts = nullptr;
+    if (n.type_of(mask).shape[0] == n.type_of(product).shape[0] * 2) {
+      mask = n.reshape(mask, {2, -1});
+      ends = n.gather(mask, n.int_scalar(0), 0), starts = n.gather(mask, n.int_scalar(1), 0);
+    }
+    mask = n.op(OpKind::less, {at, n.unsqueeze(ends, {1})});
+    if (starts) mask = n.op(OpKind::and_, {mask, n.op(OpKind::greater_or_equal, {at, n.unsqueeze(starts, {1})})});
   }
   bias = score_bias(n, n.dtype(product), mask, bias, filter);
   bool presents = n.wants(1);
