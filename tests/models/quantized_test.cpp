@@ -95,7 +95,8 @@ constexpr double kStep = 1.001 / 255;
 INSTANTIATE_TEST_SUITE_P(All, QuantizedModels,
                          testing::Values(Quantized{"resnet50_qdq", kStep}, Quantized{"resnet50_qoperator", kStep},
                                          Quantized{"recogniser_qdq", 0.12}, Quantized{"recogniser_qoperator", 0.12},
-                                         Quantized{"bert_dynamic", 1e-5}, Quantized{"llama_4bit", 1e-5}),
+                                         Quantized{"bert_dynamic", 1e-5}, Quantized{"llama_4bit", 1e-5},
+                                         Quantized{"fake_quantized", 2e-2}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

@@ -11,6 +11,7 @@ from onnxruntime.capi import _pybind_state as native
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 import cases
+from graph_writer import GraphWriter
 from llama import Config, write_llama
 from models import Bert
 
@@ -122,6 +123,38 @@ def four_bits(model, block=32):
     return model
 
 
+class FakeQuantized(GraphWriter):
+    """A small network as PyTorch exports one with fake quantisation: weights are floats that the graph itself rounds, and numbers
+    of 7 bits are clipped between the pair."""
+
+    def pair(self, x, scale, zero, axis=None, clip=False):
+        attributes = {} if axis is None else {"axis": axis}
+        name = f"w{len(self.weights)}"
+        self.weights.append(numpy_helper.from_array(np.asarray(scale, np.float32), name + "_scale"))
+        self.weights.append(numpy_helper.from_array(zero, name + "_zero"))
+        q = self.add("QuantizeLinear", x, name + "_scale", name + "_zero", **attributes)
+        if clip:
+            self.weights.extend(numpy_helper.from_array(zero.dtype.type(v), f"{name}_{end}") for v, end in ((0, "least"), (127, "most")))
+            q = self.add("Clip", q, name + "_least", name + "_most")
+        return self.add("DequantizeLinear", q, name + "_scale", name + "_zero", **attributes)
+
+    def rounded(self, *dims):
+        """A weight with a scale for each of its results."""
+        value = self.rng.standard_normal(dims).astype(np.float32) / np.sqrt(np.prod(dims[1:]))
+        return self.pair(self.constant(value), abs(value).reshape(dims[0], -1).max(1) / 63, np.zeros(dims[0], np.int8), axis=0)
+
+    def build(self):
+        x = self.pair(self.input("x", "f32", ["batch", 3, 16, 16]), 0.05, np.uint8(64), clip=True)
+        x = self.add("Conv", x, self.rounded(16, 3, 3, 3), self.weight(16), pads=[1, 1, 1, 1])
+        x = self.pair(self.add("MaxPool", self.add("Relu", x), kernel_shape=[2, 2], strides=[2, 2]), 0.03, np.uint8(0))
+        y = self.add("Conv", x, self.rounded(16, 1, 3, 3), pads=[1, 1, 1, 1], group=16)
+        x = self.pair(self.add("Add", self.pair(y, 0.04, np.uint8(120)), x), 0.05, np.uint8(90))
+        x = self.pair(self.add("Flatten", self.add("GlobalAveragePool", x)), 0.02, np.uint8(100))
+        self.add("Gemm", x, self.rounded(10, 16), self.weight(10), transB=1, outputs=["y"])
+        self.output("y", "f32", ["batch", 10])
+        return self.model("fake_quantized")
+
+
 def all_models(scratch, filled, recorded):
     """Gives (name, path, feeds), from what fill_light and record_models wrote."""
     for name, (path, feeds), kinds in (("resnet50", resnet(scratch, filled), None),
@@ -135,3 +168,6 @@ def all_models(scratch, filled, recorded):
     quantize_dynamic(path, out, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
     yield "bert_dynamic", out, feeds
     yield "llama_4bit", *llama(scratch)
+    path = os.path.join(scratch, "fake_quantized.onnx")
+    onnx.save(FakeQuantized().build(), path)
+    yield "fake_quantized", path, images("x", (5, 3, 16, 16), 1, 4)
