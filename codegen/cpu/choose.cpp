@@ -1,5 +1,6 @@
 // choose_cpu: template and parameters for a spec, by an analytic model. Pure; nothing is timed.
 #include <algorithm>
+#include <utility>
 
 #include "codegen/backend.h"
 #include "codegen/cpu/attention_scratch.h"
@@ -19,10 +20,13 @@ double vector_cost(const KernelSpec& s, const SpecAxis& a, int lanes) {
     auto c = lin.coefficient(a.name);
     if (!indirect && c && c->is(0)) cost += 0.3;
     else if (!indirect && c && c->is(1)) cost += 1;
+    else if (!indirect && c && c->is(2) && !o.write && o.guards.empty()) cost += 3;  // two vectors, and every other lane
     else cost += o.write ? 2.0 * lanes : 1.2 * lanes;  // gathers and scatters go element by element
   }
   // Vectors that do not fill: tails run narrower.
-  double full = static_cast<double>(n / lanes), tail = static_cast<double>(n % lanes);
+  int64_t whole = n / lanes, left = n % lanes;
+  if (lanes > 16) whole += std::exchange(left, left % (lanes / 4)) / (lanes / 4);
+  double full = static_cast<double>(whole), tail = static_cast<double>(left);
   return cost * (full + tail * 0.7 + 0.3) / static_cast<double>(std::max<int64_t>(n, 1));
 }
 

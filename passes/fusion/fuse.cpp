@@ -27,6 +27,7 @@ struct Region {
   std::vector<Op*> ops;    // in reverse order; the first one is the last
   std::vector<Op*> lasts;  // the ops that are read from outside
   Op* anchor = nullptr;
+  const Op* claimed = nullptr;  // what the anchor has to be, whose result the region quantises
   std::set<const Op*> feeders;  // elementwise ops before the anchor
   Shape before, after;     // dims of the elementwise ops before and after the anchor
 };
@@ -111,7 +112,7 @@ class Fuser {
       if (it == region_of_.end() || u.index != 0) continue;
       const Region& r = regions_[static_cast<size_t>(it->second)];
       if (r.anchor != u.op || op_def(*u.op).family != Family::norm || r.before != v->type.shape || r.after != r.before) continue;
-      if (found >= 0 || r.lasts.size() > 1 || r.ops.size() >= kMostOps || follows_anchor(op)) return -1;
+      if (found >= 0 || r.lasts.size() > 1 || r.ops.size() >= kMostOps || anchor_before(op)) return -1;
       found = it->second;
     }
     if (found < 0) return -1;
@@ -142,16 +143,25 @@ class Fuser {
       Role anchor = role_of(*r.anchor);
       bool takes = anchor == Role::row;
       // What the kernel before can take lets it write into the padded tensor itself.
-      if (anchor == Role::sink) takes = !follows_anchor(op);
-      if (anchor == Role::source) takes = packs_operand(*r.anchor, target_) && is_cheap(op) && !follows_anchor(op);
+      if (anchor == Role::sink) takes = !anchor_before(op);
+      if (anchor == Role::source) takes = packs_operand(*r.anchor, target_) && is_cheap(op) && !anchor_before(op);
       if (!takes || before != v->uses.size() || role != Role::pointwise || v->type.shape != r.before) return false;
       r.feeders.insert(&op);
       return true;
     }
     if (v->type.shape != r.after) return false;
-    if (role == Role::pointwise) return true;
-    if (r.anchor || role == Role::sink) return false;
+    if (role == Role::pointwise) return op.kind != OpKind::quantize_linear || claims(op, r);
+    if (r.anchor || role == Role::sink || (r.claimed && r.claimed != &op)) return false;
     set_anchor(r, op, role);
+    return true;
+  }
+
+  // Of two anchors whose results are quantised and then meet, one has a kernel of its own: it writes what is quantised already.
+  static bool claims(const Op& quantize, Region& r) {
+    const Op* anchor = anchor_before(quantize);
+    if (!anchor) return true;
+    if (r.anchor || (r.claimed && r.claimed != anchor)) return false;
+    r.claimed = anchor;
     return true;
   }
 

@@ -57,13 +57,14 @@ bool packs_operand(const Op& op, const Target& target) {
   return a.group == 1 && !padded;
 }
 
-bool follows_anchor(const Op& op) {
+const Op* anchor_before(const Op& op) {
   for (const Value* v : op.operands) {
     if (!v || !v->def || v->uses.size() != 1 || v->is_output()) continue;
     Role role = role_of(*v->def);
-    if (role == Role::source || role == Role::row || (role == Role::pointwise && follows_anchor(*v->def))) return true;
+    if (role == Role::source || role == Role::row) return v->def;
+    if (const Op* anchor = role == Role::pointwise ? anchor_before(*v->def) : nullptr) return anchor;
   }
-  return false;
+  return nullptr;
 }
 
 }  // namespace weft

@@ -26,7 +26,7 @@ bool stays_quantised(const Op& dequantize);
 bool narrows(const Op& op);
 // A convolution that reads each element of its operand for many results, and none beside it.
 bool packs_operand(const Op& op, const Target& target);
-// Whether the chain of elementwise ops that ends with this one begins behind an anchor, whose kernel takes it.
-bool follows_anchor(const Op& op);
+// The anchor behind which the chain of elementwise ops begins that ends with this one, and whose kernel takes it; null: none.
+const Op* anchor_before(const Op& op);
 
 }  // namespace weft

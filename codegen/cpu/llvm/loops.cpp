@@ -130,11 +130,11 @@ struct Loops {
     return true;
   }
 
-  // Runs f over [lo, hi) of an axis in vectors of n lanes as far as they go, then in halves, then in scalars.
+  // Runs f over [lo, hi) of an axis in vectors of n lanes as far as they go, then in narrower ones, then in scalars.
   void vector_range(int axis, Val lo, Val hi, const std::function<void(SymbolEnv&, int)>& f, SymbolEnv env) {
     const std::string& name = s.axes[axis].name;
     Val from = lo;
-    for (int n = width; n >= 1; n = n > 4 ? 4 : n > 1 ? 1 : 0) {
+    for (int n = width; n >= 1; n = n > 16 ? n / 4 : n > 4 ? 4 : n > 1 ? 1 : 0) {
       Val count = e.b.CreateSub(hi, from);
       Val end = n == 1 ? hi : e.b.CreateAdd(from, e.b.CreateAnd(count, e.i64(-static_cast<int64_t>(n))));
       e.loop(from, end, e.i64(n), name.c_str(), [&](Val i) {
