@@ -19,6 +19,18 @@ Error refused(const Message& n, const std::vector<Message>& constants, int input
 
 }  // namespace
 
+// What cannot be built is an Error where the rule looks at it next, too.
+TEST(ImportQuantized, OperandsOfWrongTypesAndDims) {
+  const std::vector<Message> weights{floats("f", {2, 16, 8}, std::vector<float>(256, 1)), floats("s", {2, 16}, std::vector<float>(32, 1)),
+                                     floats("scores", {2, 2}, {0, 1, 1, 0}), bytes("b", {2, 3}, {0, 0, 0, 0, 0, 0}), floats("one", {}, {1}),
+                                     tensor("mask", kInt32, {2}, std::vector<int32_t>{1, 1}), bytes("x", {1, 2, 5}, std::vector<uint8_t>(10, 1))};
+  EXPECT_EQ(refused(node("QMoE", {"x0", "scores", "f", "s", "", "f", "s"}, {"y"}, {}, kMicrosoft), weights).code, Code::kInvalidModel);
+  const Message attend = node("QAttention", {"x", "b", "s", "one", "one", "mask"}, {"y"}, {int_attr("num_heads", 1)}, kMicrosoft);
+  EXPECT_EQ(refused(attend, weights).code, Code::kInvalidModel);
+  const Message gather = node("GatherBlockQuantized", {"b", "mask", "s"}, {"y"}, {int_attr("block_size", 0), int_attr("bits", 8)}, kMicrosoft);
+  EXPECT_EQ(refused(gather, weights).code, Code::kInvalidModel);
+}
+
 // (1 + 2 + 3 + 6) / 4 in units of 1 / 2.
 TEST(ImportQuantized, ReduceMean) {
   const std::vector<Message> constants{floats("one", {}, {1}), bytes("zero", {}, {7}), floats("half", {}, {0.5f}), bytes("three", {}, {3})};

@@ -125,10 +125,10 @@ Value* unpacked_experts(Node& n, int which, int64_t otherwise, int64_t block) {
   if (n.failed()) return nullptr;
   Value* v = unpacked(n, bytes, bits);
   zeros = packed_zeros(n, zeros, scales, bits);
+  if (n.failed()) return nullptr;
   if (block <= 0) {
     const Dim& in = n.type_of(v).shape[2];
-    if (!in.is_const() || in.is(0)) n.fail(unsupported(n.describe() + " with weights of unknown dims"));
-    if (n.failed()) return nullptr;
+    if (!in.is_const() || in.is(0)) return n.fail(unsupported(n.describe() + " with weights of unknown dims")), nullptr;
     block = in.value(), scales = n.unsqueeze(scales, {2}), zeros = n.unsqueeze(zeros, {2});
   }
   return n.cast(block_dequantized(n, v, scales, zeros, 2, block), n.dtype(n.need(0)));

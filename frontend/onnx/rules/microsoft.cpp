@@ -150,6 +150,8 @@ static Values joint_attention(Node& n, Value* product, Value* mask, Value* past,
   for (int64_t s : sizes)
     if (s < 0 || s > int64_t{1} << 40) return invalid("Attention with a hidden dim of " + std::to_string(s));
   Value* parts[3];
+  if (n.rank(product) != 3) n.fail(invalid(n.describe() + " takes an input of rank 3"));
+  if (n.failed()) return n.done(nullptr);
   for (int64_t i = 0, at = 0; i < 3; at += sizes[i++]) parts[i] = n.slice(product, 2, at, at + sizes[i]);
   Value* before[2] = {};
   for (int i = 0; i < 2 && past; ++i) before[i] = n.gather(past, n.int_scalar(i), 0);

@@ -105,6 +105,7 @@ Values rule_gather_block_quantized(Node& n) {
     if (bits != 8 && along != rank - 1) return unsupported(n.describe() + " with bytes that are packed along another axis than their blocks");
     zeros = packed_zeros(n, zeros, scales, bits);
     v = unpacked(n, v, bits);
+    if (n.failed()) return n.done(nullptr);
   }
   if (block == 0) {
     const Dim& d = n.type_of(v).shape[along];
