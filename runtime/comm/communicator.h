@@ -8,6 +8,7 @@
 // every later call on any of its communicators returns that cause.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -67,6 +68,8 @@ Result<int> place_in_group(std::span<const int> ranks, int rank, int size);
 
 struct CommOptions {
   std::chrono::milliseconds timeout{300'000};  // for one collective, between this rank's arrival and that of the last
+  // MPI, whose launcher ends all ranks when one dies: once it is true, who waits gives up with an Error that says for whom.
+  const std::atomic<bool>* cancel = nullptr;
   // A rank that waits may keep its processor for some microseconds, since no other rank needs it; unset: where there are as many
   // processors as ranks.
   std::optional<bool> spins;

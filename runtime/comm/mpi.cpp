@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "ir/base/dynamic_library.h"
 #include "ir/base/text.h"
@@ -49,8 +50,7 @@ class MpiRendezvous final : public Rendezvous {
     mine.resize(kFactBytes);
     const size_t n = static_cast<size_t>(place_.size);
     std::string all(n * kFactBytes, 0);
-    std::vector<uint8_t> come(n);
-    TRY(move([&](const weft_mpi& m) { return m.meet(comm_, mine.data(), all.data(), static_cast<int>(kFactBytes)); }, &come));
+    TRY(move([&](const weft_mpi& m) { return m.all(comm_, mine.data(), 0, all.data(), static_cast<int>(kFactBytes)); }, true));
     auto facts = [&](size_t r) { return std::string_view(all).substr(r * kFactBytes, kFactBytes); };
     for (size_t r = 1; r < n; ++r) {
       if (facts(r) == facts(0)) continue;
@@ -73,11 +73,11 @@ class MpiRendezvous final : public Rendezvous {
     if (bytes.size() > static_cast<size_t>(kPieceBytes)) return resources("more than 1 MiB for the other ranks");
     std::lock_guard lock(mutex_);
     uint64_t size = bytes.size();
-    TRY(move([&](const weft_mpi& m) { return m.broadcast(comm_, &size, sizeof size, root); }, nullptr, timeout));
+    TRY(move([&](const weft_mpi& m) { return m.broadcast(comm_, &size, sizeof size, root); }, false, timeout));
     if (size > static_cast<uint64_t>(kPieceBytes)) return error(Code::kDevice, "a broadcast of " + std::to_string(size) + " bytes");
     std::string out = bytes;
     out.resize(size);
-    TRY(move([&](const weft_mpi& m) { return m.broadcast(comm_, out.data(), static_cast<int>(size), root); }, nullptr, timeout));
+    TRY(move([&](const weft_mpi& m) { return m.broadcast(comm_, out.data(), static_cast<int>(size), root); }, false, timeout));
     return out;
   }
   std::optional<Error> failure() const override { return job_->failure(); }
@@ -85,16 +85,15 @@ class MpiRendezvous final : public Rendezvous {
   Result<std::unique_ptr<Communicator>> host_ranks(const CommOptions& options) override { return mpi_ranks(job_, options); }
 
  private:
-  Status move(const std::function<int(const weft_mpi&)>& begin, std::vector<uint8_t>* come = nullptr, std::chrono::milliseconds timeout = {}) {
+  Status move(const std::function<int(const weft_mpi&)>& begin, bool of_all, std::chrono::milliseconds timeout = {}) {
     TRY(job_->call(begin, "at the rendezvous"));
-    if (timeout.count() == 0) timeout = options_.timeout;
-    return job_->finish(comm_, timeout, come, [&] {
-      std::vector<std::string> absent;
-      for (size_t r = 0; come && r < come->size(); ++r)
-        if (!(*come)[r]) absent.push_back(std::to_string(r));
-      return error(Code::kDevice, "at the rendezvous: waited " + std::to_string(timeout.count()) + " ms for " +
-                                      (absent.empty() ? "the other ranks" : "ranks " + join(absent, ", ")));
-    });
+    CommOptions wait;
+    wait.timeout = timeout.count() == 0 ? options_.timeout : timeout;
+    std::vector<int> ranks(static_cast<size_t>(place_.size));
+    std::iota(ranks.begin(), ranks.end(), 0);
+    std::vector<uint8_t> come(ranks.size(), !of_all);
+    const MpiJob::Waiting what = of_all ? MpiJob::Waiting::for_all : MpiJob::Waiting::for_one;
+    return job_->finish(comm_, ranks, wait, come, what, [](const std::string& why) { return error(Code::kDevice, "at the rendezvous: " + why); });
   }
 
   std::shared_ptr<MpiJob> job_;

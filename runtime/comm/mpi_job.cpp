@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "ir/base/text.h"
 #include "runtime/comm/tcp.h"
 #include "runtime/comm/wire.h"
 
@@ -17,6 +18,7 @@ using std::chrono::microseconds;
 constexpr size_t kLastWord = 3800, kLastHint = 200;
 constexpr std::chrono::milliseconds kLinger{100};
 constexpr microseconds kSpin{5}, kListen{500};  // before the first sleep, and before it looks whether somebody has failed
+constexpr microseconds kMoving{50'000};         // so long data that all have begun to move are asked for without sleep
 
 std::string cut(const std::string& s, size_t n) { return s.size() <= n ? s : s.substr(0, n) + " …"; }
 
@@ -48,7 +50,7 @@ std::optional<Error> MpiJob::failure() {
   return failure_;
 }
 
-void MpiJob::stop(int rank, const Error& why) {
+void MpiJob::stop(int rank, const Error& why, const std::vector<uint8_t>& heard_by) {
   {
     std::lock_guard lock(mutex_);
     if (failure_) return;
@@ -57,8 +59,9 @@ void MpiJob::stop(int rank, const Error& why) {
     if (!why.node.empty()) text += "\n  node: " + why.node;
     const std::string word = FrameWriter(WireKind::failed).number(rank >= 0).number(static_cast<uint64_t>(why.code))
                                  .text(cut(text, kLastWord)).text(cut(why.hint, kLastHint)).frame();
-    api_->tell(world_, word.data(), static_cast<int>(word.size()));
+    api_->tell(world_, word.data(), static_cast<int>(word.size()), heard_by.empty() ? nullptr : heard_by.data());
   }
+  if (heard_by.empty()) return;
   // MPI's launcher ends all ranks when one ends: the others shall hear why before that.
   for (const Clock::time_point end = Clock::now() + kLinger; Clock::now() < end; std::this_thread::sleep_for(std::chrono::milliseconds(5))) {
     std::lock_guard lock(mutex_);
@@ -67,23 +70,35 @@ void MpiJob::stop(int rank, const Error& why) {
   }
 }
 
-Status MpiJob::finish(void* comm, std::chrono::milliseconds timeout, std::vector<uint8_t>* come, const std::function<Error()>& late) {
+Status MpiJob::finish(void* comm, const std::vector<int>& ranks, const CommOptions& options, std::vector<uint8_t>& come, Waiting what,
+                      const std::function<Error(const std::string&)>& late) {
   const Clock::time_point begin = Clock::now();
+  std::vector<std::string> absent;
+  auto give_up = [&](const std::string& why, const std::vector<uint8_t>& heard_by) {
+    for (size_t r = 0; r < come.size(); ++r)
+      if (!come[r]) absent.push_back(std::to_string(ranks[r]));
+    const Error e = late(why + (absent.empty() ? " the other ranks" : (absent.size() > 1 ? " ranks " : " rank ") + join(absent, ", ")));
+    stop(-1, e, heard_by);
+    return e;
+  };
   // MPI moves data only while it is asked: often at first, the seldomer the longer it takes.
   for (;;) {
     int done = 0;
-    TRY(call([&](const weft_mpi& m) { return m.test(comm, &done, come ? come->data() : nullptr); }, "waiting"));
+    const Status looked = call([&](const weft_mpi& m) { return m.test(comm, &done, what == Waiting::for_one ? nullptr : come.data()); }, "waiting");
+    if (!looked.ok()) {  // those who have not come may be gone: MPI ends a process that sends to such
+      std::vector<uint8_t> here(static_cast<size_t>(place_.size));
+      for (size_t r = 0; r < come.size(); ++r) here[static_cast<size_t>(ranks[r])] = come[r];
+      return give_up(looked.error().message + ", as it waited for", here);
+    }
     if (done) return {};
     const auto waited = std::chrono::duration_cast<microseconds>(Clock::now() - begin);
     if (waited < kSpin) continue;
     if (waited > kListen)
       if (std::optional<Error> e = failure()) return *e;
-    if (waited >= timeout) {
-      const Error e = late();
-      stop(-1, e);
-      return e;
-    }
-    std::this_thread::sleep_for(std::min(microseconds(1000), waited / 8));
+    if (options.cancel && options.cancel->load()) return give_up("was told to end as it waited for", {});  // so are the others; there is no time to lose
+    if (waited >= options.timeout) return give_up("waited " + std::to_string(options.timeout.count()) + " ms for", everybody());
+    if (what == Waiting::for_data && waited < kMoving) std::this_thread::yield();
+    else std::this_thread::sleep_for(std::min(microseconds(1000), waited / 8));
   }
 }
 

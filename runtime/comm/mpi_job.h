@@ -24,15 +24,23 @@ class MpiJob {
   // f(api) under the lock; the Error of a code that is not 0.
   Status call(const std::function<int(const weft_mpi&)>& f, const std::string& doing);
 
-  // Until the operation that was begun on `comm` is done. `come` (optional, after meet): who has come. `late` makes the Error
-  // of the time-out, which ends the job.
-  Status finish(void* comm, std::chrono::milliseconds timeout, std::vector<uint8_t>* come, const std::function<Error()>& late);
+  // Of an operation of all: for them to come, or, once they are there, for data; or an operation of one other rank.
+  enum class Waiting : uint8_t { for_all, for_data, for_one };
+  // Until the operation that was begun on `comm` is done; else, because of the time-out, of options.cancel or of MPI, the Error that
+  // `late` makes of "waited 300 ms for rank 3" or the like, which ends the job. ranks: those of `comm`, in the world; come: a flag
+  // for each, whether it is not waited for, which weft_mpi::test sets in operations of all.
+  Status finish(void* comm, const std::vector<int>& ranks, const CommOptions& options, std::vector<uint8_t>& come, Waiting what,
+                const std::function<Error(const std::string&)>& late);
 
   std::optional<Error> failure();  // also listens for the last word of another rank
   // Ends the job with the first cause. `rank` as in stop_job: -1 when the text holds for all.
-  void stop(int rank, const Error& why);
+  void stop(int rank, const Error& why) { stop(rank, why, everybody()); }
 
  private:
+  // heard_by: a flag for each rank that is told why; empty: none is.
+  void stop(int rank, const Error& why, const std::vector<uint8_t>& heard_by);
+  std::vector<uint8_t> everybody() const { return std::vector<uint8_t>(static_cast<size_t>(place_.size), 1); }
+
   const weft_mpi* api_;
   void* world_;
   weft_mpi_place place_;

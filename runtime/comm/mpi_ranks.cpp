@@ -4,7 +4,6 @@
 #include <deque>
 #include <map>
 
-#include "ir/base/text.h"
 #include "runtime/comm/exchange.h"
 #include "runtime/comm/flight.h"
 #include "runtime/comm/mpi_job.h"
@@ -78,43 +77,39 @@ class MpiCommunicator final : public Communicator {
     records_.back().done = 1;
   }
 
-  // One operation of MPI's. `who` lists the ranks that are waited for.
+  // One operation of MPI's. `from`: whose data it brings, -1: that of all, of which `test` tells.
   using Begin = std::function<int(const weft_mpi&)>;
-  Status move(const Collective& c, const Begin& begin, std::vector<uint8_t>* come = nullptr) {
+  Status move(const Collective& c, int from, const Begin& begin, MpiJob::Waiting what = MpiJob::Waiting::for_one) {
     TRY(job_->call(begin, collective_name(c.kind)));
-    return job_->finish(comm_, options_.timeout, come, [&] {
-      std::vector<std::string> absent;
-      if (come) {
-        for (int r = 0; r < size(); ++r)
-          if (!(*come)[static_cast<size_t>(r)]) absent.push_back(std::to_string(world_ranks_[static_cast<size_t>(r)]));
-      } else if (c.kind == CollectiveKind::send || c.kind == CollectiveKind::recv) {
-        absent.push_back(std::to_string(world_ranks_[static_cast<size_t>(c.root)]));
-      }
+    come_.assign(static_cast<size_t>(size()), from >= 0);
+    if (from >= 0) come_[static_cast<size_t>(from)] = 0;
+    return job_->finish(comm_, world_ranks_, options_, come_, what, [&](const std::string& why) {
       const std::string me = "rank " + std::to_string(world_rank());
-      const std::string who = absent.empty() ? "the other ranks" : (absent.size() > 1 ? "ranks " : "rank ") + join(absent, ", ");
-      Error e = error(Code::kDevice, me + " in " + records_.back().to_string() + ": waited " + std::to_string(options_.timeout.count()) + " ms for " +
-                                         who + "\n  last collectives of " + me + ":\n" + history());
+      Error e = error(Code::kDevice, me + " in " + records_.back().to_string() + ": " + why + "\n  last collectives of " + me + ":\n" + history());
       e.message.pop_back();
       return e.at_node(c.label).with_hint("see what these ranks do; a longer time-out helps if they are only slow");
     });
+  }
+  // Part r of `in` (stride 0: all of it), `bytes` long, to rank r, and its part for this rank to out[r].
+  Status all_to_each(const Collective& c, const void* in, int64_t stride, void* out, int64_t bytes, MpiJob::Waiting what = MpiJob::Waiting::for_data) {
+    return move(c, -1, [&](const weft_mpi& m) { return m.all(comm_, in, static_cast<int>(stride), out, static_cast<int>(bytes)); }, what);
   }
 
   // All come with the record of what they run, and with their last ones where these differ.
   Status meet(const Collective& c, const FlightRecord& mine) {
     const size_t n = static_cast<size_t>(size());
-    std::vector<FlightRecord> all(n);
-    std::vector<uint8_t> come(n);
-    TRY(move(c, [&](const weft_mpi& m) { return m.meet(comm_, &mine, all.data(), sizeof mine); }, &come));
+    mine_ = mine;
+    met_.resize(n);
+    TRY(all_to_each(c, &mine_, 0, met_.data(), sizeof mine_, MpiJob::Waiting::for_all));
     for (size_t r = 0; r < n; ++r) {
-      if (all[r].same_as(mine)) continue;
+      if (met_[r].same_as(mine)) continue;
       // Every rank has seen a difference and comes here.
-      std::vector<FlightRecord> own = records_list(), histories(n * kFlightRecords);
-      own.resize(kFlightRecords);
-      TRY(move(c, [&](const weft_mpi& m) {
-        return m.allgather(comm_, own.data(), histories.data(), static_cast<int>(kFlightRecords * sizeof(FlightRecord)));
-      }));
-      std::vector<FlightRecord> theirs(histories.begin() + static_cast<std::ptrdiff_t>(r * kFlightRecords),
-                                       histories.begin() + static_cast<std::ptrdiff_t>((r + 1) * kFlightRecords));
+      own_ = records_list();
+      own_.resize(kFlightRecords);
+      histories_.resize(n * kFlightRecords);
+      TRY(all_to_each(c, own_.data(), 0, histories_.data(), kFlightRecords * sizeof(FlightRecord)));
+      std::vector<FlightRecord> theirs(histories_.begin() + static_cast<std::ptrdiff_t>(r * kFlightRecords),
+                                       histories_.begin() + static_cast<std::ptrdiff_t>((r + 1) * kFlightRecords));
       std::erase_if(theirs, [](const FlightRecord& x) { return x.sequence == 0; });
       const Error e = out_of_step(world_rank(), records_list(), world_ranks_[r], theirs);
       job_->stop(-1, e);
@@ -156,15 +151,15 @@ class MpiCommunicator final : public Communicator {
         [[fallthrough]];
       case CollectiveKind::all_gather:
         received(part);
-        TRY(move(c, [&](const weft_mpi& m) { return m.allgather(comm_, send_.data(), receive_.data(), bytes); }));
+        TRY(all_to_each(c, send_.data(), 0, receive_.data(), part));
         break;
       case CollectiveKind::reduce_scatter:
       case CollectiveKind::all_to_all:
         received(part);
-        TRY(move(c, [&](const weft_mpi& m) { return m.alltoall(comm_, send_.data(), receive_.data(), bytes); }));
+        TRY(all_to_each(c, send_.data(), part, receive_.data(), part));
         break;
       case CollectiveKind::broadcast:
-        TRY(move(c, [&](const weft_mpi& m) { return m.broadcast(comm_, send_.data(), bytes, x.source); }));
+        TRY(move(c, x.source, [&](const weft_mpi& m) { return m.broadcast(comm_, send_.data(), bytes, x.source); }));
         areas[static_cast<size_t>(x.source)] = send_.data();
         break;
       default: {
@@ -172,7 +167,8 @@ class MpiCommunicator final : public Communicator {
         for (size_t i = 0; i + 1 < c.pairs.size(); i += 2)
           if (c.pairs[i] == rank_) to = static_cast<int>(c.pairs[i + 1]);
         receive_.resize(static_cast<size_t>(part));
-        TRY(move(c, [&](const weft_mpi& m) { return m.exchange(comm_, send_.data(), bytes, to, receive_.data(), bytes, x.source, kDataTag); }));
+        const int from = x.source >= 0 ? x.source : to >= 0 ? to : rank_;
+        TRY(move(c, from, [&](const weft_mpi& m) { return m.exchange(comm_, send_.data(), bytes, to, receive_.data(), bytes, x.source, kDataTag); }));
         if (x.source >= 0) areas[static_cast<size_t>(x.source)] = receive_.data();
       }
     }
@@ -186,12 +182,12 @@ class MpiCommunicator final : public Communicator {
     const int bytes = static_cast<int>(slice * x.unit);
     if (send_.size() < static_cast<size_t>(n * bytes)) send_.resize(static_cast<size_t>(n * bytes));
     receive_.resize(static_cast<size_t>(n * bytes));
-    TRY(move(c, [&](const weft_mpi& m) { return m.alltoall(comm_, send_.data(), receive_.data(), bytes); }));
+    TRY(all_to_each(c, send_.data(), bytes, receive_.data(), bytes));
     std::vector<const void*> parts;
     for (int64_t r = 0; r < n; ++r) parts.push_back(receive_.data() + r * bytes);
     auto length = [&](int64_t r) { return std::clamp(units - r * slice, int64_t{0}, slice); };
     reduce_rows(x.dtype, x.reduction, parts, send_.data(), x.elements(length(rank_)));
-    TRY(move(c, [&](const weft_mpi& m) { return m.allgather(comm_, send_.data(), receive_.data(), bytes); }));
+    TRY(all_to_each(c, send_.data(), 0, receive_.data(), bytes));
     for (int64_t r = 0; r < n; ++r)
       std::memcpy(static_cast<char*>(out) + (p.k0 + r * slice) * x.unit, receive_.data() + r * bytes, static_cast<size_t>(length(r) * x.unit));
     return {};
@@ -201,10 +197,11 @@ class MpiCommunicator final : public Communicator {
     const int to = static_cast<int>(c.root);
     const FlightRecord record = flight_record(c, ++mails_[static_cast<size_t>(to)].sent, bytes);
     note(record);
-    TRY(move(c, [&](const weft_mpi& m) { return m.exchange(comm_, &record, sizeof record, to, nullptr, 0, -1, kRecordTag); }));
+    mine_ = record;
+    TRY(move(c, to, [&](const weft_mpi& m) { return m.exchange(comm_, &mine_, sizeof mine_, to, nullptr, 0, -1, kRecordTag); }));
     for (int64_t at = 0; at < bytes; at += kPieceBytes) {
       const int n = static_cast<int>(std::min(kPieceBytes, bytes - at));
-      TRY(move(c, [&](const weft_mpi& m) { return m.exchange(comm_, in + at, n, to, nullptr, 0, -1, kDataTag); }));
+      TRY(move(c, to, [&](const weft_mpi& m) { return m.exchange(comm_, in + at, n, to, nullptr, 0, -1, kDataTag); }));
     }
     done();
     return {};
@@ -214,17 +211,17 @@ class MpiCommunicator final : public Communicator {
     const int from = static_cast<int>(c.root);
     const FlightRecord record = flight_record(c, ++mails_[static_cast<size_t>(from)].received, bytes);
     note(record);
-    FlightRecord theirs;
-    TRY(move(c, [&](const weft_mpi& m) { return m.exchange(comm_, nullptr, 0, -1, &theirs, sizeof theirs, from, kRecordTag); }));
-    if (!theirs.same_as(record)) {
-      const FlightRecord known[] = {theirs};  // the sender has gone on
+    met_.resize(1);
+    TRY(move(c, from, [&](const weft_mpi& m) { return m.exchange(comm_, nullptr, 0, -1, met_.data(), sizeof met_[0], from, kRecordTag); }));
+    if (!met_[0].same_as(record)) {
+      const FlightRecord known[] = {met_[0]};  // the sender has gone on
       const Error e = out_of_step(world_rank(), records_list(), world_ranks_[static_cast<size_t>(from)], known);
       job_->stop(-1, e);
       return e;
     }
     for (int64_t at = 0; at < bytes; at += kPieceBytes) {
       const int n = static_cast<int>(std::min(kPieceBytes, bytes - at));
-      TRY(move(c, [&](const weft_mpi& m) { return m.exchange(comm_, nullptr, 0, -1, out + at, n, from, kDataTag); }));
+      TRY(move(c, from, [&](const weft_mpi& m) { return m.exchange(comm_, nullptr, 0, -1, out + at, n, from, kDataTag); }));
     }
     done();
     return {};
@@ -243,7 +240,11 @@ class MpiCommunicator final : public Communicator {
   mutable std::mutex records_mutex_;
   std::deque<FlightRecord> records_;
   std::vector<Mails> mails_;
+  // What MPI reads and writes outlives an operation that was given up.
   std::vector<char> send_, receive_, stash_;
+  FlightRecord mine_{};
+  std::vector<FlightRecord> met_, own_, histories_;
+  std::vector<uint8_t> come_;  // whose data has come
   std::map<std::vector<int>, int> splits_;  // how often a group of these ranks was made
 };
 

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "ir/base/result.h"
 #include "tests/multi/forked.h"
 #include "weft/weft.h"
 

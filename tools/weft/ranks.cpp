@@ -63,6 +63,7 @@ Status join_ranks(Cli& cli, const std::string& model, bool alone) {
   TRY_ASSIGN(const RankPlace place, place_of(c));
   api::GroupOptions o;
   o.timeout_s = c.comm_timeout;
+  o.cancel = &cli.cancel;
   if (place.size == 1) {
     TRY_ASSIGN(cli.group, api::Group::threads(static_cast<int>(mesh.size()), o));
     return {};

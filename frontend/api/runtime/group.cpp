@@ -80,6 +80,7 @@ Result<Group> Group::without_others(int ranks) {
 Result<Group> Group::from_environment(const GroupOptions& options) {
   auto s = std::make_shared<State>();
   TRY_ASSIGN(s->comm.timeout, time_of(options.timeout_s, "a time-out"));
+  s->comm.cancel = options.cancel;
   JoinOptions join;
   TRY_ASSIGN(join.timeout, time_of(options.join_timeout_s, "a time to join"));
   RankPlaceOptions where;

@@ -13,7 +13,7 @@
 
 namespace {
 
-constexpr int kMeetTag = 1, kLastWordTag = 2, kFirstTag = 16;  // tags of `exchange` follow
+constexpr int kAllTag = 1, kLastWordTag = 2, kFirstTag = 16;  // tags of `exchange` follow
 
 bool in_good_order = true;
 
@@ -21,7 +21,7 @@ struct Comm {
   MPI_Comm comm = MPI_COMM_NULL;
   int rank = 0, size = 0;
   std::vector<MPI_Request> requests;  // of the operation under way
-  bool meeting = false;               // requests[r] receives from rank r
+  bool of_all = false;                // requests[r] receives from rank r
   std::string last_word;              // while it is sent
 };
 Comm& of(void* p) { return *static_cast<Comm*>(p); }
@@ -99,17 +99,9 @@ void close(void* comm) {
 }
 
 MPI_Request* begin(Comm& c) {
-  c.meeting = false;
+  c.of_all = false;
   c.requests.assign(1, MPI_REQUEST_NULL);
   return c.requests.data();
-}
-int allgather(void* comm, const void* in, void* out, int bytes) {
-  Comm& c = of(comm);
-  return MPI_Iallgather(in, bytes, MPI_BYTE, out, bytes, MPI_BYTE, c.comm, begin(c));
-}
-int alltoall(void* comm, const void* in, void* out, int bytes) {
-  Comm& c = of(comm);
-  return MPI_Ialltoall(in, bytes, MPI_BYTE, out, bytes, MPI_BYTE, c.comm, begin(c));
 }
 int broadcast(void* comm, void* data, int bytes, int root) {
   Comm& c = of(comm);
@@ -117,24 +109,25 @@ int broadcast(void* comm, void* data, int bytes, int root) {
 }
 int exchange(void* comm, const void* in, int in_bytes, int to, void* out, int out_bytes, int from, int tag) {
   Comm& c = of(comm);
-  c.meeting = false;
+  c.of_all = false;
   c.requests.assign(2, MPI_REQUEST_NULL);
   if (from >= 0) MPI_TRY(MPI_Irecv(out, out_bytes, MPI_BYTE, from, kFirstTag + tag, c.comm, &c.requests[0]));
   if (to >= 0) MPI_TRY(MPI_Isend(in, in_bytes, MPI_BYTE, to, kFirstTag + tag, c.comm, &c.requests[1]));
   return 0;
 }
-int meet(void* comm, const void* in, void* out, int bytes) {
+int all(void* comm, const void* in, int in_stride, void* out, int bytes) {
   Comm& c = of(comm);
   const size_t n = static_cast<size_t>(c.size);
-  c.meeting = true;
+  auto mine = [&](int r) { return static_cast<const char*>(in) + static_cast<size_t>(r) * static_cast<size_t>(in_stride); };
+  c.of_all = true;
   c.requests.assign(2 * n, MPI_REQUEST_NULL);
   for (int r = 0; r < c.size; ++r) {
     char* part = static_cast<char*>(out) + static_cast<size_t>(r) * static_cast<size_t>(bytes);
-    if (r == c.rank) std::memcpy(part, in, static_cast<size_t>(bytes));
-    else MPI_TRY(MPI_Irecv(part, bytes, MPI_BYTE, r, kMeetTag, c.comm, &c.requests[static_cast<size_t>(r)]));
+    if (r == c.rank) std::memcpy(part, mine(r), static_cast<size_t>(bytes));
+    else MPI_TRY(MPI_Irecv(part, bytes, MPI_BYTE, r, kAllTag, c.comm, &c.requests[static_cast<size_t>(r)]));
   }
   for (int r = 0; r < c.size; ++r)
-    if (r != c.rank) MPI_TRY(MPI_Isend(in, bytes, MPI_BYTE, r, kMeetTag, c.comm, &c.requests[n + static_cast<size_t>(r)]));
+    if (r != c.rank) MPI_TRY(MPI_Isend(mine(r), bytes, MPI_BYTE, r, kAllTag, c.comm, &c.requests[n + static_cast<size_t>(r)]));
   return 0;
 }
 
@@ -145,18 +138,21 @@ int test(void* comm, int* done, unsigned char* come) {
     int one = 0;
     MPI_TRY(MPI_Test(&c.requests[i], &one, MPI_STATUS_IGNORE));
     if (!one) *done = 0;
-    if (c.meeting && come && i < static_cast<size_t>(c.size)) come[i] = one != 0;
+    if (!c.of_all || !come) continue;
+    const size_t n = static_cast<size_t>(c.size);
+    if (i < n) come[i] = one != 0;
+    else if (!one) come[i - n] = 0;
   }
   return 0;
 }
 
-int tell(void* world, const char* text, int bytes) {
+int tell(void* world, const char* text, int bytes, const unsigned char* to) {
   Comm& c = of(world);
   in_good_order = false;
   c.last_word.assign(text, static_cast<size_t>(bytes));
   for (int r = 0; r < c.size; ++r) {
     MPI_Request request;  // never waited for: short messages go out at once, and the process is about to end
-    if (r == c.rank) continue;
+    if (r == c.rank || !to || !to[r]) continue;
     MPI_TRY(MPI_Isend(c.last_word.data(), bytes, MPI_BYTE, r, kLastWordTag, c.comm, &request));
     MPI_TRY(MPI_Request_free(&request));
   }
@@ -196,7 +192,6 @@ const char* library() {
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const weft_mpi* weft_mpi_plugin() {
-  static const weft_mpi api = {WEFT_MPI_VERSION, library(), open,     copy, group, close, allgather, alltoall,
-                               broadcast,        exchange,  meet,     test, tell,  hear,  error_text};
+  static const weft_mpi api = {WEFT_MPI_VERSION, library(), open, copy, group, close, all, broadcast, exchange, test, tell, hear, error_text};
   return &api;
 }

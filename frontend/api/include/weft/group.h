@@ -7,6 +7,7 @@
 // the same order, one at a time. Inputs and outputs are whole on every rank.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +23,9 @@ struct GroupOptions {
   // Where they meet: tcp://HOST:PORT, file:///DIR, mpi://; empty: as the launcher's variables say.
   std::string rendezvous;
   int rank = -1, size = -1;    // -1: as the launcher's variables say
+  // Under MPI, whose launcher tells all ranks to end when one dies: set it then (from a signal handler, say), and who waits for
+  // others soon returns an Error that names them. Must outlive the group.
+  const std::atomic<bool>* cancel = nullptr;
 };
 
 // A handle; copies share. Thread safe, but for exchanges: one at a time, on all ranks in the same order, and none while a rank
