@@ -115,6 +115,7 @@ struct KernelSpec {
   std::vector<SpecOperand> operands;
   std::vector<SpecStage> stages;
   int num_ptrs = 0;
+  bool ordered = false;            // sums are formed element by element, in the order of the row axes, under every configuration (CPU)
   SpecConfig config;
   Dim tasks = 1;                   // extent of the task index, over params; set with config. CUDA: blocks that have work
   SpecChoice choice;

@@ -29,7 +29,7 @@ static std::string inputs_text(const KernelSpec& s, const SpecStage& st, bool na
 static std::string spec_text(const KernelSpec& s, bool names) {
   std::string t = "weft.kernel 1";
   if (names) t += " " + quote(s.title);
-  t += "\nparams [" + join(s.params, ",") + "] ptrs " + std::to_string(s.num_ptrs) + "\n";
+  t += "\nparams [" + join(s.params, ",") + "] ptrs " + std::to_string(s.num_ptrs) + (s.ordered ? " ordered\n" : "\n");
   for (auto& [name, value] : s.typical) t += "typical " + name + " " + std::to_string(value) + "\n";
   for (const SpecAxis& a : s.axes) t += "axis " + a.name + " " + a.extent.to_string() + (a.row ? " row" : a.inner ? " inner" : " parallel") + "\n";
   for (const SpecOperand& o : s.operands) {
@@ -242,6 +242,7 @@ struct SpecParser {
     TRY_ASSIGN(int64_t n, lx.integer());
     if (n < 0 || n > 4096) return lx.fail("bad pointer count before");
     s.num_ptrs = static_cast<int>(n);
+    s.ordered = lx.accept("ordered");
     while (lx.peek().kind != Token::end) {
       if (lx.accept("typical")) {
         TRY_ASSIGN(std::string name, lx.identifier());

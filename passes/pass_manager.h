@@ -38,6 +38,8 @@ struct PassContext {
   // The ranks that the model is shared out between; without axes there is one. Axis "dp" cuts the batch (dim 0 of the inputs)
   // and nothing else, "tp" everything else, "pp" the ops into stages, any other one whatever is fastest.
   Mesh mesh;
+  // N > 1: results whose bits no number of ranks changes that divides N; 0: as is fastest. See chunk_sums.cpp.
+  int64_t deterministic = 0;
   // Those ranks' devices and links; nullopt: what the target is known to be like.
   std::optional<DeviceTable> devices;
   const std::atomic<bool>* cancel = nullptr;

@@ -26,12 +26,12 @@ std::vector<Stage> pipeline_of(int opt_level) {
   // At every level: what the user asked for. First, while outputs look as they were exported.
   std::vector<Stage> out = {{{"raise-states"}, 1}};
   if (opt_level <= 0) {
-    out.push_back({{"repeat-heads", "assign-stages", "shard", "partition", "lower-precision"}, 1});
+    out.push_back({{"chunk-sums", "repeat-heads", "assign-stages", "shard", "partition", "lower-precision"}, 1});
     return out;
   }
   int rounds = opt_level == 1 ? 2 : 5;
   // Behind what finds attention and norms, whose heads and rows ranks share; before weights are merged or moved away.
-  Stage share = {{"repeat-heads", "assign-stages", "shard", "partition"}, 1};
+  Stage share = {{"chunk-sums", "repeat-heads", "assign-stages", "shard", "partition"}, 1};
   if (opt_level >= 2) share.passes.insert(share.passes.end() - 1, "overlap-collectives");
   // Everything later looks at single uses, equal operands and canonical forms.
   out.push_back(cleanup(rounds));

@@ -45,6 +45,7 @@ void choose_vector_axis(KernelSpec& s, const Target& target) {
   int pick = -1;
   for (size_t k = 0; k < s.axes.size(); ++k) {
     if (s.estimate(s.axes[k].extent) < 2) continue;
+    if (s.ordered && s.axes[k].row && k + 1 < s.axes.size()) continue;  // it would move behind the others
     double c = vector_cost(s, s.axes[k], lanes);
     // Reducing along the vector needs a horizontal step at the end of each row.
     if (s.axes[k].row) c *= 1.0 + 8.0 / static_cast<double>(std::max<int64_t>(1, s.estimate(s.axes[k].extent)));

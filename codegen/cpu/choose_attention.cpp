@@ -16,7 +16,7 @@ bool choose_attention(KernelSpec& s, const Target& target) {
   SpecConfig& c = s.config;
   c = {};
   c.name = "attention";
-  c.mr = s.estimate(rows) <= kFewRows ? 1 : wide ? 12 : 6;
+  c.mr = s.estimate(rows) <= kFewRows && !s.ordered ? 1 : wide ? 12 : 6;
   c.nr = 2 * lanes;
   c.nc = kKeys;
   // The block of results and that of scores stay in the second-level cache.

@@ -400,9 +400,10 @@ static Status lower_prepare(Lowering& l, Graph& g) {
   return {};
 }
 
-static Result<Lowered> lower_graph(Module& m, size_t number, const Target& target, const Tuning* tuning) {
+static Result<Lowered> lower_graph(Module& m, size_t number, const Target& target, const Tuning* tuning, bool ordered_sums) {
   Lowering l(m, target);
   l.tuning = tuning;
+  l.ordered_sums = ordered_sums;
   Plan& p = l.plan();
   p.name = m.name;
   p.target = target.to_string();
@@ -443,11 +444,11 @@ static Result<Lowered> lower_graph(Module& m, size_t number, const Target& targe
   return std::move(l.out);
 }
 
-Result<std::vector<Lowered>> lower_module(Module& m, const Target& target, const Tuning* tuning) {
+Result<std::vector<Lowered>> lower_module(Module& m, const Target& target, const Tuning* tuning, bool ordered_sums) {
   if (m.graphs.size() > 1 && !is_pipeline(m)) return invalid("a module of several graphs that are not the stages of its mesh");
   std::vector<Lowered> out;
   for (size_t k = 0; k < m.graphs.size(); ++k) {
-    TRY_ASSIGN(Lowered stage, lower_graph(m, k, target, tuning));
+    TRY_ASSIGN(Lowered stage, lower_graph(m, k, target, tuning, ordered_sums));
     out.push_back(std::move(stage));
   }
   // In one order everywhere, since the ranks of different stages make them together.

@@ -16,7 +16,7 @@ struct Lowered {
 
 // A plan for each of the module's graphs, which are the stages of a pipeline; else it has one. Error kUnsupported with every op
 // that the target cannot run, before any kernel is built.
-// tuning: what was measured, for choosing; else null.
-Result<std::vector<Lowered>> lower_module(Module& m, const Target& target, const Tuning* tuning = nullptr);
+// tuning: what was measured, for choosing; else null. ordered_sums: KernelSpec::ordered of all kernels.
+Result<std::vector<Lowered>> lower_module(Module& m, const Target& target, const Tuning* tuning = nullptr, bool ordered_sums = false);
 
 }  // namespace weft

@@ -43,6 +43,7 @@ struct Lowering {
   std::map<const std::vector<Command>*, std::set<std::string>> checked;  // conditions that a list of commands checks
 
   const Tuning* tuning = nullptr;
+  bool ordered_sums = false;
 
   Lowering(Module& module, const Target& t) : m(module), target(t) {}
   Plan& plan() { return out.plan; }

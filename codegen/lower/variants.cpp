@@ -152,6 +152,9 @@ Status Lowering::launch(KernelSpec spec, std::vector<int> ids, std::vector<Dim> 
     if (split && spec.config.cluster == 0) return launch_split(*split, ids, dims);
     return launch_chosen(std::move(spec), std::move(ids), dims);
   }
+  spec.ordered = ordered_sums && std::any_of(spec.stages.begin(), spec.stages.end(), [](const SpecStage& s) {
+    return s.kind != SpecStage::Kind::map && s.kind != SpecStage::Kind::map_row;
+  });
   std::vector<std::string> symbols = ranged_symbols(*this, dims);
   if (symbols.empty()) {
     choose_cpu(spec, target, nullptr, tuning);

@@ -182,7 +182,7 @@ PipelineOptions Compilation::pipeline_options() const {
 }
 
 Status Compilation::share_out() {
-  if (options_.mesh.empty()) return {};
+  if (options_.mesh.empty() && options_.deterministic == 0) return {};
   PipelineOptions o = pipeline_options();
   o.stop_after = "partition";
   return optimise(o);
@@ -199,6 +199,12 @@ Result<PassContext> Compilation::pass_context() {
   }
   cx.keep_f32 = options_.keep_f32;
   TRY_ASSIGN(cx.mesh, parse_mesh(options_.mesh));
+  if (const int n = options_.deterministic; n != 0) {
+    if (n < 2 || n > 256) return usage("deterministic=" + std::to_string(n) + " is not from 2 to 256");
+    if (cx.target.backend == Backend::cuda)
+      return unsupported("the bits of results on GPUs depend on the number of ranks").with_hint("leave --deterministic out, or compile for cpu");
+    cx.deterministic = n;
+  }
   if (!options_.device_table.empty()) {
     TRY_ASSIGN(cx.devices, api::find_device_table(options_.device_table));
   }
@@ -230,7 +236,7 @@ Status Compilation::lower() {
     if (!tuning_ && !options_.tuning.empty()) {
       TRY_ASSIGN(tuning_, read_tuning(options_.tuning));
     }
-    TRY_ASSIGN(lowered_, lower_module(*module_, t, tuning_ ? &*tuning_ : nullptr));
+    TRY_ASSIGN(lowered_, lower_module(*module_, t, tuning_ ? &*tuning_ : nullptr, options_.deterministic != 0));
     return check_cancelled();
   });
 }

@@ -126,6 +126,7 @@ Result<int64_t> compile_to_file(const std::string& model, const std::string& pat
     content.metadata = c.module().metadata;
   }
   if (!options.precision.empty()) content.metadata["weft.precision"] = options.precision;
+  if (options.deterministic != 0) content.metadata["weft.deterministic"] = std::to_string(options.deterministic);
   targets.front().compilation->reporter().progress("write", path);
   return write_artefact(path, content);
 }

@@ -131,6 +131,7 @@ class Sharder {
     bool reduced = false;
     for (int f = 0; f < static_cast<int>(node.rule.factors.size()); ++f) {
       const bool is_reduced = node.rule.factors[f].role != ShardingRule::Role::parallel;
+      if (cx_.deterministic > 1 && (is_reduced || !node.rule.factors[f].exchanged.is(0))) continue;  // its order would follow the ranks
       const bool asked = given_.asks_for(op, node.rule, f, axis);
       if (!asked && ((axis == "dp" && f != batch) || (axis == "tp" && f == batch))) continue;
       if ((!asked && !is_worth(node.rule.factors[f].size, axis, size)) || !can_cut(node.rule, f, size)) continue;

@@ -31,7 +31,8 @@ TEST(ExitCodes, Usage) {
         "weft run MODEL --input z=1", "weft run MODEL --input x=1,2", "weft run MODEL --shapes x=1x4", "weft run MODEL --output z=@z.npy",
         "weft run MODEL --print many", "weft bench MODEL --concurrency 0", "weft opt MODEL --passes=no-such-pass", "weft opt",
         "weft verify no-such-folder", "weft verify MODEL --shapes z=1x3", "weft verify MODEL --shapes x=1x3x1",
-        "weft verify MODEL --shapes x=1x4", "weft cache show zz", "weft run MODEL --log-level loud", "weft compile MODEL --emit elf"}) {
+        "weft verify MODEL --shapes x=1x4", "weft cache show zz", "weft run MODEL --log-level loud", "weft compile MODEL --emit elf",
+        "weft run MODEL --target cpu --deterministic 1", "weft run MODEL --target eval --deterministic 1"}) {
     std::string command = line;
     if (size_t at = command.find("MODEL"); at != std::string::npos) command.replace(at, 5, model);
     Outcome o = shell(command);
@@ -57,6 +58,7 @@ TEST(ExitCodes, Unsupported) {
   EXPECT_EQ(shell("weft compile layer.wir -o layer.weft", folder).code, 0);
   EXPECT_EQ(shell("weft run layer.weft --target cuda:sm_75", folder).code, 4);
   EXPECT_EQ(shell("weft compile layer.wir --target eval", folder).code, 4);
+  EXPECT_EQ(shell("weft compile layer.wir --target cuda:sm_90a --deterministic 2 -o gpu.weft", folder).code, 4);
 }
 
 TEST(ExitCodes, Resources) {

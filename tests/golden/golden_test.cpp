@@ -4,6 +4,7 @@
 //   // states: past=present, auto                          (what --state would say; may be left out)
 //   // precision: f16                                   (what --precision would say; and keep: Conv_0, --keep-f32)
 //   // mesh: dp=2,tp=2                                   (what --mesh would say)
+//   // deterministic: 4                                 (what --deterministic would say)
 //   // devices: h20x2-pcie-x8                           (the target's usual ones where it is left out)
 //   // target: cuda:sm_90a                               (x86-64-v3 where it is left out)
 //   // what the case is about
@@ -84,6 +85,7 @@ TEST_P(Golden, Case) {
   cx.target = *parse_target(target.empty() ? "cpu:x86-64-v3" : target[0]);
   cx.states = header_words(input, "states");
   cx.mesh = *parse_mesh(join(header_words(input, "mesh"), ","));
+  for (const std::string& n : header_words(input, "deterministic")) cx.deterministic = std::stoll(n);
   for (const std::string& table : header_words(input, "devices")) cx.devices = api::find_device_table(table).value();
   for (const std::string& t : header_words(input, "precision")) cx.precision = precision_from_name(t);
   cx.keep_f32 = header_words(input, "keep");

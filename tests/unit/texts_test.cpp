@@ -103,6 +103,7 @@ void expect_spec(KernelSpec s) {
   EXPECT_EQ(back->stages, s.stages) << text;
   EXPECT_EQ(back->config, s.config) << text;
   EXPECT_EQ(back->tasks, s.tasks) << text;
+  EXPECT_EQ(back->ordered, s.ordered) << text;
 }
 
 void expect_plan(const Plan& p) {
@@ -126,7 +127,11 @@ std::string expect_lowered(const std::string& text, const char* target) {
   auto lowered = lower_module(*m, cx.target);
   EXPECT_TRUE(lowered.ok()) << lowered.error().to_string();
   if (!lowered.ok()) return "";
-  for (const KernelSpec& k : lowered->front().specs) expect_spec(k);
+  for (KernelSpec k : lowered->front().specs) {
+    expect_spec(k);
+    k.ordered = true;
+    expect_spec(k);
+  }
   expect_plan(lowered->front().plan);
   return print_plan(lowered->front().plan);
 }

@@ -68,6 +68,8 @@ void add_compile_options(Verb& v, Cli& cli) {
   v.number("--tp", cli.common.tp, 1, 1024, "--mesh tp=N: ranks that share weights and the work on them");
   v.number("--pp", cli.common.pp, 1, kMaxStages, "--mesh pp=N: ranks that run the stages of a pipeline, each with its part of the layers");
   v.number("--dp", cli.common.dp, 1, 1024, "--mesh dp=N: ranks that share the batch");
+  v.number("--deterministic", o.deterministic, 0, 256,
+           "N: on a processor the same bits on 1, 2, … ranks, as many as divide N, for some time; 0: as is fastest");
   v.list("--shard", o.shardings,
          "PATTERN=DIM:AXIS,…: how tensors of these ONNX names are cut, as 'layers.*.q_proj.weight=1:tp'; _:tp leaves them whole; the rest is filled in");
   v.text("--shardings", o.shardings_file, "JSON file of the same, see docs/sharding.md");

@@ -253,6 +253,11 @@ struct Attention {
       if (l.upper) end = minimum(end, at);
       else begin = e.b.CreateSelect(e.b.CreateICmpSGT(at, begin), at, begin);
     }
+    if (s.ordered) {  // whole blocks, so that a row's sums do not depend on the rows beside it
+      begin = mul(e.b.CreateSDiv(begin, e.i64(c.nc)), c.nc);
+      end = mul(e.b.CreateSDiv(add(end, e.i64(c.nc - 1)), e.i64(c.nc)), c.nc);
+      end = minimum(end, e.dim(axis(a.keys).extent, {}));
+    }
     return {begin, end};
   }
 

@@ -17,7 +17,7 @@ struct Contraction : ContractionFactors {
 
   // Sums of floats are kept short, so that their rounding errors stay small: a block of K is taken in chunks, and the chunks'
   // sums are added. Of equal length where that is known.
-  bool in_chunks() const { return type->isFloatingPointTy() && (!areas.block_k.is_const() || areas.block_k.value() > kChunk); }
+  bool in_chunks() const { return !s.ordered && type->isFloatingPointTy() && (!areas.block_k.is_const() || areas.block_k.value() > kChunk); }
   int64_t chunk_length() const {
     if (!areas.block_k.is_const()) return kChunk;
     int64_t k = areas.block_k.value(), n = (k + kChunk - 1) / kChunk;
@@ -48,15 +48,20 @@ struct Contraction : ContractionFactors {
     Val c_tile = at(c_block, add(mul(e.b.CreateSub(m, m0), ldc), q0));
     Val kept = in_chunks() ? e.alloca_at_entry(llvm::ArrayType::get(vtype, static_cast<uint64_t>(rows * nv)), "kept") : nullptr;
     chunks([&](Val begin, Val end) {
-      std::vector<Val> sums = chunk(s_base, row_step, k_step, rows, begin, end);
+      std::vector<Val> sums = chunk(s_base, row_step, k_step, rows, begin, end, c_tile);
       if (kept) keep(sums, kept, begin, end, c_tile, rows);
       else leave_rows(sums, c_tile, rows);
     });
   }
+  // An ordered sum goes on from what earlier blocks of K came to.
+  bool in_order() const { return s.ordered && type->isFloatingPointTy(); }
+  bool goes_on() const { return in_order() && s.config.kc; }
+  Val earlier(Val c, int64_t j) { return e.b.CreateAlignedLoad(vtype, at(c, e.i64(j * lanes)), align()); }
   // The sums of [begin, end) of the block of K.
-  std::vector<Val> chunk(Val s_base, int64_t row_step, int64_t k_step, int rows, Val begin, Val end) {
-    std::vector<Val> first(static_cast<size_t>(nv));
-    for (int j = 0; j < nv; ++j) first[j] = start(j);
+  std::vector<Val> chunk(Val s_base, int64_t row_step, int64_t k_step, int rows, Val begin, Val end, Val c_tile) {
+    std::vector<Val> first;
+    for (int r = 0; r < rows; ++r)
+      for (int j = 0; j < nv; ++j) first.push_back(goes_on() ? earlier(r ? at(c_tile, mul(e.i64(r), ldc)) : c_tile, j) : start(j));
     auto* from = e.b.GetInsertBlock();
     auto* body = llvm::BasicBlock::Create(e.cx, "micro", e.fn);
     auto* exit = llvm::BasicBlock::Create(e.cx, "micro.exit", e.fn);
@@ -67,7 +72,7 @@ struct Contraction : ContractionFactors {
     std::vector<llvm::PHINode*> sum;
     for (int r = 0; r < rows * nv; ++r) {
       sum.push_back(e.b.CreatePHI(vtype, 2));
-      sum.back()->addIncoming(first[r % nv], from);
+      sum.back()->addIncoming(first[static_cast<size_t>(r)], from);
     }
     std::vector<Val> v(nv), next;
     for (int j = 0; j < nv; ++j) v[j] = panel_vector(k, j);
@@ -84,7 +89,7 @@ struct Contraction : ContractionFactors {
     e.b.SetInsertPoint(exit);
     for (size_t r = 0; r < next.size(); ++r) {
       auto* result = e.b.CreatePHI(vtype, 2);
-      result->addIncoming(first[r % static_cast<size_t>(nv)], from);
+      result->addIncoming(first[r], from);
       result->addIncoming(next[r], body);
       next[r] = result;
     }
@@ -132,7 +137,7 @@ struct Contraction : ContractionFactors {
   // A block's sums are added to those of earlier blocks of K, instead of being continued from them: rounding errors then
   // grow with the length of a block and the number of blocks, not with their product.
   void leave(Val sum, Val c) {
-    if (s.config.kc) sum = plus(e.b.CreateAlignedLoad(vtype, c, align()), sum);
+    if (s.config.kc && !in_order()) sum = plus(e.b.CreateAlignedLoad(vtype, c, align()), sum);
     e.b.CreateAlignedStore(sum, c, align());
   }
   Val plus(Val a, Val b) { return type->isFloatingPointTy() ? e.b.CreateFAdd(a, b) : e.b.CreateAdd(a, b); }
@@ -165,16 +170,18 @@ struct Contraction : ContractionFactors {
     for (int i = 0; i < rows; ++i) {
       Val c = at(c_block, add(mul(add(r, i), ldc), q0));
       std::vector<Val> slots, totals;
-      auto clear = [&](Val slot) { e.b.CreateStore(llvm::Constant::getNullValue(vtype), slot); };
       for (int j = 0; j < nv; ++j) {
         slots.push_back(e.alloca_at_entry(vtype, "tail"));
         totals.push_back(e.alloca_at_entry(vtype, "tail.sum"));
         e.b.CreateStore(start(j), totals[j]);
       }
       chunks([&](Val begin, Val end) {
-        for (Val slot : slots) clear(slot);
+        for (int j = 0; j < nv; ++j) e.b.CreateStore(goes_on() ? earlier(c, j) : Val(llvm::Constant::getNullValue(vtype)), slots[j]);
         tail_row(q0, add(base, i), begin, end, slots);
-        for (int j = 0; j < nv; ++j) e.b.CreateStore(plus(e.b.CreateLoad(vtype, totals[j]), e.b.CreateLoad(vtype, slots[j])), totals[j]);
+        for (int j = 0; j < nv; ++j) {
+          Val sum = e.b.CreateLoad(vtype, slots[j]);
+          e.b.CreateStore(in_order() ? sum : plus(e.b.CreateLoad(vtype, totals[j]), sum), totals[j]);
+        }
       });
       for (int j = 0; j < nv; ++j) leave(e.b.CreateLoad(vtype, totals[j]), at(c, e.i64(static_cast<int64_t>(j) * lanes)));
     }

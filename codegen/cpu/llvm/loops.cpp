@@ -255,6 +255,17 @@ struct Loops {
     for (int k = 0; k < u; ++k) wide.push_back(slots(st, width));
     std::vector<Val> narrow = slots(st, 1);
     const std::string& name = vec_name();
+    auto one_by_one = [&](SymbolEnv& at, Val from, Val hi) {
+      e.loop(from, hi, e.i64(1), name.c_str(), [&](Val i) {
+        SymbolEnv v = at;
+        v[name] = i;
+        accumulate(st, narrow, v, 1);
+      });
+    };
+    if (s.ordered) {
+      nest(outer_rows(), 0, env, [&](SymbolEnv& at) { one_by_one(at, e.i64(0), extent(vec_axis)); });
+      return read(st, narrow, 1);
+    }
     nest(outer_rows(), 0, env, [&](SymbolEnv& at) {
       Val hi = extent(vec_axis), from = e.i64(0);
       for (int step = u; step >= 1; step = step > 1 ? 1 : 0) {
@@ -271,11 +282,7 @@ struct Loops {
         from = end;
         if (step == 1) break;
       }
-      e.loop(from, hi, e.i64(1), name.c_str(), [&](Val i) {
-        SymbolEnv v = at;
-        v[name] = i;
-        accumulate(st, narrow, v, 1);
-      });
+      one_by_one(at, from, hi);
     });
     std::vector<Val> v = read(st, wide[0], width);
     for (int k = 1; k < u; ++k) v = combine(st, v, read(st, wide[k], width), width);

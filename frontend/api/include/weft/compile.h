@@ -50,6 +50,9 @@ struct CompileOptions {
   // the batch (dim 0 of the inputs), tp everything else, pp the ops into stages of a pipeline, axes of other names whatever is
   // fastest. Inputs and outputs are whole.
   std::string mesh;
+  // N from 2 to 256: on a processor the results have the same bits for every number of ranks that divides N, one included; sums are
+  // formed in a fixed order, and those that ranks would share out as N parts. Costs time, see docs/ranks.md. 0: as is fastest.
+  int deterministic = 0;
   // "layers.*.q_proj.weight=1:tp": tensors of these ONNX names are cut along dim 1 by the mesh's axis tp; and a JSON file of the
   // same. See docs/sharding.md.
   std::vector<std::string> shardings;
