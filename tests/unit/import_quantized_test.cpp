@@ -56,6 +56,31 @@ TEST(ImportQuantized, ProductOfGroupsWithZeroPoints) {
   expect(result(bits, {{{1, 32}, std::vector<double>(32, 1)}}, 21, constants), {1, 1}, {16 * 10 + 16 * 4});
 }
 
+// Packed weights stay where they are in the file, under another type; what is no constant is unpacked by ops, to the same numbers.
+TEST(ImportQuantized, PackedConstantsAreRetyped) {
+  std::vector<uint8_t> packed;
+  for (int i = 0; i < 8; ++i) packed.push_back(static_cast<uint8_t>(2 * i | (2 * i + 1) << 4));
+  const std::vector<Message> constants{bytes("w", {1, 1, 8}, packed), floats("s", {1}, {0.5f}), floats("x", {1, 16}, std::vector<float>(16, 1))};
+  auto product = [](const char* w) {
+    return node("MatMulNBits", {"x", w, "s"}, {"y"}, {int_attr("K", 16), int_attr("N", 1), int_attr("bits", 4), int_attr("block_size", 16)}, kMicrosoft);
+  };
+  auto shifts = [](const Module& m) {
+    return std::count_if(m.main()->ops.begin(), m.main()->ops.end(), [](auto& op) { return op->kind == OpKind::bit_shift; });
+  };
+  auto constant = must_import(one_node(product("w"), {}, 21, constants));
+  ASSERT_TRUE(constant);
+  EXPECT_EQ(shifts(*constant), 0);
+  GraphParts g{{product("v")}, {value_info("v", kUint8, {"1", "1", "8"})}, {value_info("y", kFloat, {})}, constants};
+  auto computed = must_import(model(graph(g), {}, 8, {opset("", 21), opset(kMicrosoft, 1)}));
+  ASSERT_TRUE(computed);
+  EXPECT_GT(shifts(*computed), 0);
+  std::vector<int64_t> values(packed.begin(), packed.end());
+  auto a = evaluate(*constant->main(), {}), b = evaluate(*computed->main(), {eval_test::ints(DType::u8, {1, 1, 8}, values)});
+  ASSERT_TRUE(a.ok() && b.ok()) << (a.ok() ? b : a).error().to_string();
+  EXPECT_EQ(load_all<double>((*a)[0].tensor), std::vector<double>{-4});
+  EXPECT_EQ(load_all<double>((*b)[0].tensor), std::vector<double>{-4});
+}
+
 TEST(ImportQuantized, ProductsThatAreRefused) {
   auto bits = [](int64_t k, int64_t bits, int64_t block) {
     return node("MatMulNBits", {"x0", "w", "s"}, {"y"},

@@ -7,8 +7,22 @@ namespace weft {
 
 static DType packed_type(int64_t bits) { return bits == 8 ? DType::u8 : bits == 4 ? DType::u4 : DType::u2; }
 
+// Bytes of a constant are what ONNX's tensors of fewer bits are in a file: they stay there, under another type.
+static Value* retyped(Node& n, const Constant& c, DType t) {
+  ConstantPool& pool = n.build.module().constants;
+  std::vector<int64_t> dims = c.dims;
+  dims.back() *= 8 / bit_width(t);
+  if (c.source == Constant::Source::file) return n.constant(pool.add_file(c.name, t, dims, c.file, c.offset, c.size));
+  if (c.source == Constant::Source::absent) return n.constant(pool.add_absent(c.name, t, dims, c.hash.hex()));
+  std::vector<std::byte> elements(c.bytes->size() * static_cast<size_t>(8 / bit_width(t)));
+  unpack_subbyte(t, c.bytes->data(), elements.data(), static_cast<int64_t>(elements.size()));
+  return n.constant(pool.add_bytes(c.name, t, dims, std::move(elements)));
+}
+
 Value* unpacked(Node& n, Value* bytes, int64_t bits) {
   if (bits == 8 || n.rank(bytes) < 1 || n.failed()) return bytes;
+  const Constant* c = constant_of(bytes);
+  if (c && c->dtype == DType::u8 && c->source != Constant::Source::splat && c->dims.back() <= INT64_MAX / 8) return retyped(n, Constant(*c), packed_type(bits));
   std::vector<Value*> parts;
   BitShiftAttrs right;
   right.direction = "RIGHT";
