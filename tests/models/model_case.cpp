@@ -174,6 +174,16 @@ void expect_recorded(const Result<Model>& m, const std::string& folder, double t
   std::printf("%zu sets, largest error %.2g of an output's range\n", sets->size(), worst);
 }
 
+std::string output_of(const std::string& command) {
+  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
+  if (!pipe) return "cannot be started: " + command;
+  std::string text;
+  char buffer[4096];
+  while (std::fgets(buffer, sizeof buffer, pipe)) text += buffer;
+  EXPECT_EQ(pclose(pipe), 0) << command << "\n" << text;
+  return text;
+}
+
 std::string prepared(const std::string& script) {
   std::string text, command = std::string(WEFT_SOURCE_DIR) + "/tools/bench/" + script;
   FILE* pipe = popen(command.c_str(), "r");

@@ -39,6 +39,9 @@ std::vector<NamedTensors> outputs_of(const Model& m, const std::vector<DataSet>&
 // Runs every set; the worst error of all outputs is to be at most `tolerance`.
 void expect_recorded(const Result<Model>& m, const std::string& folder, double tolerance = 1e-5);
 
+// What the command prints, on stderr too; it must succeed.
+std::string output_of(const std::string& command);
+
 // What tools/bench/<script> prints on its last line: the folder with its cases, which it writes on first use.
 std::string prepared(const std::string& script);
 

@@ -1,23 +1,13 @@
 // The demo's way: a recogniser compiled ahead of time, and programs that know weft's runtime alone.
 #include <gtest/gtest.h>
 
-#include <cstdio>
 #include <filesystem>
+
+#include "tests/models/model_case.h"
 
 namespace weft::model_test {
 
 namespace {
-
-// What the command prints; it must succeed.
-std::string output_of(const std::string& command) {
-  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
-  if (!pipe) return "cannot be started: " + command;
-  std::string text;
-  char buffer[4096];
-  while (std::fgets(buffer, sizeof buffer, pipe)) text += buffer;
-  EXPECT_EQ(pclose(pipe), 0) << command << "\n" << text;
-  return text;
-}
 
 TEST(Example, OcrReadsThePicture) {
   const std::string build = WEFT_BUILD_DIR, dumps = build + "/ocr-test-ir", model = build + "/ocr-test.weft";
