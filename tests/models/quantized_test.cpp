@@ -43,7 +43,7 @@ void expect_all_near(Result<Model> (*model)(const std::string& path)) {
     expect_near(model(e.path() / "model.onnx"), e.path(), name);
     ++cases;
   }
-  EXPECT_GE(cases, 151);
+  EXPECT_GE(cases, 163);
 }
 
 TEST(QuantizedOps, Compiled) {

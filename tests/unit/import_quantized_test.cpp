@@ -6,7 +6,7 @@ namespace weft::import_test {
 
 namespace {
 
-constexpr int kUint8 = 2, kInt32 = 6;
+constexpr int kUint8 = 2, kInt8 = 3, kInt32 = 6;
 const char* kMicrosoft = "com.microsoft";
 
 Message bytes(const std::string& name, const std::vector<int64_t>& dims, const std::vector<uint8_t>& v) { return tensor(name, kUint8, dims, v); }
@@ -79,6 +79,42 @@ TEST(ImportQuantized, PackedConstantsAreRetyped) {
   ASSERT_TRUE(a.ok() && b.ok()) << (a.ok() ? b : a).error().to_string();
   EXPECT_EQ(load_all<double>((*a)[0].tensor), std::vector<double>{-4});
   EXPECT_EQ(load_all<double>((*b)[0].tensor), std::vector<double>{-4});
+}
+
+// Numbers that the cache can hold: attention over it is what it is over floats, and so is the cache.
+TEST(ImportQuantized, CachesOfEightBits) {
+  constexpr int kFp8 = 17;
+  const std::vector<float> held{1, -2, 0.5f, 1, 2, -1, 0, 0.5f};
+  const std::vector<uint8_t> as_fp8{0x38, 0xC0, 0x30, 0x38, 0x40, 0xB8, 0, 0x30};
+  const std::vector<int8_t> as_halves{2, -4, 1, 2, 4, -2, 0, 1};
+  const std::vector<Input> rows{{{1, 1, 8}, {0.3, -1, 2, 0.7, 1, 0.1, -0.4, 1}},
+                                {{1, 1, 8}, {1, 2, -0.5, 1, 0.5, 1, -1, 2}},
+                                {{1, 1, 8}, {2, 1, 0.5, -1, 1, 0, 0.5, -2}}};
+  auto attend = [&](const std::string& quantised, int64_t bits, const Message& past, float scale) {
+    Names in{"x0", "x1", "x2", "past", "past", "seen", "all"};
+    std::vector<Message> attrs{int_attr("num_heads", 1), int_attr("kv_num_heads", 1)};
+    if (bits) {
+      for (const char* name : {"", "", "", "", "", "scale", "scale"}) in.push_back(name);
+      for (const char* name : {"k_quant_type", "v_quant_type"}) attrs.push_back(text_attr(name, quantised));
+      attrs.push_back(int_attr("kv_cache_bit_width", bits));
+    }
+    const std::vector<Message> constants{past, floats("scale", {1}, {scale}), tensor("seen", kInt32, {1}, std::vector<int32_t>{1}),
+                                         tensor("all", kInt32, {}, std::vector<int32_t>{2})};
+    return one_node(node("GroupQueryAttention", in, {"y", "k", "v"}, attrs, kMicrosoft), rows, 21, constants);
+  };
+  auto run_it = [&](const Message& m) {
+    auto module = must_import(m);
+    std::vector<HostValue> in;
+    for (const Input& i : rows) in.push_back(eval_test::f32(i.dims, i.values));
+    auto out = evaluate(*module->main(), std::move(in));
+    EXPECT_TRUE(out.ok()) << out.error().to_string();
+    return out.ok() ? load_all<double>((*out)[0].tensor) : std::vector<double>();
+  };
+  const std::vector<double> want = run_it(attend("NONE", 0, floats("past", {1, 1, 1, 8}, held), 1));
+  EXPECT_EQ(run_it(attend("PER_TENSOR", 8, tensor("past", kFp8, {1, 1, 1, 8}, as_fp8), 1)), want);
+  EXPECT_EQ(run_it(attend("PER_TENSOR", 8, tensor("past", kInt8, {1, 1, 1, 8}, as_halves), 0.5f)), want);
+  EXPECT_EQ(import_error(attend("PER_TENSOR", 3, tensor("past", kInt8, {1, 1, 1, 8}, as_halves), 1)).code, Code::kUnsupported);
+  EXPECT_EQ(import_error(attend("NONE", 8, tensor("past", kInt8, {1, 1, 1, 8}, as_halves), 1)).code, Code::kUnsupported);
 }
 
 TEST(ImportQuantized, ProductsThatAreRefused) {

@@ -178,6 +178,24 @@ def networks():
                                                   hidden_size=16, clip=3.0)
 
 
+def caches():
+    """Attention over keys and values of 8 and 4 bits: a later token, several, and a prompt whose cache has room for more."""
+    heads, kv_heads, head = 4, 2, 8
+    for bits in (8, 4):
+        for kind in ("PER_TENSOR", "PER_CHANNEL"):
+            scales = [scale(0.03).reshape(1) if kind == "PER_TENSOR" else positive(1, kv_heads, 1, head, low=0.02, high=0.04) for _ in range(2)]
+            scales = [s if bits == 8 else s * scale(16) for s in scales]
+            for past, new, room in ((3, 1, 0), (3, 2, 0), (6, 4, 6)):
+                rows = [Feed(normal(1, new, n * head)) for n in (heads, kv_heads, kv_heads)]
+                dims = (1, kv_heads, past, head * bits // 8)
+                dtype = I8 if bits == 8 else U8
+                old = [Feed(np.zeros(dims, dtype) if room else integers(dtype, *dims)) for _ in range(2)]
+                seen = new if room else past + new
+                yield f"cache_{bits}_{kind.lower()}_{past}_{new}", one_node(
+                    "GroupQueryAttention", [*rows, *old, np.array([seen - 1], I32), np.array(seen, I32), *[None] * 5, *scales], 3, num_heads=heads,
+                    kv_num_heads=kv_heads, k_quant_type=kind, v_quant_type=kind, kv_cache_bit_width=bits)
+
+
 def packed_bits(values, bits):
     """Numbers below 2 ** bits along the last dim as bytes, the first in the low bits; the last byte is filled with 0."""
     per = 8 // bits
@@ -296,5 +314,5 @@ def linear_of_onnx():
 
 
 def all_cases():
-    for family in (pointwise, rows_and_windows, products, networks, packed_products, lookups, experts, linear, linear_of_onnx):
+    for family in (pointwise, rows_and_windows, products, networks, caches, packed_products, lookups, experts, linear, linear_of_onnx):
         yield from family()

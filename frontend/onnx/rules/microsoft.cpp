@@ -195,6 +195,7 @@ namespace {
 struct Gqa {
   int64_t q_heads = 0, kv_heads = 0, window = -1;
   bool rotary = false, interleaved = false;
+  int64_t cache_bits = 0;  // of quantised caches, 4 or 8; 0: they are floats
   AttentionAttrs attention;
 };
 
@@ -208,13 +209,16 @@ Result<Gqa> gqa_attrs(Node& n) {
   g.attention.scale = n.float_attr("scale", 0);
   g.attention.has_scale = g.attention.scale != 0;
   g.attention.softcap = n.float_attr("softcap", 0);
-  bool plain = n.int_attr("smooth_softmax", 0) <= 0 && n.int_attr("qk_output", 0) == 0 && n.text_attr("k_quant_type", "NONE") == "NONE" &&
-               n.text_attr("v_quant_type", "NONE") == "NONE" && n.int_attr("kv_cache_bit_width", 0) == 0 && n.int_attr("causal", 1) != 0 &&
+  const bool k_quantised = n.text_attr("k_quant_type", "NONE") != "NONE", v_quantised = n.text_attr("v_quant_type", "NONE") != "NONE";
+  g.cache_bits = n.int_attr("kv_cache_bit_width", 0);
+  bool plain = n.int_attr("smooth_softmax", 0) <= 0 && n.int_attr("qk_output", 0) == 0 && n.int_attr("causal", 1) != 0 &&
                n.int_attr("sliding_window_cache", 0) == 0;
-  n.ignore("qk_norm_epsilon");
-  if (!plain || n.num_outputs() > 3) return unsupported("GroupQueryAttention with a smooth softmax, a quantised cache or its scores");
+  for (const char* name : {"qk_norm_epsilon", "q_norm_epsilon", "k_norm_epsilon"}) n.ignore(name);
+  if (!plain || n.num_outputs() > 3) return unsupported("GroupQueryAttention with a smooth softmax, a cache of a window, or its scores");
   for (int i = 11; i < n.num_inputs(); ++i)
-    if (n.in(i)) return unsupported("input " + std::to_string(i) + " of GroupQueryAttention");
+    if (n.in(i) && !(k_quantised && (i == 12 || i == 13))) return unsupported("input " + std::to_string(i) + " of GroupQueryAttention");
+  if (k_quantised != v_quantised || !(k_quantised ? g.cache_bits == 4 || g.cache_bits == 8 : g.cache_bits == 0))
+    return unsupported("GroupQueryAttention whose caches are quantised with " + std::to_string(g.cache_bits) + " bits, or only one of them");
   if (g.q_heads <= 0 || g.kv_heads <= 0 || g.q_heads > 1 << 20 || g.kv_heads > g.q_heads)
     return invalid("GroupQueryAttention with a wrong number of heads");
   return g;
@@ -237,6 +241,24 @@ Value* written(Node& n, Value* past, Value* rows, Value* total, Value* starts) {
   Value* more = n.sub(n.op(OpKind::max, {length, total}), length);
   Value* room = n.op(OpKind::pad, {past, n.concat({n.ints({0, 0, 0, 0, 0, 0}), more, n.ints({0})}, 0)}, PadAttrs());
   return n.op(OpKind::tensor_scatter, {room, rows, starts}, TensorScatterAttrs());
+}
+
+// Rows in the form of a quantised cache: numbers of 8 bits, or two of 4 bits, each plus 8, in a byte with the first in the low
+// bits. One scale for all, or scales that broadcast to the rows.
+Value* to_cache(Node& n, Value* rows, Value* scale, int64_t bits, DType t) {
+  const bool one = n.rank(scale) <= 1;
+  Value* x = one ? rows : n.div(rows, scale);
+  if (!one) scale = n.scalar(n.dtype(rows), 1);
+  if (bits == 8) return quantized(n, x, scale, nullptr, 0, t);
+  Value* pairs = n.reshape(n.cast(quantized(n, x, scale, n.scalar(DType::u4, 8), 0, DType::u4), DType::u8), {0, 0, 0, -1, 2});
+  Value *low = n.gather(pairs, n.int_scalar(0), 4), *high = n.gather(pairs, n.int_scalar(1), 4);
+  return n.add(low, n.mul(high, n.scalar(DType::u8, 16)));
+}
+Value* from_cache(Node& n, Value* cache, Value* scale, int64_t bits, DType t) {
+  Value* zero = bits == 4 ? n.scalar(DType::u4, 8) : nullptr;
+  Value* one = n.rank(scale) <= 1 ? scale : n.scalar(DType::f32, 1);
+  Value* v = dequantized(n, bits == 4 ? unpacked(n, cache, 4) : cache, one, zero, 0);
+  return n.cast(one == scale ? v : n.mul(v, scale), t);
 }
 
 // Whether it is known that no sequence is padded and that the new rows come right behind the past: then the cache grows by
@@ -272,17 +294,23 @@ Values rule_group_query_attention(Node& n) {
     h.q = n.op(OpKind::rotary_embedding, {h.q, cos, n.need(8), at}, r);
     h.k = n.op(OpKind::rotary_embedding, {h.k, cos, n.need(8), at}, r);
   }
-  if (grows) {
+  Value *k = h.k, *v = h.v;
+  const DType cache = past_k ? n.dtype(past_k) : g->cache_bits == 4 ? DType::u8 : DType::i8;
+  if (g->cache_bits) k = to_cache(n, k, n.need(12), g->cache_bits, cache), v = to_cache(n, v, n.need(13), g->cache_bits, cache);
+  if (grows && !g->cache_bits) {
     g->attention.is_causal = true;
     Op* op = n.create(OpKind::attention, {h.q, h.k, h.v, nullptr, past_k, past_v}, g->attention.clone(), 3);
     return op ? n.done({join_heads(n, op->result()), op->result(1), op->result(2)}) : n.done(nullptr);
   }
-  Value *present_k = written(n, past_k, h.k, total, starts), *present_v = written(n, past_v, h.v, total, starts);
+  Value* present_k = grows ? n.concat({past_k, k}, 2) : written(n, past_k, k, total, starts);
+  Value* present_v = grows ? n.concat({past_v, v}, 2) : written(n, past_v, v, total, starts);
+  k = present_k, v = present_v;
+  if (g->cache_bits) k = from_cache(n, k, n.in(12), g->cache_bits, n.dtype(h.q)), v = from_cache(n, v, n.in(13), g->cache_bits, n.dtype(h.q));
   Value *keys = counted(n, n.dim_of(present_k, 2)), *at = n.unsqueeze(positions, {1, 3});
   Value* mask = n.op(OpKind::less_or_equal, {keys, at});
   if (g->window > 0) mask = n.op(OpKind::and_, {mask, n.op(OpKind::greater, {keys, n.sub(at, n.ints({g->window}))})});
   if (bias) mask = n.op(OpKind::where, {mask, bias, n.scalar(n.dtype(bias), -INFINITY)});
-  Value* y = n.op(OpKind::attention, {h.q, present_k, present_v, mask}, g->attention);
+  Value* y = n.op(OpKind::attention, {h.q, k, v, mask}, g->attention);
   return n.done({join_heads(n, y), present_k, present_v});
 }
 
