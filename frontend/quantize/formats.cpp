@@ -1,7 +1,10 @@
 #include "frontend/quantize/formats.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+
+#include "ir/base/text.h"
 
 namespace weft::quantize {
 
@@ -17,16 +20,24 @@ const Format kFormats[] = {
 
 }  // namespace
 
-std::optional<Format> find_format(const std::string& name) {
-  for (const Format& f : kFormats)
-    if (f.name == name) return f;
-  return std::nullopt;
-}
-
-std::vector<std::string> format_names() {
+std::string format_names() {
   std::vector<std::string> names;
   for (const Format& f : kFormats) names.push_back(f.name);
-  return names;
+  return join(names, ", ");
+}
+
+Result<Format> parse_format(const std::string& text) {
+  const size_t colon = text.find(':');
+  for (Format f : kFormats) {
+    if (f.name != text.substr(0, colon)) continue;
+    if (colon == std::string::npos) return f;
+    const char *from = text.data() + colon + 1, *end = text.data() + text.size();
+    const auto [at, ec] = std::from_chars(from, end, f.block);
+    if (ec != std::errc() || at != end || f.block < 1) return usage("format " + quote(text) + ": a block has at least one input");
+    f.name = text;
+    return f;
+  }
+  return usage("unknown format " + quote(text)).with_hint(format_names() + "; behind a colon how many inputs share a scale, as in int4w:64");
 }
 
 CodeRange code_range(DType t, bool symmetric) {

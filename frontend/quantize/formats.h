@@ -2,8 +2,6 @@
 // scale * (code - zero) for activations. The formulas are those of ONNX's QuantizeLinear and DequantizeLinear.
 #pragma once
 
-#include <optional>
-
 #include "frontend/quantize/layers.h"
 
 namespace weft::quantize {
@@ -16,9 +14,9 @@ struct Format {
   int64_t block = 0;                 // of weights that share a scale along a row; 0: the row does
 };
 
-// "int8", "int8w", …; nothing for another word.
-std::optional<Format> find_format(const std::string& name);
-std::vector<std::string> format_names();
+// "int8", "int8w", …, "int4w:64": with blocks of 64. Error kUsage for anything else.
+Result<Format> parse_format(const std::string& text);
+std::string format_names();
 
 // Numbers that codes of a type reach; symmetric: the same to both sides.
 struct CodeRange {

@@ -64,7 +64,7 @@ Found look(const EditableModel& model, int node) {
   l.columns = 1;
   for (size_t d = 0; d < l.dims.size(); ++d)
     if (static_cast<int>(d) != l.row_axis) l.columns *= l.dims[d];
-  if (l.rows == 0 || l.columns == 0) return f.why = "it has no weights", f;
+  if (l.rows <= 0 || l.columns <= 0 || l.groups <= 0 || l.rows % l.groups) return f.why = "it has no weights", f;
   if (l.takes_bias && n.inputs.size() > 2 && !n.inputs[2].empty()) {
     l.takes_bias = false;
     const std::string& bias = n.inputs[2];
@@ -95,7 +95,8 @@ Result<std::vector<Layer>> find_layers(const EditableModel& model, std::vector<s
   const std::vector<OnnxNode>& nodes = model.nodes();
   for (size_t i = 0; i < nodes.size(); ++i) {
     const OnnxNode& n = nodes[i];
-    if (!n.domain.empty() || n.inputs.size() < 2 || (n.op != "MatMul" && n.op != "Gemm" && n.op != "Conv" && n.op != "ConvTranspose")) continue;
+    const bool named = n.op == "MatMul" || n.op == "Gemm" || n.op == "Conv" || n.op == "ConvTranspose";
+    if (!named || !n.domain.empty() || n.inputs.size() < 2 || n.outputs.empty()) continue;
     Found f = look(model, static_cast<int>(i));
     if (f.why.empty()) out.push_back(std::move(f.layer));
     else notes->push_back(name_text(n.label) + " (" + n.op + ") stays float: " + f.why);

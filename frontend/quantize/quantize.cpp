@@ -30,6 +30,8 @@ class Quantizer {
     TRY(check());
     if (!std::filesystem::exists(path)) return usage("there is no file " + path);
     TRY_ASSIGN(EditableModel model, EditableModel::open(path, options_.compile.external_data_root));
+    // What breaks ONNX's rules is found here, by the importer.
+    TRY_ASSIGN(const std::unique_ptr<Module> checked, model.module({.external_data_root = options_.compile.external_data_root}));
     TRY(model.raise_opset(kOpset));
     TRY(prepare(model));
     if (layers_.empty()) return unsupported("the model has no layer that can be quantised: " + join(report_.notes, "; "));
@@ -47,22 +49,19 @@ class Quantizer {
  private:
   Status check() {
     if (data_.count < 1 || !data_.sample) return usage("there is no calibration data");
-    if (options_.formats.empty()) return usage("no format is named").with_hint(join(format_names(), ", "));
+    if (options_.formats.empty()) return usage("no format is named").with_hint(format_names());
     TRY_ASSIGN(calibrator_, parse_calibrator(options_.calibrator));
     TRY_ASSIGN(budget_, parse_budget(options_.budget));
     if (!(options_.held_out >= 0 && options_.held_out < 1)) return usage("the part of the samples that is held out is at least 0 and less than 1");
     if (options_.objective != "bytes" && options_.objective != "time") return usage("unknown objective " + quote(options_.objective)).with_hint("bytes, time");
-    if (options_.block < 1) return usage("a block has at least one input");
     TRY_ASSIGN(target_, api::choose_target(options_.compile.target, options_.compile.device, nullptr));
     const std::string& a = options_.activations;
     if (a != "auto" && a != "i8" && a != "u8") return usage("unknown activations " + quote(a)).with_hint("i8, u8, auto");
     const bool is_u8 = a == "u8" || (a == "auto" && target_.backend != Backend::cuda);
     for (const std::string& name : options_.formats) {
-      std::optional<Format> f = find_format(name);
-      if (!f) return usage("unknown format " + quote(name)).with_hint(join(format_names(), ", "));
-      if (f->activation == DType::i8 && is_u8) f->activation = DType::u8;
-      if (f->block) f->block = options_.block;
-      formats_.push_back(*f);
+      TRY_ASSIGN(Format f, parse_format(name));
+      if (f.activation == DType::i8 && is_u8) f.activation = DType::u8;
+      formats_.push_back(std::move(f));
     }
     for (const std::string& m : options_.methods)
       if (!kMethods.count(m)) return usage("unknown method " + quote(m)).with_hint(join({kMethods.begin(), kMethods.end()}, ", "));
@@ -106,7 +105,7 @@ class Quantizer {
     TRY_ASSIGN(const std::shared_ptr<const MappedFile> file, MappedFile::open(path));
     const std::vector<std::string> parts = {hash_bytes(file->data(), file->size()).hex(), join(options_.formats, ","), join(options_.methods, ","),
                                             join(options_.compile.shapes, ","), options_.activations, options_.calibrator, target_.to_string(),
-                                            std::to_string(options_.held_out), std::to_string(options_.block), std::to_string(data_.count)};
+                                            std::to_string(options_.held_out), std::to_string(data_.count)};
     std::string text = join(parts, "|");
     for (int64_t i : {int64_t{0}, data_.count - 1}) {
       TRY_ASSIGN(const api::NamedTensors inputs, data_.sample(i));
@@ -277,7 +276,7 @@ class Quantizer {
   }
 
   Status write(EditableModel& model, const std::string& output) {
-    Writer writer(model);
+    Writer writer(model, options_.matmul_nbits);
     for (size_t i = 0; i < layers_.size(); ++i)
       if (const int k = report_.layers[i].chosen) writer.write(layers_[i], candidates_[i][k - 1]);
     return model.save(output);

@@ -91,12 +91,45 @@ void Writer::bias(const Layer& l, const QuantizedLayer& q) {
   model_.set_input(l.node, 2, out);
 }
 
+// Blocks are powers of two from 16 on, and a bias is one number for each output.
+bool Writer::can_be_packed(const Layer& l, const QuantizedLayer& q) const {
+  const std::vector<std::string>& inputs = model_.nodes()[l.node].inputs;
+  const bool other_bias = inputs.size() > 2 && !inputs[2].empty() && l.bias_node != l.node;
+  const int64_t block = q.codes.block;
+  return q.codes.type == DType::i4 && !q.activation && l.plain() && block >= 16 && (block & (block - 1)) == 0 && !other_bias;
+}
+
+// B[N, blocks, block / 2] of bytes, the first code in the low bits, each plus 8; the last block is filled up with zeros.
+void Writer::packed_product(const Layer& l, const Codes& c) {
+  const int64_t width = c.blocks() * c.block;
+  std::vector<uint64_t> bytes(l.rows * width / 2, 0x88);
+  for (int64_t r = 0; r < l.rows; ++r)
+    for (int64_t k = 0; k < l.columns; ++k) {
+      const auto code = static_cast<uint64_t>(c.codes[r * l.columns + k] + 8);
+      uint64_t& byte = bytes[(r * width + k) / 2];
+      byte = k % 2 ? (byte & 0x0f) | code << 4 : (byte & 0xf0) | code;
+    }
+  Result<Tensor> packed = store_all(DType::u8, {l.rows, c.blocks(), c.block / 2}, bytes);
+  CHECK(packed.ok());
+  const std::string codes = model_.fresh_name(l.weight + "_packed"), scales = model_.fresh_name(l.weight + "_scale");
+  model_.set_constant(codes, std::move(*packed));
+  model_.set_constant(scales, float_tensor(c.scales, {l.rows * c.blocks()}));
+  NewOnnxNode n{.op = "MatMulNBits", .domain = "com.microsoft", .inputs = {l.input, codes, scales}, .outputs = {l.output}};
+  n.attributes = {{"K", l.columns}, {"N", l.rows}, {"bits", 4}, {"block_size", c.block}};
+  const std::vector<std::string>& inputs = model_.nodes()[l.node].inputs;
+  if (inputs.size() > 2 && !inputs[2].empty()) n.inputs.insert(n.inputs.end(), {"", "", inputs[2]});
+  model_.insert_before(l.node, std::move(n));
+  model_.remove(l.node);
+  model_.import_domain("com.microsoft", 1);
+}
+
 void Writer::write(const Layer& l, const QuantizedLayer& q) {
   if (!q.bias.empty()) {
     const std::string corrected = model_.fresh_name(model_.nodes()[l.bias_node].inputs[l.bias_input] + "_corrected");
     model_.set_constant(corrected, float_tensor(q.bias, {l.rows}));
     model_.set_input(l.bias_node, l.bias_input, corrected);
   }
+  if (matmul_nbits_ && can_be_packed(l, q)) return packed_product(l, q.codes);
   bias(l, q);
   weight(l, q);
   if (q.activation) model_.set_input(l.node, 0, activation(l, q));

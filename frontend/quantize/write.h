@@ -1,5 +1,7 @@
-// Quantised layers as ONNX: QuantizeLinear and DequantizeLinear around the float operator (opset 21).
+// Quantised layers as ONNX: QuantizeLinear and DequantizeLinear around the float operator (opset 21), or MatMulNBits.
 #pragma once
+
+#include <optional>
 
 #include "frontend/quantize/formats.h"
 
@@ -15,15 +17,19 @@ struct QuantizedLayer {
 
 class Writer {
  public:
-  explicit Writer(EditableModel& model) : model_(model) {}
+  // matmul_nbits: products with weights of 4 bits alone as MatMulNBits of com.microsoft, where their blocks allow it.
+  Writer(EditableModel& model, bool matmul_nbits) : model_(model), matmul_nbits_(matmul_nbits) {}
   void write(const Layer& l, const QuantizedLayer& q);
 
  private:
   std::string activation(const Layer& l, const QuantizedLayer& q);
   void weight(const Layer& l, const QuantizedLayer& q);
   void bias(const Layer& l, const QuantizedLayer& q);
+  bool can_be_packed(const Layer& l, const QuantizedLayer& q) const;
+  void packed_product(const Layer& l, const Codes& c);
 
   EditableModel& model_;
+  const bool matmul_nbits_;
   std::map<std::string, std::string> activations_;  // by tensor, type and scale: what stands for it
 };
 

@@ -89,8 +89,12 @@ TEST_P(QuantizeFormats, CnnStaysNearFloat) {
 
 INSTANTIATE_TEST_SUITE_P(All, QuantizeFormats,
                          testing::Values(FormatCase{"int8", 0.02, 0.297}, FormatCase{"int8w", 0.01, 0.297}, FormatCase{"fp8", 0.06, 0.297},
-                                         FormatCase{"int4w", 0.15, 0.168}, FormatCase{"int4", 0.15, 0.168}),
-                         [](const auto& info) { return info.param.format; });
+                                         FormatCase{"int4w", 0.15, 0.168}, FormatCase{"int4", 0.15, 0.168}, FormatCase{"int4w:16", 0.13, 0.189}),
+                         [](const auto& info) {
+                           std::string name = info.param.format;
+                           std::replace(name.begin(), name.end(), ':', '_');
+                           return name;
+                         });
 
 // What the search measured is what the written model does.
 TEST(Quantize, ScoresAreThoseOfTheWrittenModel) {
@@ -191,7 +195,8 @@ TEST(Quantize, WhatMakesNoSenseIsAnError) {
   EXPECT_ERROR(api::quantize(model, out, data, {.budget = "top1>=1%"}), kUsage);
   EXPECT_ERROR(api::quantize(model, out, data, {.objective = "beauty"}), kUsage);
   EXPECT_ERROR(api::quantize(model, out, data, {.held_out = 1}), kUsage);
-  EXPECT_ERROR(api::quantize(model, out, data, {.block = 0}), kUsage);
+  EXPECT_ERROR(api::quantize(model, out, data, {.formats = {"int4w:0"}}), kUsage);
+  EXPECT_ERROR(api::quantize(model, out, data, {.formats = {"int4w:x"}}), kUsage);
   EXPECT_ERROR(api::quantize(model, out, data, {.activations = "i7"}), kUsage);
   EXPECT_ERROR(api::quantize(model, out, data, {.calibrator = "percentile:40"}), kUsage);
   EXPECT_ERROR(api::quantize(folder + "/none.onnx", out, data), kUsage);

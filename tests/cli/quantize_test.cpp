@@ -62,6 +62,30 @@ TEST(QuantizeVerb, ReadsOnnxTestData) {
   EXPECT_EQ(o.code, 0) << o.out << o.err;
 }
 
+TEST(QuantizeVerb, ExplainsAndPlots) {
+  const std::string folder = mlp_folder();
+  const Outcome o = shell("weft quantize mlp.onnx --data data -o q.onnx --target cpu --batch 4 --budget 'mse<=1e-3' --format int8 --format int4w "
+                          "--explain --report q.svg", folder);
+  ASSERT_EQ(o.code, 0) << o.err;
+  for (const char* word : {"first", "second", "int4w", "chosen", "held out"}) EXPECT_NE(o.out.find(word), std::string::npos) << word << "\n" << o.out;
+  const std::string plot = read_text(folder + "/q.svg");
+  EXPECT_TRUE(plot.starts_with("<svg") && plot.ends_with("</svg>\n")) << plot;
+  EXPECT_FALSE(fs::exists(folder + "/q.onnx.state"));
+}
+
+TEST(QuantizeVerb, LabelsOfRows) {
+  const std::string folder = mlp_folder();
+  std::vector<int64_t> labels(40);
+  for (int i = 0; i < 40; ++i) labels[i] = i % 8;
+  write_npy_file(folder + "/data/labels.npy", "<i8", {40}, labels.data(), labels.size() * 8);
+  const Outcome o = shell("weft quantize mlp.onnx --data data -o q.onnx --target cpu --json --held-out 0", folder);
+  ASSERT_EQ(o.code, 0) << o.err;
+  const json score = o.parsed()["score"];
+  EXPECT_EQ(score["rows"], 40);
+  EXPECT_GT(score["float_top1"], 0.01);
+  EXPECT_LT(score["float_top1"], 0.5);
+}
+
 TEST(QuantizeVerb, SaysWhatIsWrongWithData) {
   const std::string folder = mlp_folder();
   Outcome o = shell("weft quantize mlp.onnx -o q.onnx", folder);
@@ -105,7 +129,14 @@ TEST_P(QuantizedInOnnxRuntime, Agrees) {
     EXPECT_EQ(o.code, 0) << name << "\n" << o.out << o.err;
   }
 }
-INSTANTIATE_TEST_SUITE_P(Formats, QuantizedInOnnxRuntime, testing::Values("int8", "int8w", "fp8", "int4w", "int4"), [](const auto& i) { return i.param; });
+INSTANTIATE_TEST_SUITE_P(Formats, QuantizedInOnnxRuntime,
+                         testing::Values("int8", "int8w", "fp8", "int4w", "int4", "int4w --matmul-nbits", "int8 --method smooth --method gptq",
+                                         "int8 --activations i8 --method equalize --method bias"),
+                         [](const auto& info) {
+                           std::string name;
+                           for (char c : std::string(info.param)) name += isalnum(static_cast<unsigned char>(c)) ? c : '_';
+                           return name;
+                         });
 
 }  // namespace
 

@@ -144,14 +144,14 @@ void add_quantize(Cli& cli) {
   v.flag("--anew", a->anew, "forget what an earlier run that was cut off has measured");
   v.number("--batch", a->batch, "rows of a file that are run at once, where the model's batch is open");
   v.text("--budget", o.budget, "how far outputs may be from the float model's: top1>=-0.5%, mse<=1e-3, kl<=0.01; left out, every layer takes the first format");
-  v.list("--format", a->formats, "what layers may become: int8, int8w, fp8, int4w, int4; default: int8");
+  v.list("--format", a->formats, "what layers may become: int8, int8w, fp8, int4w, int4, or int4w:64: a scale for 64 inputs each; default: int8");
   v.choice("--objective", o.objective, {"bytes", "time"}, "what is to be least within the budget: weights, or time as --device-table says");
   v.text("--device-table", cli.common.compile.device_table, "for predicted times: a JSON file, or a table that weft brings along, as h100x8");
   v.number("--held-out", o.held_out, "part of the samples that the search does not see, and that the budget is checked on");
   v.list("--method", o.methods, "what makes it better, may be repeated: equalize, smooth or awq, gptq, bias");
   v.text("--calibrator", o.calibrator, "how an activation's range follows from what was seen: minmax, percentile, percentile:99.9, entropy, mse");
   v.choice("--activations", o.activations, {"auto", "i8", "u8"}, "activations of int8 formats: symmetric, or with a zero point; auto: i8 on a GPU");
-  v.number("--block", o.block, "inputs that share a scale, of int4 formats");
+  v.flag("--matmul-nbits", o.matmul_nbits, "write int4w products of matrices as MatMulNBits of com.microsoft");
   v.flag("--explain", a->explain, "print each layer in each format: error, bytes, time, what was chosen");
   v.text("--report", a->plot, "write a plot of size or time against error to this .svg file");
   add_target_options(v, cli);

@@ -16,8 +16,8 @@ struct CalibrationData {
 struct QuantizeOptions {
   // How the float model and its quantised forms are run: target, threads, shapes, callbacks.
   CompileOptions compile;
-  // What layers may become: "int8", "int8w", "fp8", "int4w", "int4" (see docs/quantization.md). Without a budget every layer becomes
-  // the first of them.
+  // What layers may become: "int8", "int8w", "fp8", "int4w", "int4" (see docs/quantization.md); "int4w:64": 64 inputs of a product of
+  // matrices share a scale. Without a budget every layer becomes the first of them.
   std::vector<std::string> formats = {"int8"};
   // "i8": activations of int8 formats are symmetric; "u8": they have a zero point; "auto": i8 on a GPU, else u8.
   std::string activations = "auto";
@@ -31,8 +31,8 @@ struct QuantizeOptions {
   // What is to be least: "bytes" of weights, or "time" as the device table says.
   std::string objective = "bytes";
   double held_out = 0.25;     // part of the samples that the search does not see
-  int64_t block = 32;         // inputs that share a scale, of formats with blocks
-  bool matmul_nbits = false;  // int4w products of matrices as com.microsoft's MatMulNBits
+  // Products of matrices with int4w weights become MatMulNBits of com.microsoft, where a block is a power of two from 16 on.
+  bool matmul_nbits = false;
   // File that keeps what was measured, so that a run that was cut off goes on; removed in the end. Empty: none.
   std::string state;
 };

@@ -15,6 +15,7 @@
 #include "weft/dlpack.h"
 #include "weft/executable.h"
 #include "weft/group.h"
+#include "weft/quantize.h"
 #include "weft/tensor.h"
 
 namespace weft {
