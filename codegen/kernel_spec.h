@@ -50,7 +50,7 @@ struct SpecOperand {
   double fill = 0;
   // A prepared factor of the contraction template: 0, or the tile length T of the memory behind ptr, which then is
   // [batch axes…][ceil(line / T)][K][T] with zeros behind the line's end (config.dot: [K / dot][T][dot], the first K axis rounded
-  // up); index and strides say which elements it holds.
+  // up; config.bits: words of K); index and strides say which elements it holds.
   int64_t tile = 0;
   bool constant = false;        // the same bytes in every run: may be prepared
   bool operator==(const SpecOperand&) const = default;
@@ -88,6 +88,7 @@ struct SpecConfig {
   bool swap = false;                               // contraction: the second factor is broadcast, the first one a vector
   bool lines = false;                              // contraction: each step of the outer V axis is a line of its own
   int64_t dot = 0;                                 // contraction of 8-bit integers: steps of K in one instruction
+  int64_t bits = 0;                                // contraction: of quantised weights' elements, 32 / bits of which are one word
   int64_t unroll = 1;
   std::string vec_axis;                            // loops: the axis that vectors run along; empty: scalar code
   // The task index enumerates the first `task_axes` parallel axes and blocks of `task_block` (0: none) of the next one.

@@ -64,6 +64,7 @@ static std::string spec_text(const KernelSpec& s, bool names) {
   auto number = [&](const char* name, int64_t v) { t += std::string(" ") + name + "=" + std::to_string(v); };
   number("mr", c.mr), number("nr", c.nr), number("mc", c.mc), number("nc", c.nc), number("kc", c.kc);
   if (c.dot) number("dot", c.dot);
+  if (c.bits) number("bits", c.bits);
   number("unroll", c.unroll), number("task_axes", c.task_axes), number("task_block", c.task_block);
   if (c.threads) {
     number("threads", c.threads), number("width", c.width), number("group", c.group), number("steps", c.steps), number("blocks", c.blocks);
@@ -213,11 +214,11 @@ struct SpecParser {
     s.config.warpgroups = lx.accept("warpgroups");
     SpecConfig& c = s.config;
     struct { const char* name; int64_t* v; } fields[] = {
-        {"mr", &c.mr}, {"nr", &c.nr}, {"mc", &c.mc}, {"nc", &c.nc}, {"kc", &c.kc}, {"dot", &c.dot}, {"unroll", &c.unroll}, {"task_axes", &c.task_axes},
+        {"mr", &c.mr}, {"nr", &c.nr}, {"mc", &c.mc}, {"nc", &c.nc}, {"kc", &c.kc}, {"dot", &c.dot}, {"bits", &c.bits}, {"unroll", &c.unroll}, {"task_axes", &c.task_axes},
         {"task_block", &c.task_block}, {"threads", &c.threads}, {"width", &c.width}, {"group", &c.group}, {"steps", &c.steps},
         {"blocks", &c.blocks}, {"shared_bytes", &c.shared_bytes}, {"tiles", &c.tiles}, {"cluster", &c.cluster}};
     for (auto& f : fields) {
-      if (f.v == &c.dot && !lx.at(f.name)) continue;
+      if ((f.v == &c.dot || f.v == &c.bits) && !lx.at(f.name)) continue;
       if ((f.v == &c.threads || f.v == &c.cluster) && !lx.at(f.name)) break;  // of a CPU kernel; of one block
       TRY(lx.expect(f.name));
       TRY(lx.expect("="));

@@ -40,7 +40,7 @@ struct Work {
   bool v_packed, s_packed;    // packed by the kernel itself
   double pack, stores;        // cycles for a vector of V; for the other operands of the whole block
   double s_pack;              // cycles for a word of S
-  double step;                // instructions that multiply and add one
+  double step, unpack;        // instructions that multiply and add one vector; that make one of quantised weights
 };
 Work work_of(const KernelSpec& sp, const ContractionShape& h, int lanes) {
   Work w;
@@ -53,6 +53,7 @@ Work work_of(const KernelSpec& sp, const ContractionShape& h, int lanes) {
   w.pack = pack_cost(sp, h, lanes) + (h.v_plain ? 0 : 4);
   w.s_pack = h.dot == 1 || sp.operands[h.s].linear().coefficient(sp.axes[h.k_axes[0]].name) == Dim(1) ? 1.5 : 1.5 * static_cast<double>(h.dot);
   w.step = h.dot == 2 ? 2 : 1;
+  w.unpack = h.weights ? 4 : 0;
   w.stores = 0;
   for (const SpecOperand& o : sp.operands) {
     int number = static_cast<int>(&o - sp.operands.data());
@@ -69,7 +70,7 @@ double predict(const Work& w, int lanes, int64_t mr, int64_t nv) {
   double nr = static_cast<double>(nv * lanes), tiles_m = std::ceil(w.m / static_cast<double>(mr)), tiles_q = std::ceil(w.q / nr);
   // Per k and tile: mr*nv FMAs at two a cycle against mr broadcasts and nv loads at two a cycle.
   double rows = w.m / tiles_m;
-  double step = std::max(w.step * rows * static_cast<double>(nv), rows + static_cast<double>(nv)) / 2.0;
+  double step = std::max((w.step * rows + w.unpack) * static_cast<double>(nv), rows + static_cast<double>(nv)) / 2.0;
   step = std::max(step, 4.0);  // the latency of an accumulator's chain
   double cost = tiles_m * tiles_q * (w.k * step + 20) + w.stores;
   if (w.v_packed) cost += tiles_q * static_cast<double>(nv) * w.k * w.pack;
@@ -90,7 +91,7 @@ Tile best_tile(KernelSpec& sp, const Target& target, int lanes, const SpecConfig
       for (int64_t nv = 1; nv <= 4; ++nv) {
         Tile best;
         for (int64_t mr = 1; mr <= 16; ++mr) {
-          if (mr * nv + nv + (h->dot == 2 ? 2 : 1) > target.vector_registers) continue;
+          if (mr * nv + nv + (h->weights ? nv + 2 : h->dot == 2 ? 2 : 1) > target.vector_registers) continue;
           if (same_mr ? mr != like->mr : mr > sp.estimate(h->extent_m(sp)) && mr > 1) continue;
           if (same_nr && nv * lanes != like->nr) continue;
           double c = predict(w, lanes, mr, nv);
@@ -143,11 +144,13 @@ void choose_blocks(KernelSpec& sp, const ContractionShape& h, const Target& targ
   // A panel that the kernel packs stays in the L1 cache for all its tiles of rows. A prepared one is read in long stretches, which
   // the processor fetches ahead, by the first tile out of memory and by the others out of the L2 cache.
   int64_t inner = std::max<int64_t>(1, sp.estimate(h.inner_k(sp))), k_steps = sp.estimate(h.outer_k(sp));
-  const int64_t room = w.v_packed ? target.l1_bytes / 2 / bytes : target.l2_bytes / 4 / (byte_size(*h.v_form) * h.dot);
+  const int64_t bits = h.weights ? h.weights->bits : 8 * h.dot * (w.v_packed ? bytes : byte_size(*h.v_form));
+  const int64_t room = w.v_packed ? target.l1_bytes / 2 / bytes : target.l2_bytes * 2 / bits;
   int64_t block = std::max<int64_t>(1, room / c.nr / inner);
   if (k_steps > 2 * block) {
     int64_t blocks = (k_steps + block - 1) / block;
     c.kc = (k_steps + blocks - 1) / blocks;
+    while (h.weights && c.kc * inner % h.weights->chunk != 0) ++c.kc;
   }
 }
 
@@ -183,6 +186,7 @@ bool choose_contraction(KernelSpec& sp, const Target& target, const SpecConfig* 
   c.nr = best.nv * lanes;
   c.vec_axis = sp.axes[h.v_axes.back()].name;
   c.unroll = 1;
+  c.bits = h.weights ? h.weights->bits : 0;
   choose_blocks(sp, h, target, lanes, bytes);
   sp.tasks = ceildiv(h.extent_m(sp), Dim(c.mc)) * ceildiv(sp.axes[h.v_axes[0]].extent, Dim(c.nc));
   sp.tasks *= sp.extent_of(h.batch);

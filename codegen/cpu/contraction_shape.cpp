@@ -139,7 +139,12 @@ std::optional<ContractionShape> contraction_shape(const KernelSpec& sp, bool swa
   std::vector<int> only_v;
   if (!split_axes(sp, ls, lv, &r, &only_v)) return std::nullopt;
   choose_line(sp, lv, only_v, lines, &r);
-  if (!beside_line(sp, fv, r.v_axes)) return std::nullopt;
+  if (auto w = r.v_axes.size() == 1 ? quantised_weights(sp, fv, r.k_axes) : std::nullopt) {
+    r.v_form = w->is_signed ? DType::i32 : DType::u32;
+    r.weights = std::move(w);
+  } else if (!beside_line(sp, fv, r.v_axes)) {
+    return std::nullopt;
+  }
   // S in place: one K line and one M line, with constant strides that fit an instruction's displacement.
   bool line = one_line(sp, ls, r.m_axes, &r.s_m_stride);
   if (sp.config.dot) {
@@ -174,26 +179,56 @@ ContractionScratch contraction_scratch(const KernelSpec& sp, const ContractionSh
 std::vector<int> contraction_factors(const KernelSpec& sp) {
   if (sp.config.name != "contraction") return {};
   auto h = contraction_shape(sp, sp.config.swap, sp.config.lines);
-  return h ? std::vector<int>{h->s, h->v} : std::vector<int>{};
+  if (!h) return {};
+  std::vector<int> out{h->s, h->v};
+  if (h->weights)
+    for (int o : h->weights->beside()) out.push_back(o);
+  return out;
 }
 
 int64_t factor_tile(const KernelSpec& sp, int factor) { return contraction_factors(sp)[0] == factor ? sp.config.mr : sp.config.nr; }
+
+// The type of a factor's prepared form, or of what quantised weights have beside them; nullopt: there is none.
+static std::optional<DType> prepared_type(const KernelSpec& sp, const ContractionShape& h, int factor) {
+  if (factor == h.s) return h.s_form;
+  if (factor == h.v) return h.v_form;
+  const DType t = sp.operands[factor].dtype;
+  return is_float(t) ? t : is_unsigned_int(t) ? DType::u8 : DType::i8;
+}
+
+// The prepared element, of what the stage's inputs read.
+static int prepared_value(ScalarProgram& p, const ContractionShape& h, int factor, DType from, DType to, int64_t loads) {
+  if (loads == 1) {
+    int value = p.cast(p.input(0, from), to);
+    if (factor == h.s && h.flip) value = p.add(Prim::bit_xor, value, p.constant_int(to, is_unsigned_int(to) ? 128 : -128));
+    return value;
+  }
+  int word = -1;
+  const int mask = p.constant_int(to, (int64_t{1} << h.weights->bits) - 1);
+  for (int64_t k = 0; k < loads; ++k) {
+    int bits = p.add(Prim::bit_and, p.cast(p.input(static_cast<int>(k), from), to), mask);
+    if (k > 0) bits = p.add(Prim::shl, bits, p.constant_int(to, k * h.weights->bits));
+    word = word < 0 ? bits : p.add(Prim::bit_or, word, bits);
+  }
+  return word;
+}
 
 std::optional<KernelSpec> prepare_factor(const KernelSpec& sp, int factor, Shape* dims) {
   const SpecOperand& from = sp.operands[factor];
   auto h = contraction_shape(sp, sp.config.swap, sp.config.lines);
   if (!h || !from.constant || from.tile) return std::nullopt;
-  bool is_s = h->s == factor;
-  const std::vector<int>& line_axes = is_s ? h->m_axes : h->v_axes;
-  const std::optional<DType> form = is_s ? h->s_form : h->v_form;
+  const std::vector<int>& line_axes = factor == h->s ? h->m_axes : h->v_axes;
+  const std::optional<DType> form = prepared_type(sp, *h, factor);
   if (line_axes.size() != 1 || !form) return std::nullopt;
   const SpecAxis& line = sp.axes[line_axes[0]];
-  int64_t tile = factor_tile(sp, factor);
+  const int64_t tile = factor_tile(sp, factor);
+  const bool words = h->weights && factor == h->v, beside = factor != h->s && factor != h->v;
+  const int64_t loads = words ? h->weights->per_word() : 1;
+  const std::string first_k = sp.axes[h->k_axes[0]].name, last_k = sp.axes[h->k_axes.back()].name;
   KernelSpec out;
   out.title = "prepare " + from.name;
   out.num_ptrs = 2;
-  SpecOperand load = from, store;
-  load.ptr = 0;
+  SpecOperand store;
   store.name = from.name + ".prepared";
   store.ptr = 1;
   store.dtype = *form;
@@ -208,34 +243,43 @@ std::optional<KernelSpec> prepare_factor(const KernelSpec& sp, int factor, Shape
   };
   for (int a : h->batch_of(sp, factor)) add_axis(sp.axes[a].name, sp.axes[a].extent);
   add_axis("t", ceildiv(line.extent, Dim(tile)));
-  const std::string first_k = sp.axes[h->k_axes[0]].name;
-  for (int a : h->k_axes) add_axis(sp.axes[a].name, a == h->k_axes[0] ? h->outer_k(sp) : sp.axes[a].extent);
+  const std::set<std::string> walked = axes_of_operand(sp, factor);
+  for (int a : h->k_axes) {
+    const SpecAxis& k = sp.axes[a];
+    if (beside && !walked.count(k.name)) continue;
+    add_axis(k.name, words && k.name == last_k ? floordiv(k.extent, Dim(loads)) : k.name == first_k ? h->outer_k(sp) : k.extent);
+  }
   add_axis("u", Dim(tile));
   if (h->dot > 1) add_axis("d", Dim(h->dot));
   if (!is_static(*dims)) return std::nullopt;
   store.strides.assign(dims->size(), Dim(1));
   for (size_t k = dims->size() - 1; k-- > 0;) store.strides[k] = store.strides[k + 1] * (*dims)[k + 1];
   const Dim at = Dim::symbol("t") * Dim(tile) + Dim::symbol("u"), step = Dim::symbol(first_k) * Dim(h->dot) + Dim::symbol("d");
-  auto place = [&](const Dim& d) {
-    return d.substitute([&](const std::string& s) {
-      return s == line.name ? std::optional(at) : s == first_k && h->dot > 1 ? std::optional(step) : std::nullopt;
-    });
-  };
-  for (Dim& d : load.index) d = place(d);
-  load.offset = place(load.offset);
-  if (mod(line.extent, Dim(tile)) != Dim(0)) load.guards.push_back({at, Dim(0), line.extent});
   const Dim& steps = sp.axes[h->k_axes[0]].extent;
-  if (mod(steps, Dim(h->dot)) != Dim(0)) load.guards.push_back({step, Dim(0), steps});
-  load.constant = false;
-  out.operands = {load, store};
   SpecStage st;
-  StageInput in;
-  in.operand = 0;
-  st.inputs.push_back(in);
-  int value = st.body.cast(st.body.input(0, from.dtype), *form);
-  if (is_s && h->flip) value = st.body.add(Prim::bit_xor, value, st.body.constant_int(*form, is_unsigned_int(*form) ? 128 : -128));
-  st.body.outputs = {value};
-  st.stores = {1};
+  for (int64_t j = 0; j < loads; ++j) {
+    auto place = [&](const Dim& d) {
+      return d.substitute([&](const std::string& s) -> std::optional<Dim> {
+        if (s == line.name) return at;
+        if (words && s == last_k) return Dim::symbol(last_k) * Dim(loads) + Dim(j);
+        return s == first_k && h->dot > 1 ? std::optional(step) : std::nullopt;
+      });
+    };
+    SpecOperand load = from;
+    load.ptr = 0;
+    load.constant = false;
+    for (Dim& d : load.index) d = place(d);
+    load.offset = place(load.offset);
+    if (mod(line.extent, Dim(tile)) != Dim(0)) load.guards.push_back({at, Dim(0), line.extent});
+    if (mod(steps, Dim(h->dot)) != Dim(0)) load.guards.push_back({step, Dim(0), steps});
+    StageInput in;
+    in.operand = static_cast<int>(out.operands.size());
+    st.inputs.push_back(in);
+    out.operands.push_back(std::move(load));
+  }
+  out.operands.push_back(store);
+  st.body.outputs = {prepared_value(st.body, *h, factor, from.dtype, *form, loads)};
+  st.stores = {static_cast<int>(loads)};
   out.stages.push_back(std::move(st));
   return out;
 }

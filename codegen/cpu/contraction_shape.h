@@ -9,6 +9,7 @@
 
 #include <optional>
 
+#include "codegen/cpu/quantised_weights.h"
 #include "codegen/tuning.h"
 
 namespace weft {
@@ -27,6 +28,7 @@ struct ContractionShape {
   // 16 bits wide, those of V are widened as they are read, and any mix of signs will do.
   int64_t dot = 1;
   bool flip = false;
+  std::optional<QuantisedWeights> weights;  // V is that, prepared
   std::vector<int> batch;       // axis numbers
   std::vector<int> m_axes;      // outer first; none: S has no axis of its own
   std::vector<int> v_axes;      // one or two, outer first
@@ -61,7 +63,7 @@ bool choose_contraction(KernelSpec& spec, const Target& target, const SpecConfig
 // form depends on run-time dims. *dims receives the dims of the prepared tensor. The copying spec has two pointers; the second
 // operand's type is the form's.
 std::optional<KernelSpec> prepare_factor(const KernelSpec& spec, int factor, Shape* dims);
-// Both factors, S first; none: the spec is no chosen contraction.
+// What may be prepared: both factors, S first, then what quantised weights have beside them; none: the spec is no chosen contraction.
 std::vector<int> contraction_factors(const KernelSpec& spec);
 // How many elements of the factor's line lie together under the chosen config.
 int64_t factor_tile(const KernelSpec& spec, int factor);

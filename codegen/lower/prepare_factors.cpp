@@ -64,7 +64,7 @@ Status Lowering::prepare_factors(KernelSpec& spec, std::vector<int>& ids) {
     std::string key = std::to_string(source) + " " + print_spec(*copy);
     auto [it, fresh] = prepared_factors.emplace(key, -1);
     if (fresh) {
-      int t = temp(plan().tensors[source].name + ".prepared", copy->operands[1].dtype, dims);
+      int t = temp(plan().tensors[source].name + ".prepared", copy->operands.back().dtype, dims);
       plan().buffers[plan().tensors[t].buffer].storage = Storage::prepared;
       it->second = t;
       auto* saved = std::exchange(commands, &plan().prepare.commands);

@@ -17,8 +17,11 @@ struct Contraction : ContractionFactors {
 
   // Sums of floats are kept short, so that their rounding errors stay small: a block of K is taken in chunks, and the chunks'
   // sums are added. Of equal length where that is known.
-  bool in_chunks() const { return !s.ordered && type->isFloatingPointTy() && (!areas.block_k.is_const() || areas.block_k.value() > kChunk); }
+  bool in_chunks() const {
+    return !s.ordered && type->isFloatingPointTy() && (!areas.block_k.is_const() || areas.block_k.value() > (h.weights ? h.weights->chunk : kChunk));
+  }
   int64_t chunk_length() const {
+    if (h.weights) return h.weights->chunk;
     if (!areas.block_k.is_const()) return kChunk;
     int64_t k = areas.block_k.value(), n = (k + kChunk - 1) / kChunk;
     return (k + n - 1) / n;
@@ -42,13 +45,14 @@ struct Contraction : ContractionFactors {
       s_base = e.b.CreateGEP(e.element_type(s.operands[h.s].dtype), e.ptrs[s.operands[h.s].ptr], e.dim(s.operands[h.s].linear(), where));
       row_step = h.s_m_stride.value();
       k_step = h.s_k_stride.value();
-    } else {
-      s_base = at(s_block, mul(e.b.CreateUDiv(e.b.CreateSub(m, m0), e.i64(s.config.mr)), mul(k_count, e.i64(s.config.mr))));
+    } else {  // the rows that are left of a run-time number may begin inside a tile
+      Val row = e.b.CreateSub(m, m0), first = e.b.CreateURem(row, e.i64(s.config.mr));
+      s_base = at(s_block, add(mul(e.b.CreateUDiv(row, e.i64(s.config.mr)), mul(k_count, s.config.mr)), first));
     }
     Val c_tile = at(c_block, add(mul(e.b.CreateSub(m, m0), ldc), q0));
     Val kept = in_chunks() ? e.alloca_at_entry(llvm::ArrayType::get(vtype, static_cast<uint64_t>(rows * nv)), "kept") : nullptr;
     chunks([&](Val begin, Val end) {
-      std::vector<Val> sums = chunk(s_base, row_step, k_step, rows, begin, end, c_tile);
+      std::vector<Val> sums = chunk(s_base, row_step, k_step, rows, q0, begin, end, c_tile);
       if (kept) keep(sums, kept, begin, end, c_tile, rows);
       else leave_rows(sums, c_tile, rows);
     });
@@ -57,11 +61,12 @@ struct Contraction : ContractionFactors {
   bool in_order() const { return s.ordered && type->isFloatingPointTy(); }
   bool goes_on() const { return in_order() && s.config.kc; }
   Val earlier(Val c, int64_t j) { return e.b.CreateAlignedLoad(vtype, at(c, e.i64(j * lanes)), align()); }
-  // The sums of [begin, end) of the block of K.
-  std::vector<Val> chunk(Val s_base, int64_t row_step, int64_t k_step, int rows, Val begin, Val end, Val c_tile) {
-    std::vector<Val> first;
+  // The sums of [begin, end) of the block of K; of quantised weights times their scale, which is one for all these steps.
+  std::vector<Val> chunk(Val s_base, int64_t row_step, int64_t k_step, int rows, Val q0, Val begin, Val end, Val c_tile) {
+    std::vector<Val> first, zero;
     for (int r = 0; r < rows; ++r)
       for (int j = 0; j < nv; ++j) first.push_back(goes_on() ? earlier(r ? at(c_tile, mul(e.i64(r), ldc)) : c_tile, j) : start(j));
+    for (int j = 0; h.weights && h.weights->zero >= 0 && j < nv; ++j) zero.push_back(beside(h.weights->zero, q0, begin, j));
     auto* from = e.b.GetInsertBlock();
     auto* body = llvm::BasicBlock::Create(e.cx, "micro", e.fn);
     auto* exit = llvm::BasicBlock::Create(e.cx, "micro.exit", e.fn);
@@ -74,15 +79,21 @@ struct Contraction : ContractionFactors {
       sum.push_back(e.b.CreatePHI(vtype, 2));
       sum.back()->addIncoming(first[static_cast<size_t>(r)], from);
     }
-    std::vector<Val> v(nv), next;
+    std::vector<Val> v(nv), v_step(nv), next(sum.begin(), sum.end());
     for (int j = 0; j < nv; ++j) v[j] = panel_vector(k, j);
     Val sk = at(s_base, mul(k, e.i64(k_step)));
-    for (int r = 0; r < rows; ++r) {
-      Val x = e.b.CreateAlignedLoad(type, at(sk, e.i64(r * row_step)), h.dot > 1 ? llvm::Align(1) : align());
-      Val wide = e.splat(x, lanes);
-      for (int j = 0; j < nv; ++j) next.push_back(multiply_add(wide, v[j], sum[r * nv + j]));
+    for (int64_t t = 0; t < steps_at_once(); ++t) {
+      for (int j = 0; j < nv; ++j) {
+        v_step[j] = h.weights ? weight(v[j], t) : v[j];
+        if (!zero.empty()) v_step[j] = e.b.CreateFSub(v_step[j], zero[j]);
+      }
+      for (int r = 0; r < rows; ++r) {
+        Val x = e.b.CreateAlignedLoad(type, at(sk, e.i64(r * row_step + t * k_step)), h.dot > 1 ? llvm::Align(1) : align());
+        Val wide = e.splat(x, lanes);
+        for (int j = 0; j < nv; ++j) next[r * nv + j] = multiply_add(wide, v_step[j], next[r * nv + j]);
+      }
     }
-    Val k_next = add(k, 1);
+    Val k_next = add(k, steps_at_once());
     k->addIncoming(k_next, body);
     for (int r = 0; r < rows * nv; ++r) sum[r]->addIncoming(next[r], body);
     e.b.CreateCondBr(e.b.CreateICmpSLT(k_next, end), body, exit);
@@ -92,6 +103,11 @@ struct Contraction : ContractionFactors {
       result->addIncoming(first[r], from);
       result->addIncoming(next[r], body);
       next[r] = result;
+    }
+    if (!h.weights) return next;
+    for (int j = 0; j < nv; ++j) {
+      Val scale = beside(h.weights->scale, q0, begin, j);
+      for (int r = 0; r < rows; ++r) next[r * nv + j] = e.b.CreateFMul(next[r * nv + j], scale);
     }
     return next;
   }
@@ -157,44 +173,10 @@ struct Contraction : ContractionFactors {
     for (int64_t r : {int64_t{4}, int64_t{1}}) {
       if (r >= mr) continue;
       Val end = r == 1 ? m1 : add(from, e.b.CreateAnd(e.b.CreateSub(m1, from), e.i64(-4)));
-      e.loop(from, end, e.i64(r), "mt", [&](Val m) { micro_kernel_tail(m, q0, static_cast<int>(r)); });
+      e.loop(from, end, e.i64(r), "mt", [&](Val m) { micro_kernel(m, q0, static_cast<int>(r)); });
       from = end;
     }
   }
-  // A tail tile may start inside a packed S tile. Only where M is a run-time dim, so S is never a prepared one.
-  void micro_kernel_tail(Val m, Val q0, int rows) {
-    if (h.s_direct) return micro_kernel(m, q0, rows);
-    int64_t mr = s.config.mr;
-    Val r = e.b.CreateSub(m, m0);
-    Val base = add(mul(e.b.CreateUDiv(r, e.i64(mr)), mul(k_count, e.i64(mr))), e.b.CreateURem(r, e.i64(mr)));
-    for (int i = 0; i < rows; ++i) {
-      Val c = at(c_block, add(mul(add(r, i), ldc), q0));
-      std::vector<Val> slots, totals;
-      for (int j = 0; j < nv; ++j) {
-        slots.push_back(e.alloca_at_entry(vtype, "tail"));
-        totals.push_back(e.alloca_at_entry(vtype, "tail.sum"));
-        e.b.CreateStore(start(j), totals[j]);
-      }
-      chunks([&](Val begin, Val end) {
-        for (int j = 0; j < nv; ++j) e.b.CreateStore(goes_on() ? earlier(c, j) : Val(llvm::Constant::getNullValue(vtype)), slots[j]);
-        tail_row(q0, add(base, i), begin, end, slots);
-        for (int j = 0; j < nv; ++j) {
-          Val sum = e.b.CreateLoad(vtype, slots[j]);
-          e.b.CreateStore(in_order() ? sum : plus(e.b.CreateLoad(vtype, totals[j]), sum), totals[j]);
-        }
-      });
-      for (int j = 0; j < nv; ++j) leave(e.b.CreateLoad(vtype, totals[j]), at(c, e.i64(static_cast<int64_t>(j) * lanes)));
-    }
-  }
-  void tail_row(Val q0, Val s_row, Val begin, Val end, const std::vector<Val>& slots) {
-    e.loop(begin, end, e.i64(1), "k", [&](Val k) {
-      Val x = e.splat(e.b.CreateAlignedLoad(type, at(s_block, add(s_row, mul(k, e.i64(s.config.mr)))), align()), lanes);
-      for (int j = 0; j < nv; ++j) {
-        e.b.CreateStore(multiply_add(x, panel_vector(k, j), e.b.CreateLoad(vtype, slots[j])), slots[j]);
-      }
-    });
-  }
-
   // The stages after the sum, over the block, in vectors along the inner V axis.
   void epilogue() {
     int inner = h.v_axes.back();

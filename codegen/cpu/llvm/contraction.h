@@ -33,8 +33,15 @@ struct ContractionFactors {
   Val minimum(Val a, Val b) { return e.b.CreateSelect(e.b.CreateICmpSLT(a, b), a, b); }
   llvm::Align align() const { return llvm::Align(static_cast<uint64_t>(bytes)); }
 
-  // The tile of a prepared factor that holds element `i` of its line, at the block's first k.
+  // The number of the tile of a prepared operand that holds element `i` of its line; the tile itself, at the block's first k.
+  Val tile_number(int operand, int64_t tile, Val i);
   Val prepared_tile(int operand, int64_t tile, Val i);
+  // Quantised weights. Steps of K that come at once: 1, or a word's of them.
+  int64_t steps_at_once() const { return h.weights ? h.weights->per_word() : 1; }
+  // What lies beside them for vector j of the panel at q0 and k, as f32.
+  Val beside(int operand, Val q0, Val k, int j);
+  // Step t of a word's, as f32, less the zero point that is the same for all.
+  Val weight(Val words, int64_t t);
   // panel[k][0..nr) = V at q0 .. q0 + nr, zero beyond the line.
   void pack_panel(Val q0);
   // s_block[tile][k][mr] = S, zero-filled rows are never read back.

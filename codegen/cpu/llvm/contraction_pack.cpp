@@ -73,14 +73,17 @@ void ContractionFactors::inner_k_loops(size_t i, SymbolEnv where, Val flat, bool
   });
 }
 
-Val ContractionFactors::prepared_tile(int operand, int64_t tile, Val i) {
+Val ContractionFactors::tile_number(int operand, int64_t tile, Val i) {
   std::vector<int> batch = h.batch_of(s, operand);
   const SpecAxis& line_axis = s.axes[operand == h.s ? h.m_axes[0] : h.v_axes[0]];
   Val index = nullptr;
   for (int a : batch) index = index ? add(mul(index, extent(a)), env[name(a)]) : env[name(a)];
   Val number = e.b.CreateUDiv(i, e.i64(tile));
-  if (index) number = add(mul(index, e.dim(ceildiv(line_axis.extent, Dim(tile)), {})), number);
-  Val k = add(mul(number, e.dim(h.extent_k(s), {})), mul(k0, e.dim(h.inner_k(s), {})));
+  return index ? add(mul(index, e.dim(ceildiv(line_axis.extent, Dim(tile)), {})), number) : number;
+}
+Val ContractionFactors::prepared_tile(int operand, int64_t tile, Val i) {
+  Val k = add(mul(tile_number(operand, tile, i), e.dim(h.extent_k(s), {})), mul(k0, e.dim(h.inner_k(s), {})));
+  if (operand == h.v) k = e.b.CreateUDiv(k, e.i64(steps_at_once()));
   return e.b.CreateGEP(e.element_type(s.operands[operand].dtype), e.ptrs[s.operands[operand].ptr], mul(k, tile * h.dot));
 }
 
@@ -211,9 +214,41 @@ Val ContractionFactors::dot_word(SymbolEnv& in, bool tail) {
 
 int64_t ContractionFactors::vector_bytes() const { return h.dot > 1 ? lanes * h.dot : lanes * byte_size(panel_type); }
 
+// --- quantised weights --------------------------------------------------------------------------------------------------
+
+Val ContractionFactors::beside(int operand, Val q0, Val k, int j) {
+  const SpecOperand& o = s.operands[operand];
+  const int64_t steps = *steps_of(s, operand, h.k_axes);
+  Val at_k = e.b.CreateUDiv(add(mul(k0, e.dim(h.inner_k(s), {})), k), e.i64(steps));
+  Val row = add(mul(tile_number(operand, s.config.nr, add(o0, q0)), e.dim(floordiv(h.extent_k(s), Dim(steps)), {})), at_k);
+  llvm::Type* element = e.element_type(o.dtype);
+  Val from = e.b.CreateGEP(element, e.ptrs[o.ptr], add(mul(row, s.config.nr), static_cast<int64_t>(j) * lanes));
+  const llvm::Align whole(static_cast<uint64_t>(lanes * byte_size(o.dtype)));
+  Val v = e.load_convert(o.dtype, e.b.CreateAlignedLoad(e.vec(element, lanes), from, whole));
+  return is_int(o.dtype) ? e.cast(v, o.dtype, DType::f32, true) : v;
+}
+
+Val ContractionFactors::weight(Val words, int64_t t) {
+  const QuantisedWeights& w = *h.weights;
+  auto number = [&](int64_t v) { return llvm::ConstantInt::get(words->getType(), static_cast<uint64_t>(v)); };
+  if (w.bits == 4 && lanes == 16) {  // a table of all values; what it is asked with may have further bits
+    std::vector<float> table;
+    for (int v = 0; v < 16; ++v) table.push_back(static_cast<float>((w.is_signed && v >= 8 ? v - 16 : v) - w.fixed_zero));
+    Val at = t ? e.b.CreateLShr(words, number(4 * t)) : words;
+    return e.b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_permvar_sf_512, {}, {llvm::ConstantDataVector::get(e.cx, table), at});
+  }
+  Val v = words;
+  if (w.is_signed) v = e.b.CreateAShr(e.b.CreateShl(words, number(32 - w.bits * (t + 1))), number(32 - w.bits));
+  else v = e.b.CreateAnd(e.b.CreateLShr(words, number(w.bits * t)), number((1 << w.bits) - 1));
+  v = e.b.CreateSIToFP(v, e.vec(e.b.getFloatTy(), lanes));
+  return w.fixed_zero == 0 ? v : e.b.CreateFSub(v, llvm::ConstantFP::get(v->getType(), w.fixed_zero));
+}
+
 Val ContractionFactors::panel_vector(Val k, int j) {
+  if (h.weights) k = e.b.CreateUDiv(k, e.i64(steps_at_once()));
   Val from = e.b.CreateGEP(e.b.getInt8Ty(), panel, add(mul(k, s.config.nr / lanes * vector_bytes()), j * vector_bytes()));
   const llvm::Align whole(static_cast<uint64_t>(vector_bytes()));
+  if (h.weights) return e.b.CreateAlignedLoad(e.vec(e.b.getInt32Ty(), lanes), from, whole);
   if (h.dot == 4) return e.b.CreateAlignedLoad(vtype, from, whole);
   if (h.dot == 2) return e.cast(e.b.CreateAlignedLoad(e.vec(e.b.getInt8Ty(), 2 * lanes), from, whole), s.operands[h.v].dtype, DType::i16, true);
   return e.load_convert(panel_type, e.b.CreateAlignedLoad(e.vec(e.element_type(panel_type), lanes), from, whole));
