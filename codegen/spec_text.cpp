@@ -214,9 +214,9 @@ struct SpecParser {
     s.config.warpgroups = lx.accept("warpgroups");
     SpecConfig& c = s.config;
     struct { const char* name; int64_t* v; } fields[] = {
-        {"mr", &c.mr}, {"nr", &c.nr}, {"mc", &c.mc}, {"nc", &c.nc}, {"kc", &c.kc}, {"dot", &c.dot}, {"bits", &c.bits}, {"unroll", &c.unroll}, {"task_axes", &c.task_axes},
-        {"task_block", &c.task_block}, {"threads", &c.threads}, {"width", &c.width}, {"group", &c.group}, {"steps", &c.steps},
-        {"blocks", &c.blocks}, {"shared_bytes", &c.shared_bytes}, {"tiles", &c.tiles}, {"cluster", &c.cluster}};
+        {"mr", &c.mr}, {"nr", &c.nr}, {"mc", &c.mc}, {"nc", &c.nc}, {"kc", &c.kc}, {"dot", &c.dot}, {"bits", &c.bits},
+        {"unroll", &c.unroll}, {"task_axes", &c.task_axes}, {"task_block", &c.task_block}, {"threads", &c.threads}, {"width", &c.width},
+        {"group", &c.group}, {"steps", &c.steps}, {"blocks", &c.blocks}, {"shared_bytes", &c.shared_bytes}, {"tiles", &c.tiles}, {"cluster", &c.cluster}};
     for (auto& f : fields) {
       if ((f.v == &c.dot || f.v == &c.bits) && !lx.at(f.name)) continue;
       if ((f.v == &c.threads || f.v == &c.cluster) && !lx.at(f.name)) break;  // of a CPU kernel; of one block

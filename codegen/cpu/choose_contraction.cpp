@@ -70,10 +70,11 @@ double predict(const Work& w, int lanes, int64_t mr, int64_t nv) {
   double nr = static_cast<double>(nv * lanes), tiles_m = std::ceil(w.m / static_cast<double>(mr)), tiles_q = std::ceil(w.q / nr);
   // Per k and tile: mr*nv FMAs at two a cycle against mr broadcasts and nv loads at two a cycle.
   double rows = w.m / tiles_m;
-  double step = std::max((w.step * rows + w.unpack) * static_cast<double>(nv), rows + static_cast<double>(nv)) / 2.0;
+  const bool each_tile = tiles_m < 3;  // unpacks weights by itself
+  double step = std::max((w.step * rows + (each_tile ? w.unpack : 0)) * static_cast<double>(nv), rows + static_cast<double>(nv)) / 2.0;
   step = std::max(step, 4.0);  // the latency of an accumulator's chain
   double cost = tiles_m * tiles_q * (w.k * step + 20) + w.stores;
-  if (w.v_packed) cost += tiles_q * static_cast<double>(nv) * w.k * w.pack;
+  if (w.v_packed || !each_tile) cost += tiles_q * static_cast<double>(nv) * w.k * (w.v_packed ? w.pack : w.unpack);
   if (w.s_packed) cost += w.m * w.k * w.s_pack;
   return cost * w.batch;
 }
@@ -141,11 +142,13 @@ void choose_blocks(KernelSpec& sp, const ContractionShape& h, const Target& targ
     c.nc = nc;
     c.mc = (m_tiles + blocks - 1) / blocks * c.mr;
   }
-  // A panel that the kernel packs stays in the L1 cache for all its tiles of rows. A prepared one is read in long stretches, which
-  // the processor fetches ahead, by the first tile out of memory and by the others out of the L2 cache.
+  // A panel that the kernel packs, or makes of quantised weights, stays in the L1 cache for all its tiles of rows. A prepared one
+  // is read in long stretches, which the processor fetches ahead, by the first tile out of memory and by the others out of the L2
+  // cache.
   int64_t inner = std::max<int64_t>(1, sp.estimate(h.inner_k(sp))), k_steps = sp.estimate(h.outer_k(sp));
+  const bool in_l1 = w.v_packed || h.unpacks(sp);
   const int64_t bits = h.weights ? h.weights->bits : 8 * h.dot * (w.v_packed ? bytes : byte_size(*h.v_form));
-  const int64_t room = w.v_packed ? target.l1_bytes / 2 / bytes : target.l2_bytes * 2 / bits;
+  const int64_t room = in_l1 ? target.l1_bytes / 2 / bytes : target.l2_bytes * 2 / bits;
   int64_t block = std::max<int64_t>(1, room / c.nr / inner);
   if (k_steps > 2 * block) {
     int64_t blocks = (k_steps + block - 1) / block;

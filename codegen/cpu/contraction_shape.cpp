@@ -170,7 +170,7 @@ ContractionScratch contraction_scratch(const KernelSpec& sp, const ContractionSh
   r.ldc = round_up(h.line(sp, outer), c.nr);
   r.c = 0;
   r.panel = round_up(rows * r.ldc * Dim(bytes), 64);
-  r.s = r.panel + (sp.operands[h.v].tile ? Dim(0) : round_up(r.block_k * Dim(c.nr * bytes), 64));
+  r.s = r.panel + (sp.operands[h.v].tile && !h.unpacks(sp) ? Dim(0) : round_up(r.block_k * Dim(c.nr * bytes), 64));
   bool in_place = h.s_direct || sp.operands[h.s].tile;
   r.total = r.s + (in_place ? Dim(0) : round_up(round_up(rows, c.mr) * r.block_k * Dim(bytes), 64)) + Dim(64);
   return r;

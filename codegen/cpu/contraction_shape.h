@@ -29,6 +29,8 @@ struct ContractionShape {
   int64_t dot = 1;
   bool flip = false;
   std::optional<QuantisedWeights> weights;  // V is that, prepared
+  // Whether a panel is made of them first, in the sum's type: many tiles of rows read it, or sums have a given order.
+  bool unpacks(const KernelSpec& s) const { return weights && (s.ordered || s.config.mc >= 3 * s.config.mr); }
   std::vector<int> batch;       // axis numbers
   std::vector<int> m_axes;      // outer first; none: S has no axis of its own
   std::vector<int> v_axes;      // one or two, outer first

@@ -27,7 +27,8 @@ std::optional<QuantisedWeights> match(const KernelSpec& sp, int value) {
     QuantisedWeights w;
     const int scale = before_casts(p, product.args[i]), rest = before_casts(p, product.args[1 - i]);
     w.scale = loaded(st, scale);
-    if (w.scale < 0 || !is_float(p.type(scale))) continue;
+    if (!is_float(p.type(scale)) || (w.scale < 0 && p.insts[scale].prim != Prim::constant)) continue;
+    if (w.scale < 0) w.fixed_scale = p.insts[scale].f;
     int elements = rest;
     if (const ScalarInst& x = p.insts[rest]; x.prim == Prim::sub) {
       elements = before_casts(p, x.args[0]);
@@ -53,7 +54,7 @@ std::optional<int64_t> steps_of(const KernelSpec& sp, int operand, const std::ve
   for (size_t k = k_axes.size(); k-- > 0;) {
     const SpecAxis& axis = sp.axes[k_axes[k]];
     const bool walks = walked.count(axis.name) > 0;
-    if (!axis.extent.is_const() || (!inner && !walks)) return std::nullopt;
+    if (!inner && !walks) return std::nullopt;
     inner = inner && !walks;
     if (inner) steps *= axis.extent.value();
   }
@@ -70,7 +71,11 @@ std::optional<QuantisedWeights> quantised_weights(const KernelSpec& sp, const Pr
   if (w->bits > 8 || (w->zero >= 0 && !sp.operands[w->zero].tile && bit_width(sp.operands[w->zero].dtype) > 8)) return std::nullopt;
   for (int o : f.loads)
     if (!sp.operands[o].constant && !sp.operands[o].tile) return std::nullopt;
-  w->group = INT64_MAX;
+  w->group = 1;
+  for (int a : k_axes) {
+    if (!sp.axes[a].extent.is_const()) return std::nullopt;
+    w->group *= sp.axes[a].extent.value();
+  }
   for (int o : w->beside()) {
     auto steps = steps_of(sp, o, k_axes);
     if (!steps) return std::nullopt;

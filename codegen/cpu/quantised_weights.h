@@ -13,18 +13,23 @@
 namespace weft {
 
 struct QuantisedWeights {
-  int elements = -1, zero = -1, scale = -1;  // operands; zero: -1 where it is fixed_zero
-  double fixed_zero = 0;
+  int elements = -1, zero = -1, scale = -1;  // operands; -1: fixed_zero, fixed_scale
+  double fixed_zero = 0, fixed_scale = 1;
   int bits = 0;
   bool is_signed = false;
   int64_t group = 0;  // steps of K, all axes as one line, that share a scale and a zero point
   int64_t chunk = 0;  // the most steps, at most 64, that divide a group and are whole words
   int64_t per_word() const { return 32 / bits; }
-  std::vector<int> beside() const { return zero < 0 ? std::vector{scale} : std::vector{zero, scale}; }
+  std::vector<int> beside() const {
+    std::vector<int> out;
+    for (int o : {zero, scale})
+      if (o >= 0) out.push_back(o);
+    return out;
+  }
 };
 
-// How many steps of K, all axes as one line, one element of an operand is for; nullopt: it walks others than the outermost axes, or
-// sizes are not known. k_axes: outer first.
+// How many steps of K, all axes as one line, one element of an operand is for; nullopt: it walks others than the outermost axes.
+// k_axes: outer first, of known sizes.
 std::optional<int64_t> steps_of(const KernelSpec& spec, int operand, const std::vector<int>& k_axes);
 
 // nullopt when the factor is none of these, or its groups are not whole words.

@@ -35,7 +35,8 @@ void build(TestGraph& g, const Case& c) {
   if (!c.group) groups = {c.n};
   Value* scale = g.constant(random_tensor(c.activations, groups, 3, 0.01, 0.1));
   Value* zero = nullptr;
-  if (c.zero == Zero::one) zero = g.constant(tensor_of_values<int64_t>(c.weights, groups, std::vector<int64_t>(static_cast<size_t>(groups[0] * (c.group ? groups[1] : 1)), 1)));
+  const std::vector<int64_t> ones(static_cast<size_t>(groups[0] * (c.group ? groups[1] : 1)), 1);
+  if (c.zero == Zero::one) zero = g.constant(tensor_of_values(c.weights, groups, ones));
   if (c.zero == Zero::groups) zero = g.constant(elements(c.weights, groups, 4));
   Value* w = g.op(OpKind::dequantize_linear, {g.constant(elements(c.weights, dims, 5)), scale, zero}, q);
   if (c.open) g.bind("rows", c.rows);
@@ -48,7 +49,7 @@ void build(TestGraph& g, const Case& c) {
 
 void check(const Case& c) {
   SCOPED_TRACE(std::string(dtype_name(c.weights)) + ", " + std::to_string(c.rows) + " rows, groups of " + std::to_string(c.group) + ", zero points " +
-               std::to_string(static_cast<int>(c.zero)) + ", " + dtype_name(c.activations) + (c.open ? ", open" : ""));
+      std::to_string(static_cast<int>(c.zero)) + ", " + dtype_name(c.activations) + (c.open ? ", open" : ""));
   TestGraph g;
   build(g, c);
   g.check({}, Bound::range(c.activations == DType::f32 ? 32 : 4), 2);
@@ -74,6 +75,19 @@ TEST(ProductWeights, RowsAndColumns) {
 TEST(ProductWeights, ActivationsOf16Bits) {
   for (DType t : {DType::f16, DType::bf16})
     for (int64_t rows : {1, 9}) check({.weights = DType::i4, .rows = rows, .activations = t});
+}
+
+// One scale and zero point for all are numbers in the kernel.
+TEST(ProductWeights, OneScale) {
+  for (DType t : {DType::u4, DType::i8, DType::u8})
+    for (int64_t rows : {1, 40}) {
+      TestGraph g;
+      Value* zero = g.constant(tensor_of_values<int64_t>(t, {}, {is_signed_int(t) ? -3 : 9}));
+      Value* w = g.op(OpKind::dequantize_linear, {g.constant(elements(t, {90, 64}, 5)), g.constant(random_tensor(DType::f32, {}, 3, 0.01, 0.1)), zero});
+      ContractAttrs at;
+      at.spec = "mk,nk->mn";
+      g.check({g.op(OpKind::contract, {g.input(DType::f32, {rows, 64}), w}, at)}, Bound::range(32), 2);
+    }
 }
 
 // Groups that are no whole words are computed all the same.

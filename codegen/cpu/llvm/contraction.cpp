@@ -18,10 +18,10 @@ struct Contraction : ContractionFactors {
   // Sums of floats are kept short, so that their rounding errors stay small: a block of K is taken in chunks, and the chunks'
   // sums are added. Of equal length where that is known.
   bool in_chunks() const {
-    return !s.ordered && type->isFloatingPointTy() && (!areas.block_k.is_const() || areas.block_k.value() > (h.weights ? h.weights->chunk : kChunk));
+    return !s.ordered && type->isFloatingPointTy() && (!areas.block_k.is_const() || areas.block_k.value() > (in_words() ? h.weights->chunk : kChunk));
   }
   int64_t chunk_length() const {
-    if (h.weights) return h.weights->chunk;
+    if (in_words()) return h.weights->chunk;
     if (!areas.block_k.is_const()) return kChunk;
     int64_t k = areas.block_k.value(), n = (k + kChunk - 1) / kChunk;
     return (k + n - 1) / n;
@@ -66,7 +66,7 @@ struct Contraction : ContractionFactors {
     std::vector<Val> first, zero;
     for (int r = 0; r < rows; ++r)
       for (int j = 0; j < nv; ++j) first.push_back(goes_on() ? earlier(r ? at(c_tile, mul(e.i64(r), ldc)) : c_tile, j) : start(j));
-    for (int j = 0; h.weights && h.weights->zero >= 0 && j < nv; ++j) zero.push_back(beside(h.weights->zero, q0, begin, j));
+    for (int j = 0; in_words() && j < nv; ++j) zero.push_back(zero_point(q0, begin, j));
     auto* from = e.b.GetInsertBlock();
     auto* body = llvm::BasicBlock::Create(e.cx, "micro", e.fn);
     auto* exit = llvm::BasicBlock::Create(e.cx, "micro.exit", e.fn);
@@ -83,10 +83,7 @@ struct Contraction : ContractionFactors {
     for (int j = 0; j < nv; ++j) v[j] = panel_vector(k, j);
     Val sk = at(s_base, mul(k, e.i64(k_step)));
     for (int64_t t = 0; t < steps_at_once(); ++t) {
-      for (int j = 0; j < nv; ++j) {
-        v_step[j] = h.weights ? weight(v[j], t) : v[j];
-        if (!zero.empty()) v_step[j] = e.b.CreateFSub(v_step[j], zero[j]);
-      }
+      for (int j = 0; j < nv; ++j) v_step[j] = in_words() ? weight(v[j], t, zero[j]) : v[j];
       for (int r = 0; r < rows; ++r) {
         Val x = e.b.CreateAlignedLoad(type, at(sk, e.i64(r * row_step + t * k_step)), h.dot > 1 ? llvm::Align(1) : align());
         Val wide = e.splat(x, lanes);
@@ -104,10 +101,10 @@ struct Contraction : ContractionFactors {
       result->addIncoming(next[r], body);
       next[r] = result;
     }
-    if (!h.weights) return next;
+    if (!in_words()) return next;
     for (int j = 0; j < nv; ++j) {
-      Val scale = beside(h.weights->scale, q0, begin, j);
-      for (int r = 0; r < rows; ++r) next[r * nv + j] = e.b.CreateFMul(next[r * nv + j], scale);
+      Val by = scale(q0, begin, j);
+      for (int r = 0; r < rows; ++r) next[r * nv + j] = e.b.CreateFMul(next[r * nv + j], by);
     }
     return next;
   }
@@ -221,8 +218,10 @@ struct Contraction : ContractionFactors {
       k_count = mul(e.b.CreateSub(to, from), e.dim(h.inner_k(s), {}));
       if (!h.s_direct && !s.operands[h.s].tile) pack_s();
       e.loop(e.i64(0), line, e.i64(s.config.nr), "q", [&](Val q0) {
-        if (s.operands[h.v].tile) panel = prepared_tile(h.v, s.config.nr, add(o0, q0));
-        else pack_panel(q0);
+        Val prepared = s.operands[h.v].tile ? prepared_tile(h.v, s.config.nr, add(o0, q0)) : nullptr;
+        if (!prepared) pack_panel(q0);
+        else if (h.unpacks(s)) unpack_panel(prepared, q0);
+        else panel = prepared;
         sum_panel();
         rows_of_panel(q0);
       });

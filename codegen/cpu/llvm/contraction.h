@@ -36,12 +36,17 @@ struct ContractionFactors {
   // The number of the tile of a prepared operand that holds element `i` of its line; the tile itself, at the block's first k.
   Val tile_number(int operand, int64_t tile, Val i);
   Val prepared_tile(int operand, int64_t tile, Val i);
-  // Quantised weights. Steps of K that come at once: 1, or a word's of them.
-  int64_t steps_at_once() const { return h.weights ? h.weights->per_word() : 1; }
-  // What lies beside them for vector j of the panel at q0 and k, as f32.
+  // Quantised weights that the micro-kernel reads as they are. Steps of K that come at once: 1, or a word's of them.
+  bool in_words() const { return h.weights && !h.unpacks(s); }
+  int64_t steps_at_once() const { return in_words() ? h.weights->per_word() : 1; }
+  // A panel of them in the sum's type; `words`: the prepared one.
+  void unpack_panel(Val words, Val q0);
+  // What lies beside them for vector j of the panel at q0 and k, as f32; a zero point that is the same for all: null.
   Val beside(int operand, Val q0, Val k, int j);
-  // Step t of a word's, as f32, less the zero point that is the same for all.
-  Val weight(Val words, int64_t t);
+  Val zero_point(Val q0, Val k, int j) { return h.weights->zero < 0 ? nullptr : beside(h.weights->zero, q0, k, j); }
+  Val scale(Val q0, Val k, int j);
+  // Step t of a word's, as f32, less its zero point.
+  Val weight(Val words, int64_t t, Val zero);
   // panel[k][0..nr) = V at q0 .. q0 + nr, zero beyond the line.
   void pack_panel(Val q0);
   // s_block[tile][k][mr] = S, zero-filled rows are never read back.

@@ -7,7 +7,7 @@ namespace weft {
 
 ContractionFactors::ContractionFactors(Emitter& em, ContractionShape shape)
     : e(em), s(em.spec), h(std::move(shape)), areas(contraction_scratch(s, h)), acc(s.stages[0].body.type(s.stages[0].body.outputs[0])) {
-  panel_type = s.operands[h.v].tile ? s.operands[h.v].dtype : acc;
+  panel_type = s.operands[h.v].tile && !h.unpacks(s) ? s.operands[h.v].dtype : acc;
   type = e.compute_type(acc);
   bytes = byte_size(acc);
   lanes = static_cast<int>(e.target.vector_bytes / bytes);
@@ -83,7 +83,7 @@ Val ContractionFactors::tile_number(int operand, int64_t tile, Val i) {
 }
 Val ContractionFactors::prepared_tile(int operand, int64_t tile, Val i) {
   Val k = add(mul(tile_number(operand, tile, i), e.dim(h.extent_k(s), {})), mul(k0, e.dim(h.inner_k(s), {})));
-  if (operand == h.v) k = e.b.CreateUDiv(k, e.i64(steps_at_once()));
+  if (operand == h.v && h.weights) k = e.b.CreateUDiv(k, e.i64(h.weights->per_word()));
   return e.b.CreateGEP(e.element_type(s.operands[operand].dtype), e.ptrs[s.operands[operand].ptr], mul(k, tile * h.dot));
 }
 
@@ -228,27 +228,54 @@ Val ContractionFactors::beside(int operand, Val q0, Val k, int j) {
   return is_int(o.dtype) ? e.cast(v, o.dtype, DType::f32, true) : v;
 }
 
-Val ContractionFactors::weight(Val words, int64_t t) {
+Val ContractionFactors::scale(Val q0, Val k, int j) {
+  return h.weights->scale < 0 ? Val(llvm::ConstantFP::get(vtype, h.weights->fixed_scale)) : beside(h.weights->scale, q0, k, j);
+}
+
+void ContractionFactors::unpack_panel(Val words, Val q0) {
+  const int64_t steps = h.weights->per_word(), nr = s.config.nr;
+  e.loop(e.i64(0), k_count, e.i64(h.weights->chunk), "group", [&](Val begin) {
+    std::vector<Val> zeros, scales;
+    for (int j = 0; j < nv; ++j) {
+      zeros.push_back(zero_point(q0, begin, j));
+      scales.push_back(scale(q0, begin, j));
+    }
+    e.loop(begin, minimum(add(begin, h.weights->chunk), k_count), e.i64(steps), "word", [&](Val k) {
+      for (int j = 0; j < nv; ++j) {
+        const int64_t column = static_cast<int64_t>(j) * lanes;
+        Val from = at(words, add(mul(e.b.CreateUDiv(k, e.i64(steps)), nr), column));
+        Val word = e.b.CreateAlignedLoad(e.vec(e.b.getInt32Ty(), lanes), from, llvm::Align(static_cast<uint64_t>(vector_bytes())));
+        for (int64_t t = 0; t < steps; ++t) {
+          Val v = e.b.CreateFMul(weight(word, t, zeros[j]), scales[j]);
+          e.b.CreateAlignedStore(v, at(panel, add(mul(add(k, t), nr), column)), llvm::Align(static_cast<uint64_t>(vector_bytes())));
+        }
+      }
+    });
+  });
+}
+
+Val ContractionFactors::weight(Val words, int64_t t, Val zero) {
   const QuantisedWeights& w = *h.weights;
+  auto less = [&](Val v) { return zero ? e.b.CreateFSub(v, zero) : v; };
   auto number = [&](int64_t v) { return llvm::ConstantInt::get(words->getType(), static_cast<uint64_t>(v)); };
   if (w.bits == 4 && lanes == 16) {  // a table of all values; what it is asked with may have further bits
     std::vector<float> table;
     for (int v = 0; v < 16; ++v) table.push_back(static_cast<float>((w.is_signed && v >= 8 ? v - 16 : v) - w.fixed_zero));
     Val at = t ? e.b.CreateLShr(words, number(4 * t)) : words;
-    return e.b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_permvar_sf_512, {}, {llvm::ConstantDataVector::get(e.cx, table), at});
+    return less(e.b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_permvar_sf_512, {}, {llvm::ConstantDataVector::get(e.cx, table), at}));
   }
   Val v = words;
   if (w.is_signed) v = e.b.CreateAShr(e.b.CreateShl(words, number(32 - w.bits * (t + 1))), number(32 - w.bits));
   else v = e.b.CreateAnd(e.b.CreateLShr(words, number(w.bits * t)), number((1 << w.bits) - 1));
   v = e.b.CreateSIToFP(v, e.vec(e.b.getFloatTy(), lanes));
-  return w.fixed_zero == 0 ? v : e.b.CreateFSub(v, llvm::ConstantFP::get(v->getType(), w.fixed_zero));
+  return less(w.fixed_zero == 0 ? v : e.b.CreateFSub(v, llvm::ConstantFP::get(v->getType(), w.fixed_zero)));
 }
 
 Val ContractionFactors::panel_vector(Val k, int j) {
-  if (h.weights) k = e.b.CreateUDiv(k, e.i64(steps_at_once()));
+  if (in_words()) k = e.b.CreateUDiv(k, e.i64(steps_at_once()));
   Val from = e.b.CreateGEP(e.b.getInt8Ty(), panel, add(mul(k, s.config.nr / lanes * vector_bytes()), j * vector_bytes()));
   const llvm::Align whole(static_cast<uint64_t>(vector_bytes()));
-  if (h.weights) return e.b.CreateAlignedLoad(e.vec(e.b.getInt32Ty(), lanes), from, whole);
+  if (in_words()) return e.b.CreateAlignedLoad(e.vec(e.b.getInt32Ty(), lanes), from, whole);
   if (h.dot == 4) return e.b.CreateAlignedLoad(vtype, from, whole);
   if (h.dot == 2) return e.cast(e.b.CreateAlignedLoad(e.vec(e.b.getInt8Ty(), 2 * lanes), from, whole), s.operands[h.v].dtype, DType::i16, true);
   return e.load_convert(panel_type, e.b.CreateAlignedLoad(e.vec(e.element_type(panel_type), lanes), from, whole));
