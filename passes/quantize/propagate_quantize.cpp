@@ -12,6 +12,7 @@
 
 #include "ir/ops/move.h"
 #include "ir/ops/quantize.h"
+#include "ir/ops/resample.h"
 #include "passes/rewrite/rewrite.h"
 
 namespace weft {
@@ -126,6 +127,10 @@ bool moves(const Op& op) {
     case OpKind::space_to_depth: return true;
     case OpKind::pad: return op.attr<PadAttrs>().mode == "constant" && (!op.operand(2) || is_uniform(op.operands[2], 0));
     case OpKind::max_pool: return op.num_results() == 1;
+    case OpKind::resize: {
+      const ResizeAttrs& a = op.attr<ResizeAttrs>();
+      return a.mode == "nearest" && a.coordinate_transformation_mode != "tf_crop_and_resize";  // which writes a number of its own
+    }
     default: return false;
   }
 }
