@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 
 #include "ir/base/text.h"
 
@@ -62,8 +63,14 @@ Codes empty_codes(const Matrix& w, DType type, int64_t block) {
       float largest = 0;
       for (int64_t k = from; k < std::min(from + block, w.columns); ++k) largest = std::max(largest, std::fabs(w.row(r)[k]));
       const float scale = largest / high;
-      c.scales.push_back(std::isnormal(scale) ? scale : 1);
+      c.scales.push_back(std::isnormal(scale) ? scale : 0);
     }
+  // A block of zeros takes the finest scale that there is: biases are rounded to multiples of it.
+  float finest = std::numeric_limits<float>::infinity();
+  for (float s : c.scales)
+    if (s > 0) finest = std::min(finest, s);
+  for (float& s : c.scales)
+    if (s == 0) s = std::isfinite(finest) ? finest : 0x1p-10f;
   return c;
 }
 
@@ -80,7 +87,5 @@ Matrix decoded(const Codes& c) {
     for (int64_t k = 0; k < c.columns; ++k) m.row(r)[k] *= c.scale(r, k);
   return m;
 }
-
-int64_t stored_bytes(const Codes& c) { return packed_bytes(c.type, c.rows * c.columns) + static_cast<int64_t>(c.scales.size() * sizeof(float)); }
 
 }  // namespace weft::quantize

@@ -41,8 +41,6 @@ int64_t block_of(const Format& f, const Layer& l);
 Codes empty_codes(const Matrix& w, DType type, int64_t block);
 Codes round_to_nearest(const Matrix& w, DType type, int64_t block);
 Matrix decoded(const Codes& c);
-// Of the weights and their scales, as they are stored.
-int64_t stored_bytes(const Codes& c);
 
 // An activation's scale and zero point, the same for the whole tensor.
 struct ActivationScale {

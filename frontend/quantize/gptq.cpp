@@ -57,7 +57,7 @@ Codes round_by_second_moments(const Matrix& w, DType type, int64_t block, const 
         double largest = 0;
         for (int64_t j = k; j < std::min(k + block, n); ++j) largest = std::max(largest, std::fabs(left[j]));
         const auto scale = static_cast<float>(largest / high);
-        c.scales[r * c.blocks() + k / block] = std::isnormal(scale) ? scale : 1;
+        if (std::isnormal(scale)) c.scales[r * c.blocks() + k / block] = scale;
       }
       const float scale = c.scale(r, k), code = to_code(type, static_cast<float>(left[k] / scale));
       c.codes[r * n + k] = code;

@@ -10,6 +10,7 @@ namespace weft::quantize {
 
 namespace {
 
+constexpr int64_t kMostColumns = 8192;               // of layers that have second moments
 constexpr int64_t kMostVectors = 2048;               // of a layer, over all samples
 constexpr int64_t kMostBytes = int64_t{1} << 30;     // of second moments at once
 
@@ -103,10 +104,9 @@ void add_vector(Moments& m, int64_t from, const float* x, int64_t n) {
   }
 }
 
-}  // namespace
-
 bool has_moments(const Layer& l) { return l.op != "ConvTranspose"; }
-bool has_second_moments(const Layer& l) { return has_moments(l) && l.groups == 1 && l.columns <= kMostColumns; }
+
+}  // namespace
 
 void for_each_vector(const EditableModel& model, const Layer& l, const std::vector<int64_t>& dims, const std::vector<float>& values, int64_t most,
                      const std::function<void(int64_t, const float*)>& f) {
@@ -137,7 +137,7 @@ Result<std::vector<Moments>> collect_moments(const EditableModel& model, const s
       if (!has_moments(l)) continue;
       Moments& m = all[to];
       for (auto* v : {&m.sum, &m.sum_abs, &m.sum_squares, &m.largest}) v->assign(l.groups * l.columns, 0.0);
-      if (!second || !has_second_moments(l)) continue;
+      if (!second || l.groups != 1 || l.columns > kMostColumns) continue;
       m.second.assign(l.columns * l.columns, 0.0);
       bytes += l.columns * l.columns * static_cast<int64_t>(sizeof(double));
     }

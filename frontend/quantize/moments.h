@@ -21,16 +21,12 @@ struct Moments {
   double mean_square(int64_t k) const { return count ? sum_squares[k] / static_cast<double>(count) : 0; }
 };
 
-// Of which layers there are moments: not of transposed convolutions. Second ones: without groups, and up to kMostColumns columns.
-constexpr int64_t kMostColumns = 8192;
-bool has_moments(const Layer& l);
-bool has_second_moments(const Layer& l);
-
 // Calls f(group, vector) for at most `most` vectors of the tensor, spread evenly.
 void for_each_vector(const EditableModel& model, const Layer& l, const std::vector<int64_t>& dims, const std::vector<float>& values, int64_t most,
                      const std::function<void(int64_t, const float*)>& f);
 
-// By layer; empty where there are none. Runs the samples once, or several times where second moments would not fit into memory at once.
+// By layer; empty for transposed convolutions. Second moments: of layers without groups and with up to 8192 columns.
+// Runs the samples once, or several times where second moments would not fit into memory at once.
 Result<std::vector<Moments>> collect_moments(const EditableModel& model, const std::vector<Layer>& layers, bool second, const api::CalibrationData& data,
                                              const std::vector<int64_t>& samples, const api::CompileOptions& options, Reporter& reporter);
 

