@@ -87,7 +87,7 @@ struct SpecConfig {
   int64_t mr = 0, nr = 0, mc = 0, nc = 0, kc = 0;
   bool swap = false;                               // contraction: the second factor is broadcast, the first one a vector
   bool lines = false;                              // contraction: each step of the outer V axis is a line of its own
-  int64_t dot = 0;                                 // contraction of 8-bit integers: steps of K in one instruction
+  int64_t dot = 0;                                 // contraction of 8-bit integers or bf16: steps of K in one instruction
   int64_t bits = 0;                                // contraction: of quantised weights' elements, 32 / bits of which are one word
   int64_t unroll = 1;
   std::string vec_axis;                            // loops: the axis that vectors run along; empty: scalar code

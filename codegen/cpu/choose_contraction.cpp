@@ -52,7 +52,7 @@ Work work_of(const KernelSpec& sp, const ContractionShape& h, int lanes) {
   w.s_packed = !h.s_direct && !s_prepared(sp, h);
   w.pack = pack_cost(sp, h, lanes) + (h.v_plain ? 0 : 4);
   w.s_pack = h.dot == 1 || sp.operands[h.s].linear().coefficient(sp.axes[h.k_axes[0]].name) == Dim(1) ? 1.5 : 1.5 * static_cast<double>(h.dot);
-  w.step = h.dot == 2 ? 2 : 1;
+  w.step = h.dot == 2 && is_int(sp.operands[h.v].dtype) ? 2 : 1;
   w.unpack = h.weights ? 4 : 0;
   w.stores = 0;
   for (const SpecOperand& o : sp.operands) {

@@ -81,9 +81,15 @@ static bool beside_line(const KernelSpec& sp, const ProductFactor& v, const std:
 
 int64_t dot_steps(const KernelSpec& sp, const Target& target) {
   auto product = find_product(sp);
-  if (!product || sp.stages[0].body.type(sp.stages[0].body.outputs[0]) != DType::i32) return 0;
-  for (const ProductFactor& f : {product->x, product->y})
-    if (!f.plain || f.operand < 0 || !is_int(sp.operands[f.operand].dtype) || byte_size(sp.operands[f.operand].dtype) != 1) return 0;
+  if (!product) return 0;
+  const DType sum = sp.stages[0].body.type(sp.stages[0].body.outputs[0]);
+  auto both = [&](auto fits) {
+    for (const ProductFactor& f : {product->x, product->y})
+      if (!f.plain || f.operand < 0 || !fits(sp.operands[f.operand].dtype)) return false;
+    return true;
+  };
+  if (sum == DType::f32 && target.avx512_bf16 && !sp.ordered && both([](DType t) { return t == DType::bf16; })) return 2;
+  if (sum != DType::i32 || !both([](DType t) { return is_int(t) && byte_size(t) == 1; })) return 0;
   return target.avx512_vnni || (target.vector_bytes == 32 && target.has("avxvnni")) ? 4 : 2;
 }
 
@@ -97,16 +103,17 @@ static void group_k(const KernelSpec& sp, ContractionShape* r) {
   std::rotate(r->k_axes.begin(), best, best + 1);
 }
 
-// The forms of 8-bit factors, and whether S is read in place: whole words, next to each other.
+// The forms of such factors, and whether S is read in place: whole words, next to each other.
 static void choose_dot(const KernelSpec& sp, bool one_m_line, ContractionShape* r) {
   const SpecOperand &s = sp.operands[r->s], &v = sp.operands[r->v];
-  auto byte = [](DType t) { return is_unsigned_int(t) ? DType::u8 : DType::i8; };
+  auto byte = [](DType t) { return is_float(t) ? t : is_unsigned_int(t) ? DType::u8 : DType::i8; };
+  const bool as_it_lies = r->dot == 4 || is_float(s.dtype);
   r->flip = r->dot == 4 && byte(s.dtype) == byte(v.dtype);
-  r->s_form = r->dot == 4 ? byte(s.dtype) : DType::i16;
+  r->s_form = as_it_lies ? byte(s.dtype) : DType::i16;
   r->v_form = byte(v.dtype);
   const Dim whole(r->dot);
   auto unit = s.linear().coefficient(sp.axes[r->k_axes[0]].name);
-  r->s_direct = r->dot == 4 && !r->flip && !s.tile && one_m_line && r->k_axes.size() == 1 && unit && unit->is(1) && r->s_m_stride.is_const() &&
+  r->s_direct = as_it_lies && !r->flip && !s.tile && one_m_line && r->k_axes.size() == 1 && unit && unit->is(1) && r->s_m_stride.is_const() &&
                 mod(sp.axes[r->k_axes[0]].extent, whole) == Dim(0) && mod(r->s_m_stride, whole) == Dim(0);
   if (!r->s_direct) return;
   r->s_m_stride = floordiv(r->s_m_stride, whole);

@@ -25,7 +25,8 @@ struct ContractionShape {
   // 8-bit integers and their sum in i32: `dot` steps of the first K axis lie together in both factors, a word of S each, and are
   // one instruction's. Four bytes (VNNI) are unsigned in one factor and signed in the other: where both are alike, S has its
   // highest bits flipped (`flip`), so is 128 more or less, and the sums of V, 128 times, make up for it. Two elements of S are
-  // 16 bits wide, those of V are widened as they are read, and any mix of signs will do.
+  // 16 bits wide, those of V are widened as they are read, and any mix of signs will do. Two steps of bf16, whose sum is f32, are
+  // one instruction's, too (AVX-512-BF16), to which denormals are 0.
   int64_t dot = 1;
   bool flip = false;
   std::optional<QuantisedWeights> weights;  // V is that, prepared
@@ -51,7 +52,7 @@ struct ContractionShape {
   std::vector<int> batch_of(const KernelSpec& s, int operand) const;
 };
 
-// The `dot` of a spec whose factors are 8-bit integers, plain, with a sum in i32; 0 of others.
+// The `dot` of a spec whose factors are plain, 8-bit integers with a sum in i32, or bf16 with one in f32; 0 of others.
 int64_t dot_steps(const KernelSpec& spec, const Target& target);
 
 // By spec.config.dot. nullopt when the spec is not of this form. swap exchanges the factors' roles; lines makes the inner V axis the line.

@@ -72,7 +72,8 @@ struct ContractionFactors {
   // What is multiplied on one side, at a point. `line`: an extra guard on V's own elements.
   Val factor(bool v_side, const SymbolEnv& where, const std::string& vs, int n, const SpecGuard* line = nullptr);
   void compute(int inst, std::vector<Val>& values, int n, const std::function<Val(int)>& read);
-  // An operand's own elements, 0 where a further guard fails.
+  bool halves() const { return h.dot > 1 && is_float(acc); }  // steps of bf16
+  // An operand's own elements, those of `halves` as bits; 0 where a further guard fails.
   Val elements(int operand, const SymbolEnv& where, const std::string& vs, int n, std::vector<SpecGuard> guards);
   Val dot_vector(SymbolEnv& in, bool tail, const SpecGuard* line);
   Val dot_word(SymbolEnv& in, bool tail);

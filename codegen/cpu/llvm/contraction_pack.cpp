@@ -18,6 +18,7 @@ ContractionFactors::ContractionFactors(Emitter& em, ContractionShape shape)
 Val ContractionFactors::elements(int operand, const SymbolEnv& where, const std::string& vs, int n, std::vector<SpecGuard> guards) {
   SpecOperand o = s.operands[operand];
   o.guards = std::move(guards);
+  if (halves()) o.dtype = DType::u16;
   return e.load(o, where, vs, n);
 }
 
@@ -163,7 +164,7 @@ void ContractionFactors::pack_s() {
   });
 }
 
-// --- 8-bit integers -----------------------------------------------------------------------------------------------------
+// --- several steps of K in one instruction ------------------------------------------------------------------------------
 
 // `dot` steps of K at the lanes of the line, a lane's side by side.
 Val ContractionFactors::dot_vector(SymbolEnv& in, bool tail, const SpecGuard* line_guard) {
@@ -207,12 +208,14 @@ Val ContractionFactors::dot_word(SymbolEnv& in, bool tail) {
   const std::string& k_name = name(h.k_axes[0]);
   where[k_name] = e.b.CreateAdd(e.splat(mul(in[k_name], h.dot), n), e.lane_ids(n));
   Val v = elements(h.s, where, k_name, n, tail ? std::vector{within_k()} : std::vector<SpecGuard>());
-  if (h.dot == 2) v = e.cast(v, s.operands[h.s].dtype, DType::i16, true);
+  if (h.dot == 2 && !halves()) v = e.cast(v, s.operands[h.s].dtype, DType::i16, true);
   if (h.flip) v = e.b.CreateXor(v, llvm::ConstantInt::get(v->getType(), 0x80));
   return e.b.CreateBitCast(v, type);
 }
 
-int64_t ContractionFactors::vector_bytes() const { return h.dot > 1 ? lanes * h.dot : lanes * byte_size(panel_type); }
+int64_t ContractionFactors::vector_bytes() const {
+  return h.dot > 1 ? lanes * h.dot * byte_size(s.operands[h.v].dtype) : lanes * byte_size(panel_type);
+}
 
 // --- quantised weights --------------------------------------------------------------------------------------------------
 
@@ -276,13 +279,17 @@ Val ContractionFactors::panel_vector(Val k, int j) {
   Val from = e.b.CreateGEP(e.b.getInt8Ty(), panel, add(mul(k, s.config.nr / lanes * vector_bytes()), j * vector_bytes()));
   const llvm::Align whole(static_cast<uint64_t>(vector_bytes()));
   if (in_words()) return e.b.CreateAlignedLoad(e.vec(e.b.getInt32Ty(), lanes), from, whole);
-  if (h.dot == 4) return e.b.CreateAlignedLoad(vtype, from, whole);
+  if (h.dot == 4 || halves()) return e.b.CreateAlignedLoad(vtype, from, whole);
   if (h.dot == 2) return e.cast(e.b.CreateAlignedLoad(e.vec(e.b.getInt8Ty(), 2 * lanes), from, whole), s.operands[h.v].dtype, DType::i16, true);
   return e.load_convert(panel_type, e.b.CreateAlignedLoad(e.vec(e.element_type(panel_type), lanes), from, whole));
 }
 
 Val ContractionFactors::multiply_add(Val a, Val b, Val c) {
   namespace x86 = llvm::Intrinsic;
+  if (halves()) {
+    llvm::Type* pairs = e.vec(llvm::Type::getBFloatTy(e.cx), 2 * lanes);
+    return e.b.CreateIntrinsic(x86::x86_avx512bf16_dpbf16ps_512, {}, {c, e.b.CreateBitCast(a, pairs), e.b.CreateBitCast(b, pairs)});
+  }
   if (type->isFloatingPointTy()) {
     if (e.target.fma) return e.b.CreateIntrinsic(llvm::Intrinsic::fma, {vtype}, {a, b, c});
     return e.b.CreateFAdd(c, e.b.CreateFMul(a, b));
