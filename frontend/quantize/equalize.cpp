@@ -158,7 +158,7 @@ std::vector<float> corrected_bias(const Layer& l, const std::vector<float>& bias
     double lack = 0;
     for (int64_t k = 0; k < l.columns; ++k)
       lack += (w.row(r)[k] - static_cast<double>(codes.codes[r * l.columns + k]) * codes.scale(r, k)) * moments.mean(r / rows_of_group * l.columns + k);
-    out[r] = static_cast<float>(out[r] + lack);
+    if (std::isfinite(lack)) out[r] = static_cast<float>(out[r] + lack);
   }
   return out;
 }

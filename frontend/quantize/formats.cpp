@@ -48,6 +48,7 @@ CodeRange code_range(DType t, bool symmetric) {
 }
 
 float to_code(DType t, float scaled) {
+  if (std::isnan(scaled)) return 0;
   if (is_float(t)) return static_cast<float>(round_to(t, scaled));
   const CodeRange r = code_range(t, false);
   return std::clamp(std::nearbyint(scaled), r.low, r.high);

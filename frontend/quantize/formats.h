@@ -23,7 +23,7 @@ struct CodeRange {
   float low = 0, high = 0;
 };
 CodeRange code_range(DType t, bool symmetric);
-// The nearest code, ties to even, as a number.
+// The nearest code, ties to even, as a number; NaN gives 0.
 float to_code(DType t, float scaled);
 
 // A weight matrix as codes, and a scale for each block of a row.

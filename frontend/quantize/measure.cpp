@@ -1,5 +1,6 @@
 #include "frontend/quantize/measure.h"
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -56,11 +57,16 @@ Result<api::QuantizeScore> Measure::score(const std::string& entry, const std::v
     TRY_ASSIGN(const api::NamedTensors inputs, data_.sample(samples[i]));
     TRY_ASSIGN(const api::NamedTensors outputs, simulator_->run(inputs));
     TRY_ASSIGN(const std::vector<Rows> rows, float_outputs(outputs, names_));
+    const std::vector<Rows>& want = outputs_.at(samples[i]);
+    const auto same_size = [](const Rows& a, const Rows& b) { return a.length == b.length && a.values.size() == b.values.size(); };
+    if (!std::equal(rows.begin(), rows.end(), want.begin(), want.end(), same_size))
+      return unsupported("the quantised model's outputs have other dims than the float model's: they cannot be compared")
+          .with_hint("give the part of the model in front of what chooses among its results");
     std::vector<int64_t> labels;
     if (data_.labels) {
       TRY_ASSIGN(labels, data_.labels(samples[i]));
     }
-    score.add(rows, outputs_.at(samples[i]), data_.labels ? &labels : nullptr);
+    score.add(rows, want, data_.labels ? &labels : nullptr);
   }
   const api::QuantizeScore result = score.result();
   TRY(journal_.add(entry, print(result)));

@@ -18,7 +18,8 @@ std::string plot_points(const QuantizeReport& report, const std::string& objecti
   std::vector<Mark> marks;
   auto cost = [&](int64_t bytes, double seconds) { return time ? seconds * 1e3 : static_cast<double>(bytes) / 1e6; };
   for (const QuantizePoint& p : report.points)
-    if (p.measured) marks.push_back({cost(p.bytes, p.seconds), p.score.mse, p.float_layers, p.bytes == report.bytes && p.seconds == report.seconds});
+    if (p.measured && std::isfinite(p.score.mse))
+      marks.push_back({cost(p.bytes, p.seconds), p.score.mse, p.float_layers, p.bytes == report.bytes && p.seconds == report.seconds});
   const int layers = static_cast<int>(report.layers.size());
   marks.push_back({cost(report.float_bytes, report.float_seconds), 0, layers, false});
   if (report.points.empty()) marks.push_back({cost(report.bytes, report.seconds), report.score.mse, 0, true});

@@ -2,6 +2,7 @@
 #include "weft/quantize.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 
 #include "frontend/api/device_tables.h"
@@ -40,7 +41,7 @@ class Quantizer {
     TRY(model.raise_opset(kOpset));
     TRY(prepare(model));
     if (layers_.empty()) return unsupported("the model has no layer that can be quantised: " + join(report_.notes, "; "));
-    TRY_ASSIGN(const std::string key, key_of(path));
+    TRY_ASSIGN(const std::string key, key_of(path, model));
     TRY_ASSIGN(journal_, Journal::open(options_.state, key));
     TRY(observe(model));
     TRY(make_candidates(model));
@@ -105,20 +106,28 @@ class Quantizer {
     return find();
   }
 
-  // What a state file belongs to: model, options, number of samples and what two of them hold.
-  Result<std::string> key_of(const std::string& path) const {
+  // What a state file belongs to: model, options, number of samples, and what two of them hold.
+  Result<std::string> key_of(const std::string& path, const EditableModel& model) const {
     TRY_ASSIGN(const std::shared_ptr<const MappedFile> file, MappedFile::open(path));
     const std::vector<std::string> parts = {hash_bytes(file->data(), file->size()).hex(), join(options_.formats, ","), join(options_.methods, ","),
                                             join(compile_.shapes, ","), options_.activations, options_.calibrator, target_.to_string(),
                                             std::to_string(options_.held_out), std::to_string(data_.count)};
     std::string text = join(parts, "|");
+    auto add = [&](const void* bytes, size_t size) { text += hash_bytes(bytes, size).hex(); };
+    for (const Layer& l : layers_) {  // weights may lie in files of their own
+      TRY_ASSIGN(const Tensor w, model.constant(l.weight));
+      add(w.data.get(), static_cast<size_t>(w.bytes()));
+    }
     for (int64_t i : {int64_t{0}, data_.count - 1}) {
       TRY_ASSIGN(const api::NamedTensors inputs, data_.sample(i));
       for (const api::NamedTensor& t : inputs) {
         TRY_ASSIGN(const api::Tensor dense, t.tensor.copy());
         text += t.name + dense.describe();
-        if (dense.dtype() != DType::str) text += hash_bytes(dense.data(), static_cast<size_t>(dense.bytes())).hex();
+        if (dense.dtype() != DType::str) add(dense.data(), static_cast<size_t>(dense.bytes()));
       }
+      if (!data_.labels) continue;
+      TRY_ASSIGN(const std::vector<int64_t> labels, data_.labels(i));
+      add(labels.data(), labels.size() * sizeof(int64_t));
     }
     return hash_text(text).hex();
   }
@@ -257,7 +266,8 @@ class Quantizer {
           TRY_ASSIGN(o.score, measure_->score(layers_[i].label + " " + o.format, layers_of(alone), samples_.search));
         }
         const double cost = options_.objective == "time" ? o.seconds : static_cast<double>(o.bytes);
-        mine.push_back({cost, budget_->kind == Budget::Kind::mse ? o.score.mse : o.score.kl});
+        const double error = budget_->kind == Budget::Kind::mse ? o.score.mse : o.score.kl;
+        mine.push_back({cost, std::isfinite(error) ? error : 1e30});
       }
     }
     const std::vector<Assignment> chain = chain_of(options);

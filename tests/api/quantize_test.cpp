@@ -5,6 +5,7 @@
 
 #include "tests/api/api_support.h"
 #include "tests/support/float_models.h"
+#include "tests/support/onnx_writer.h"
 #include "weft/quantize.h"
 
 namespace weft::api_test {
@@ -181,6 +182,37 @@ TEST(Quantize, SameCallsWriteTheSameBytes) {
   for (const char* name : {"/a.onnx", "/b.onnx"})
     ASSERT_TRUE(api::quantize(model, folder + name, random_data(3, {2, 3, 8, 8}), {.compile = {.target = "cpu"}}).ok());
   EXPECT_EQ(read_file(folder + "/a.onnx"), read_file(folder + "/b.onnx"));
+}
+
+// An output whose dims depend on values: how many are positive.
+TEST(Quantize, OutputsOfOtherDimsAreAnError) {
+  using namespace onnx_test;
+  const std::string folder = folder_of_test(), model = folder + "/model.onnx";
+  GraphParts g;
+  g.inputs = {value_info("x", kFloat, {"n", "16"})};
+  g.outputs = {value_info("y", kFloat, {})};
+  g.initializers = {onnx_test::floats("w", {16, 64}, random_floats(16 * 64, 1)), onnx_test::floats("zero", {}, {0})};
+  g.nodes = {node("MatMul", {"x", "w"}, {"a"}), node("Greater", {"a", "zero"}, {"b"}), node("Compress", {"a", "b_flat"}, {"y"}),
+             node("Flatten", {"b"}, {"b_rows"}, {int_attr("axis", 0)}), node("Squeeze", {"b_rows"}, {"b_flat"})};
+  std::ofstream(model, std::ios::binary) << onnx_test::model(graph(g)).bytes;
+  EXPECT_ERROR(api::quantize(model, folder + "/q.onnx", random_data(4, {16, 16}), {.compile = {.target = "cpu"}, .formats = {"int4w"}}), kUnsupported);
+}
+
+// NaN and infinities in weights and inputs end in an Error or in a model, never otherwise.
+TEST(Quantize, NumbersThatAreNone) {
+  const std::string folder = folder_of_test(), model = write_dense_model(folder), out = folder + "/q.onnx";
+  api::CalibrationData data = random_data(4, {4, 16});
+  data.sample = [sample = data.sample](int64_t i) -> Result<NamedTensors> {
+    auto t = sample(i);
+    (*t)["x"].data_as<float>()[0] = i % 2 ? NAN : INFINITY;
+    return t;
+  };
+  for (const std::vector<std::string>& methods : {std::vector<std::string>{}, {"gptq", "bias", "awq"}, {"smooth", "equalize"}}) {
+    auto report = api::quantize(model, out, data, {.compile = {.target = "cpu"}, .formats = {"int8", "int4w"}, .methods = methods, .budget = "kl<=0.1"});
+    ASSERT_TRUE(report.ok()) << report.error().to_string();
+    EXPECT_TRUE(compile(out, {.target = "cpu"}).ok());
+    EXPECT_FALSE(report->notes.empty());
+  }
 }
 
 TEST(Quantize, WhatMakesNoSenseIsAnError) {
