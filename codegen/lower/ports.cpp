@@ -57,7 +57,7 @@ Status bind_state(Lowering& l, const State& s, const Value& in) {
   l.plan().buffers[l.plan().tensors[t].buffer].bytes = plan_bytes(room, in.type.dtype);
   l.tensors[&in] = t;
   const bool grows = s.kind == State::Kind::append;
-  l.plan().states.push_back({s.name, t, -1, grows ? s.axis : -1, grows ? s.length.symbol_name() : "", grows ? s.capacity.symbol_name() : ""});
+  l.plan().states.push_back({s.name, t, -1, grows ? s.axis : -1, grows ? s.length.symbol_name() : "", grows ? s.capacity.symbol_name() : "", s.share});
   return {};
 }
 
@@ -167,7 +167,7 @@ Status bind_outputs(Lowering& l, Graph& g) {
       else l.copy(t, to);
       t = to;
     }
-    l.plan().outputs.push_back({output_name(g, k), t, -1, -1, {}, {}, place_of_output(l.m, output_name(g, k))});
+    l.plan().outputs.push_back({output_name(g, k), t, -1, -1, {}, {}, {}, place_of_output(l.m, output_name(g, k))});
   }
   return store_states(l, g);
 }

@@ -167,4 +167,34 @@ Result<Sharding> Sharding::parse(Lexer& lx) {
   return r;
 }
 
+std::string RankShare::to_string() const {
+  std::string dims;
+  for (const Dim& d : whole) dims += (dims.empty() ? "" : ",") + d.to_string();
+  return sharding.to_string() + " of [" + dims + "]";
+}
+Result<RankShare> RankShare::parse(Lexer& lx) {
+  RankShare r;
+  TRY_ASSIGN(r.sharding, Sharding::parse(lx));
+  TRY(lx.expect("of"));
+  TRY(lx.expect("["));
+  while (!lx.at("]")) {
+    TRY_ASSIGN(Dim d, parse_dim(lx));
+    r.whole.push_back(std::move(d));
+    if (!lx.accept(",")) break;
+  }
+  TRY(lx.expect("]"));
+  return r;
+}
+Status RankShare::check(const Mesh& mesh, int rank) const {
+  if (sharding.empty()) return whole.empty() ? Status{} : invalid("dims of a whole of which no rank has a part");
+  const auto n = static_cast<size_t>(rank);
+  if (sharding.dims.size() != n || whole.size() != n) return invalid(to_string() + " for a tensor of " + std::to_string(rank) + " dims");
+  if (!sharding.partial.empty() || !sharding.joined.empty()) return invalid(to_string() + " is no part of a tensor");
+  std::set<std::string> seen;
+  for (auto& axes : sharding.dims)
+    for (const std::string& axis : axes)
+      if (mesh.axis_size(axis) < 1 || !seen.insert(axis).second) return invalid(to_string() + " on a mesh of " + mesh.axes_text());
+  return {};
+}
+
 }  // namespace weft

@@ -53,6 +53,17 @@ struct Sharding {
   std::string to_string() const;              // shard(name: [_, tp], partial=[ep:max], joined=[dp]); a sum is not named
   static Result<Sharding> parse(Lexer& lx);
 };
+// A tensor of which each rank of a mesh has a part. Parts are equal; where they are more than the whole, what lies behind it
+// repeats its last element.
+struct RankShare {
+  Sharding sharding;        // empty: every rank has the whole
+  std::vector<Dim> whole;   // its dims
+  bool operator==(const RankShare&) const = default;
+  std::string to_string() const;  // shard(mesh:[_,tp]) of [2,n]
+  static Result<RankShare> parse(Lexer& lx);
+  // Error kInvalidModel unless it is of a tensor of this rank, cut by axes of the mesh, each once.
+  Status check(const Mesh& mesh, int rank) const;
+};
 // [_,tp,dp*ep]: per dim the axes that cut it.
 Result<std::vector<std::vector<std::string>>> parse_sharded_dims(Lexer& lx);
 

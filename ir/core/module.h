@@ -100,6 +100,7 @@ struct State {
   Kind kind = Kind::overwrite;
   int axis = 0;                                 // append: along this axis ...
   Dim length, capacity;                         // ... at `length`, in a buffer of `capacity`
+  RankShare share;                              // behind `partition`: a rank's part
   bool operator==(const State&) const = default;
 };
 

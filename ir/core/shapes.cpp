@@ -159,6 +159,7 @@ Status bind_symbols(Module& m, const SymbolValues& values) {
   for (State& s : m.states) {
     s.length = substitute(s.length, values);
     s.capacity = substitute(s.capacity, values);
+    for (Dim& d : s.share.whole) d = substitute(d, values);
   }
   for (const auto& [name, value] : values) m.symbols.erase(name);
   for (auto& g : m.graphs) substitute(*g, values);

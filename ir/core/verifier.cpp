@@ -224,7 +224,10 @@ Status verify_state(const Module& m, const State& s) {
     return wrong("the input is " + from.to_string() + ", the output " + to.to_string());
   if (s.kind == State::Kind::append && (s.axis < 0 || s.axis >= from.rank()))
     return wrong("axis " + std::to_string(s.axis) + " is not one of " + from.to_string());
-  for (const Dim& d : {s.length, s.capacity})
+  if (Status share = s.share.check(m.meshes.empty() ? Mesh() : m.meshes[0], from.rank()); !share.ok()) return wrong(share.error().message);
+  std::vector<Dim> dims = s.share.whole;
+  dims.insert(dims.end(), {s.length, s.capacity});
+  for (const Dim& d : dims)
     for (const std::string& x : d.symbols())
       if (!m.symbols.count(x)) return wrong("the module does not declare the symbol " + x);
   return {};

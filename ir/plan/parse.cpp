@@ -191,10 +191,14 @@ Status PlanParser::port(std::vector<PlanPort>& out, bool state) {
   if (lx_.accept("capacity")) {
     TRY_ASSIGN(q.capacity, lx_.name());
   }
+  if (lx_.at("shard")) {
+    TRY_ASSIGN(q.share, RankShare::parse(lx_));
+  }
   if (lx_.accept("number")) {
     TRY_ASSIGN(q.number, small_integer());
   }
-  if (!state && (q.paired >= 0 || q.axis >= 0 || !q.length.empty() || !q.capacity.empty())) return lx_.fail("only a state has this");
+  if (!state && (q.paired >= 0 || q.axis >= 0 || !q.length.empty() || !q.capacity.empty() || !q.share.sharding.empty()))
+    return lx_.fail("only a state has this");
   out.push_back(std::move(q));
   return {};
 }

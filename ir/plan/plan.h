@@ -149,6 +149,7 @@ struct PlanPort {
   int paired = -1;
   int axis = -1;
   std::string length, capacity;
+  RankShare share;                    // of a state: a rank's part
   int number = -1;                    // an output of a stage: its place among those of all stages; -1: there is one stage
 };
 

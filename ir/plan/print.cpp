@@ -162,6 +162,7 @@ class Printer {
     field("append", q.axis, -1);
     if (!q.length.empty()) out_ += " length " + name_text(q.length);
     if (!q.capacity.empty()) out_ += " capacity " + name_text(q.capacity);
+    if (!q.share.sharding.empty()) out_ += " " + q.share.to_string();
     field("number", q.number, -1);
     out_ += "\n";
   }

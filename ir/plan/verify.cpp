@@ -143,6 +143,10 @@ Status check_state(const Plan& p, int number) {
     if (b.storage != Storage::state || b.source != number || !p.tensors[t].offset.is(0))
       return invalid(what + ": tensor " + tensor_name(p, t) + " does not lie at the start of a buffer of its own");
   }
+  if (Status s = q.share.check(p.mesh, static_cast<int>(p.tensors[q.tensor].dims.size())); !s.ok()) return invalid(what + ": " + s.error().message);
+  for (const Dim& d : q.share.whole)
+    for (const std::string& x : d.symbols())
+      if (!p.symbols.count(x)) return invalid(what + ": the symbol " + x + " is not declared");
   if (q.axis == -1) return q.length.empty() && q.capacity.empty() ? Status{} : invalid(what + " has a length but no axis to append along");
   for (int t : {q.tensor, q.paired})
     if (!in_range(q.axis, p.tensors[t].dims.size()))

@@ -153,6 +153,10 @@ class ModuleParser {
     TRY(lx_.expect("->"));
     TRY(lx_.expect("%"));
     TRY_ASSIGN(s.output, lx_.name());
+    if (lx_.at("shard")) {
+      TRY_ASSIGN(s.share, RankShare::parse(lx_));
+      for (const Dim& d : s.share.whole) declare(d);
+    }
     m_->states.push_back(std::move(s));
     return {};
   }

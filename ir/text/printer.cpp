@@ -113,7 +113,9 @@ class ModulePrinter {
     out_ += "state " + name_text(s.name) + " : ";
     if (s.kind == State::Kind::overwrite) out_ += "overwrite";
     else out_ += "append(axis=" + std::to_string(s.axis) + ", length=" + s.length.to_string() + ", capacity=" + s.capacity.to_string() + ")";
-    out_ += " @" + name_text(s.graph) + " %" + name_text(s.input) + " -> %" + name_text(s.output) + "\n";
+    out_ += " @" + name_text(s.graph) + " %" + name_text(s.input) + " -> %" + name_text(s.output);
+    if (!s.share.sharding.empty()) out_ += " " + s.share.to_string();
+    out_ += "\n";
   }
 
   std::string value_type(const Value& v) const {

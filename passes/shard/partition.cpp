@@ -42,8 +42,11 @@ class Partition {
       to.graph.outputs.push_back(out);
       to.graph.output_names.push_back(from_.output_names[i]);
     }
-    for (State& s : m_.states)
-      if (s.graph == from_.name) s.graph = stages_[home_of(s)]->graph.name;
+    for (State& s : m_.states) {
+      if (s.graph != from_.name) continue;
+      share(s);
+      s.graph = stages_[home_of(s)]->graph.name;
+    }
     return {};
   }
 
@@ -92,6 +95,14 @@ class Partition {
   size_t home_of(const State& s) const {
     const Value* next = next_of(s);
     return next ? home(next) : 0;
+  }
+  // Notes how its ranks share it.
+  void share(State& s) const {
+    const Value* next = next_of(s);
+    const Sharding form = state_form(s);
+    if (!next || std::all_of(form.dims.begin(), form.dims.end(), [](auto& axes) { return axes.empty(); })) return;
+    for (auto& in : from_.inputs)
+      if (in->name == s.input) s.share = {form, in->type.shape};
   }
   // That of its output, once nothing is pending.
   Sharding state_form(const State& s) const {

@@ -92,6 +92,23 @@ TEST(SharedModels, AreRightOnUpToSixteenRanks) {
       expect_right(WEFT_SOURCE_DIR "/tests/models/shared/" + model, "--target eval --mesh " + mesh);
 }
 
+// Keys and values that each rank has a part of: of heads, of the batch (three sequences on two ranks), of a stage's layers.
+TEST(MadeStates, AreRightOnRanks) {
+  if (!*WEFT_ORACLE_PYTHON) GTEST_SKIP() << "tools/setup found no Python";
+  const std::string model = fresh_folder() + "/model.onnx";
+  Outcome made = shell(WEFT_SOURCE_DIR "/tools/bench/make_models llama-8b " + model + " --small --dtype f32 --batch 3");
+  ASSERT_EQ(made.code, 0) << made.text;
+  const std::string options = "--state auto --shapes ids=3x2 --range ids=0..255 --target cpu --atol 1e-5 --mesh ";
+  for (const char* mesh : {"tp=2", "tp=4", "dp=2", "dp=2,tp=2", "pp=2,tp=2"}) expect_right(model, options + mesh);
+  for (const char* mesh : {"tp=4", "dp=2,pp=2"}) {
+    Outcome o = shell("weft launch -n 4 -- weft verify " + model + " " + options + mesh);
+    EXPECT_EQ(o.code, 0) << o.text;
+    EXPECT_THAT(o.text, HasSubstr("[0] 1 passed, 0 failed"));
+  }
+  Outcome o = shell("weft compile " + model + " --state auto --shapes ids=3x2 --tp 2 -o " + model + ".wplan && grep ^state " + model + ".wplan");
+  EXPECT_THAT(o.text, HasSubstr(" shard(mesh:[_,tp,_,_]) of [3,4,past,16]\n")) << o.text;
+}
+
 TEST(MadeModels, SizesThatAModelDoesNotHave) {
   if (!*WEFT_ORACLE_PYTHON) GTEST_SKIP() << "tools/setup found no Python";
   Outcome o = shell(WEFT_SOURCE_DIR "/tools/bench/make_models mlp " + fresh_folder() + "/m.onnx --set heads=3");

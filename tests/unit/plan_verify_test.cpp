@@ -71,6 +71,13 @@ TEST(PlanVerify, States) {
   EXPECT_PROBLEM(with(state("state s %s0 -> %s1 append 0 length m"), ""), "is not m");
   EXPECT_PROBLEM(with(state("state s %s0 -> %s1 length n"), ""), "no axis");
   EXPECT_PROBLEM(with(state("state s %s0 -> %s1 append 0 length n capacity q"), ""), "capacity symbol");
+  auto shared = [&](const std::string& share) { return with(state("state s %s0 -> %s0 " + share), "", "mesh @mesh = tp:2"); };
+  EXPECT_EQ(problem(shared("shard(mesh:[_,tp]) of [n,4]")), "");
+  EXPECT_PROBLEM(shared("shard(mesh:[tp]) of [n]"), "for a tensor of 2 dims");
+  EXPECT_PROBLEM(shared("shard(mesh:[_,dp]) of [n,4]"), "on a mesh of tp=2");
+  EXPECT_PROBLEM(shared("shard(mesh:[tp,tp]) of [n,4]"), "on a mesh of tp=2");
+  EXPECT_PROBLEM(shared("shard(mesh:[_,tp],partial=[tp]) of [n,4]"), "is no part of a tensor");
+  EXPECT_PROBLEM(shared("shard(mesh:[_,tp]) of [q,4]"), "symbol q");
 }
 
 TEST(PlanVerify, Commands) {

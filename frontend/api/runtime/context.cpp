@@ -4,6 +4,7 @@
 #include "frontend/api/runtime/executable_state.h"
 #include "frontend/api/runtime/pipeline.h"
 #include "frontend/api/runtime/rank_team.h"
+#include "frontend/api/runtime/shared_state.h"
 #include "frontend/api/runtime/snapshot.h"
 #include "frontend/api/runtime/tensor_access.h"
 #include "ir/base/result.h"
@@ -140,6 +141,27 @@ struct Context::Impl {
   }
   // Whether outputs that the caller does not give stay on a device.
   bool stays(const RunOptions& options) const { return options.device_outputs && device_of(*state->exe); }
+  // Of several ranks.
+  Result<Tensor> whole_state(int number) {
+    const StateInfo& info = state->ports.states[static_cast<size_t>(number)];
+    Tensor whole;
+    std::optional<StatePart> part;
+    Status s;
+    for (size_t r = 0; r < ranks.size() && s.ok(); ++r) {
+      const std::vector<int>& numbers = ranks[r].ports->states;
+      const auto at = std::find(numbers.begin(), numbers.end(), number);
+      if (at == numbers.end()) continue;  // another stage's
+      auto mine = part_of_state(plan_of(r == 0 ? *state->exe : *state->peers[r - 1]), static_cast<int>(at - numbers.begin()),
+                                state->group ? state->group->rank : static_cast<int64_t>(r), ranks[r].contexts[0]);
+      if (!mine.ok()) s = std::move(mine.error());
+      else if (state->group) part = std::move(*mine);
+      else s = put_part(*mine, whole);
+    }
+    if (!state->group) return s.ok() ? Result<Tensor>(std::move(whole)) : std::move(s.error());
+    Result<std::optional<StatePart>> mine = std::move(part);
+    if (!s.ok()) mine = std::move(s.error());
+    return gather_state(info.name, info.dtype, mine, state->group);
+  }
   Result<int> state_number(std::string_view name) const {
     for (size_t i = 0; i < state->ports.states.size(); ++i)
       if (state->ports.states[i].name == name) return static_cast<int>(i);
@@ -281,7 +303,7 @@ Status Context::reset_states() {
 
 Result<Tensor> Context::state(std::string_view name) const {
   TRY_ASSIGN(int i, impl_->state_number(name));
-  if (impl_->state->world) return unsupported("the state " + name_text(name) + " of a model of several ranks, each of which has a part of it");
+  if (impl_->state->world) return impl_->whole_state(i);
   TRY_ASSIGN(TensorView view, impl_->ranks[0].contexts[0].state(i));
   Tensor t;
   TensorAccess::from_view(view, t);

@@ -77,6 +77,7 @@ Ports describe_ports(const std::vector<const Plan*>& stages) {
     for (const PlanPort& q : p->states) {
       mine.states.push_back(static_cast<int>(out.states.size()));
       PortInfo i = port(q);
+      if (!q.share.sharding.empty()) i.dims = extents_of(q.share.whole, p->symbols);
       out.states.push_back({i.name, i.dtype, i.dims, q.axis});
     }
   }

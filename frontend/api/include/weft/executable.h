@@ -197,7 +197,8 @@ class Context {
   // Error kUsage for an unknown name.
   Status reset_state(std::string_view name);
   Status reset_states();
-  // A view of its value, valid until the next run.
+  // A view of its value, valid until the next run. Of several ranks, put together of their parts; of ranks that are processes all
+  // call it.
   Result<Tensor> state(std::string_view name) const;
   // A second context with a copy of all states.
   Result<Context> fork() const;
