@@ -95,14 +95,31 @@ void add_vector(Moments& m, int64_t from, const float* x, int64_t n) {
     m.sum_squares[from + k] += v * v;
     m.largest[from + k] = std::max(m.largest[from + k], std::fabs(v));
   }
-  if (m.second.empty()) return;
-  for (int64_t i = 0; i < n; ++i) {
-    const double v = x[i];
-    if (v == 0) continue;
-    double* row = m.second.data() + i * n;
-    for (int64_t k = i; k < n; ++k) row[k] += v * x[k];
-  }
 }
+
+// Vectors of one layer whose products are still to be added: many at a time, so that the sums are read once for all of them.
+class Products {
+ public:
+  void add(Moments& m, const float* x, int64_t n) {
+    if (m.second.empty()) return;
+    vectors_.insert(vectors_.end(), x, x + n);
+    if (static_cast<int64_t>(vectors_.size()) == kVectors * n) flush(m, n);
+  }
+  void flush(Moments& m, int64_t n) {
+    for (int64_t i = 0; i < n; ++i)
+      for (const float* x = vectors_.data(); x != vectors_.data() + vectors_.size(); x += n) {
+        const double v = x[i];
+        double* row = m.second.data() + i * n;
+        if (v != 0)
+          for (int64_t k = i; k < n; ++k) row[k] += v * x[k];
+      }
+    vectors_.clear();
+  }
+
+ private:
+  static constexpr int64_t kVectors = 32;
+  std::vector<float> vectors_;
+};
 
 bool has_moments(const Layer& l) { return l.op != "ConvTranspose"; }
 
@@ -150,10 +167,13 @@ Result<std::vector<Moments>> collect_moments(const EditableModel& model, const s
         if (!has_moments(l)) continue;
         const api::Tensor& t = outputs[l.input].empty() ? inputs[l.input] : outputs[l.input];
         TRY_ASSIGN(const std::vector<float> values, to_floats(t));
+        Products products;
         for_each_vector(model, l, t.dims(), values, most, [&](int64_t group, const float* x) {
           add_vector(all[k], group * l.columns, x, l.columns);
+          products.add(all[k], x, l.columns);
           all[k].count += group == 0;
         });
+        products.flush(all[k], l.columns);
       }
     }
   }
