@@ -57,7 +57,7 @@ std::vector<Stage> pipeline_of(int opt_level) {
   // What is folded into weights is folded in f32.
   out.push_back({{"lower-precision"}, 1});
   if (opt_level >= 2) {
-    out.push_back({{"merge-siblings", "pad-channels"}, 1});
+    out.push_back({{"merge-siblings", "pad-channels", "depth-last"}, 1});
     out.push_back(cleanup(2));
   }
   // After all that makes work on constants, before fusion, which would take it into kernels.

@@ -59,6 +59,19 @@ void describe(const KernelSpec& s, const Target& target, const std::vector<int>&
   f->direct = p.plain && zero && o.dtype == computed && target.gpu.has(Gpu::cp_async) && (byte_size(o.dtype) == 4 || byte_size(o.dtype) == 8);
 }
 
+// Whether tensor cores multiply factors of these types into sums of that one.
+bool has_tensor_cores(const GemmShape& g, DType sum, const Target& target) {
+  const DType a = g.a.dtype, b = g.b.dtype;
+  auto both = [&](auto is) { return is(a) && is(b); };
+  if (!target.gpu.has(Gpu::cp_async)) return false;
+  if (both([](DType t) { return t == DType::i8 || t == DType::u8; })) return sum == DType::i32 && target.gpu.has(Gpu::int8_mma);
+  if (!is_float(sum) || sum == DType::f64) return false;
+  if (both([](DType t) { return t == DType::f8e4m3fn || t == DType::f8e5m2; })) return target.gpu.has(Gpu::fp8_mma);
+  if (a != b) return false;
+  if (a == DType::f32) return g.a.product.tf32 && g.b.product.tf32 && target.gpu.has(Gpu::tf32_mma);
+  return (a == DType::f16 && target.gpu.has(Gpu::f16_mma)) || (a == DType::bf16 && target.gpu.has(Gpu::bf16_mma));
+}
+
 }  // namespace
 
 std::optional<GemmShape> gemm_shape(const KernelSpec& s, const Target& target) {
@@ -95,12 +108,9 @@ std::optional<GemmShape> gemm_shape(const KernelSpec& s, const Target& target) {
     const SpecOperand& o = s.operands[static_cast<size_t>(f.product.loads[0])];
     return (f.product.plain || f.product.tf32) && f.product.loads.size() == 1 && (o.guards.empty() || o.fill == 0);
   };
-  const bool rounded = g.a.dtype == DType::f32 && g.a.product.tf32 && g.b.product.tf32 && target.gpu.has(Gpu::tf32_mma);
-  const bool half = g.a.dtype == DType::f16 && target.gpu.has(Gpu::f16_mma), brain = g.a.dtype == DType::bf16 && target.gpu.has(Gpu::bf16_mma);
   const DType computed = s.stages[0].body.type(s.stages[0].body.outputs[0]);
-  const bool in_float = is_float(computed) && computed != DType::f64;
-  g.mma = zero(g.a) && zero(g.b) && g.a.dtype == g.b.dtype && (half || brain || rounded) && in_float && target.gpu.has(Gpu::cp_async);
-  g.wgmma = g.mma && !rounded && target.gpu.has(Gpu::wgmma);
+  g.mma = zero(g.a) && zero(g.b) && has_tensor_cores(g, computed, target);
+  g.wgmma = g.mma && g.a.dtype != DType::f32 && target.gpu.has(Gpu::wgmma);
   return is_float(computed) || is_int(computed) ? std::optional(std::move(g)) : std::nullopt;
 }
 
@@ -119,6 +129,13 @@ constexpr Tile kWarpgroupTiles[] = {
     {128, 256, 64, 8, 1, 1, 4, 1, 1.5, 1, true}, {128, 192, 64, 8, 1, 1, 4, 1, 1.4, 1, true},
     {128, 128, 64, 8, 1, 1, 3, 2, 1.25, 1, true}, {128, 64, 64, 8, 1, 1, 4, 2, 0.9, 1, true},
 };
+// Of floats of 8 bits, whose sums are added up a second time.
+constexpr Tile kPartSumTiles[] = {
+    {192, 128, 64, 12, 1, 1, 4, 1, 1.3, 1, true}, {128, 128, 64, 8, 1, 1, 4, 1, 1.2, 1, true}, {128, 64, 64, 8, 1, 1, 4, 2, 0.9, 1, true},
+};
+std::span<const Tile> warpgroup_tiles(const GemmShape& g) {
+  return byte_size(g.a.dtype) == 1 && is_float(g.a.dtype) ? std::span<const Tile>(kPartSumTiles) : kWarpgroupTiles;
+}
 // For few rows, few tiles, many tiles: of equally many threads.
 constexpr Tile kMmaSet[] = {kMmaTiles[5], {64, 64, 64, 2, 2, 2, 3, 2, 0.6}, kMmaTiles[0]};
 constexpr Tile kWarpgroupSet[] = {kMmaSet[0], kMmaSet[1], {128, 128, 64, 8, 1, 1, 4, 1, 1.25, 1, true}};
@@ -135,9 +152,9 @@ int64_t threads_of(const Tile& t, bool mma) { return mma ? 32 * t.m * t.n * t.sl
 // As MmaShape and SimtShape have it.
 int64_t shared_bytes(const Tile& t, const GemmShape& g, int64_t bytes) {
   if (!g.mma) return std::max(2 * t.bk * (t.bm + t.bn + 8) * bytes, t.bm * (t.bn + 4) * t.slices * bytes);
-  if (t.warpgroups) return std::max((t.bm + t.bn) * t.bk * t.stages * 2, t.bm * (t.bn + 8) * 4);
   const int64_t element = byte_size(g.a.dtype);
-  auto elements = [&](const GemmFactor& f, int64_t rows) { return f.along_k ? rows * (t.bk + 16 / element) : t.bk * (rows + 8); };
+  if (t.warpgroups) return std::max((t.bm + t.bn) * t.bk * t.stages * element, t.bm * (t.bn + 8) * 4);
+  auto elements = [&](const GemmFactor& f, int64_t rows) { return f.along_k || element == 1 ? rows * (t.bk + 16 / element) : t.bk * (rows + 8); };
   return std::max((elements(g.a, t.bm) + elements(g.b, t.bn)) * t.stages * element, t.bm * (t.bn + 8) * t.slices * 4);
 }
 
@@ -206,8 +223,9 @@ static int64_t value_bytes_of(const KernelSpec& s) {
 std::vector<GemmTile> gemm_tiles(const KernelSpec& s, const GemmShape& g) {
   const SpecConfig& c = s.config;
   if (c.tiles == 1) {
-    const Tile* known = std::find_if(std::begin(kWarpgroupTiles), std::end(kWarpgroupTiles), [&](const Tile& t) { return t.bn == c.nc; });
-    const int64_t at_once = c.warpgroups && known != std::end(kWarpgroupTiles) ? known->at_once : 1;
+    const std::span<const Tile> wide = warpgroup_tiles(g);
+    const auto known = std::find_if(wide.begin(), wide.end(), [&](const Tile& t) { return t.bm == c.mc && t.bn == c.nc; });
+    const int64_t at_once = c.warpgroups && known != wide.end() ? known->at_once : 1;
     return {{c.mc, c.nc, c.kc, c.mr, c.nr, c.group, c.steps, at_once, 1, std::max<int64_t>(1, c.cluster), c.warpgroups}};
   }
   const std::span<const Tile> all = !g.mma ? std::span<const Tile>(kSimtSet) : g.wgmma ? kWarpgroupSet : kMmaSet;
@@ -251,7 +269,7 @@ bool choose_gemm(KernelSpec& s, const Target& target, const Tuning* tuning) {
     while (shares_steps && (shared.ranks *= 2) <= kMostRanks && z.k >= static_cast<double>(shared.ranks * least_steps * shared.bk))
       consider_one(shared);
   };
-  if (g->wgmma) std::for_each(std::begin(kWarpgroupTiles), std::end(kWarpgroupTiles), consider);
+  if (g->wgmma) std::ranges::for_each(warpgroup_tiles(*g), consider);
   if (g->mma) std::for_each(std::begin(kMmaTiles), std::end(kMmaTiles), consider);
   else std::for_each(std::begin(kSimtTiles), std::end(kSimtTiles), consider);
   if (candidates.empty()) return false;

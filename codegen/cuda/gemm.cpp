@@ -54,7 +54,8 @@ struct CudaGemm {
       if (g.mma) shape += ", " + n(t.stages);
       shape += ", " + n(t.ranks);
       if (g.mma) shape += ", " + flag(g.a.along_k) + ", " + flag(g.b.along_k);
-      shape = (g.mma ? CudaEmitter::memory_type(g.a.dtype) : value_type()) + ", " + shape;
+      const std::string types = CudaEmitter::memory_type(g.a.dtype) + ", " + CudaEmitter::memory_type(g.b.dtype);
+      shape = (g.mma ? types : value_type()) + ", " + shape;
       const std::string name = tile_name(k), kind = t.warpgroups ? "WarpgroupShape<" : g.mma ? "MmaShape<" : "SimtShape<";
       e.line("typedef " + kind + shape + "> " + name + ";");
       const std::string shared = name + "::kSharedBytes <= " + n(s.config.shared_bytes);

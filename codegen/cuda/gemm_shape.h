@@ -32,7 +32,7 @@ struct GemmTile {
   int64_t bm, bn, bk, m, n, slices, stages, at_once;  // at_once: blocks of a multiprocessor
   double efficiency;
   int64_t ranks = 1;        // blocks of a cluster that share a tile's steps along K
-  bool warpgroups = false;  // wgmma: bk is 64, m the number of warps, n 1
+  bool warpgroups = false;  // wgmma: bk is 128 bytes, m the number of warps, n 1
 };
 // The tiles of a chosen spec: the one that its config states, or, where sizes depend on run-time dims, some of equally many
 // threads: for few rows (unless their number is known), perhaps for few tiles, and for many.

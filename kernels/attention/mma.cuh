@@ -68,8 +68,8 @@ struct MmaAttention {
         load_matrices<false>(b, keys + (j * 16 + lane() % 8 + lane() / 16 * 8) * kLineK + c + lane() / 8 % 2 * 8);
 #pragma unroll
         for (int i = 0; i < kTilesM; ++i) {
-          multiply_16x8<T>(s[i][2 * j], a[i], b[0], b[1]);
-          multiply_16x8<T>(s[i][2 * j + 1], a[i], b[2], b[3]);
+          multiply_16x8<T, T>(s[i][2 * j], a[i], b[0], b[1]);
+          multiply_16x8<T, T>(s[i][2 * j + 1], a[i], b[2], b[3]);
         }
       }
     }
@@ -89,8 +89,8 @@ struct MmaAttention {
         load_matrices<true>(b, values + (k * 16 + lane() % 16) * kLineV + j * 16 + lane() / 16 * 8);
 #pragma unroll
         for (int i = 0; i < kTilesM; ++i) {
-          multiply_16x8<T>(o[i][2 * j], a[i], b[0], b[1]);
-          multiply_16x8<T>(o[i][2 * j + 1], a[i], b[2], b[3]);
+          multiply_16x8<T, T>(o[i][2 * j], a[i], b[0], b[1]);
+          multiply_16x8<T, T>(o[i][2 * j + 1], a[i], b[2], b[3]);
         }
       }
     }

@@ -1,5 +1,6 @@
 // A tile of a product of matrices on tensor cores (mma.sync, sm_80 and later): f16 or bf16 factors, or f32 ones that are rounded
-// to tf32 as they are read; float sums.
+// to tf32 as they are read, or floats of 8 bits (sm_89), each of its own format; float sums. Or integers of 8 bits, signed or not,
+// with sums of i32.
 //
 // A block computes kBM x kBN sums. Steps of kBK along K go through kStages slots of shared memory, filled by cp.async while
 // earlier ones are multiplied. kSlices > 1 gives each step's K to that many groups of warps, whose sums are joined at the
@@ -29,19 +30,31 @@ WEFT_FN void load_matrices(u32 (&r)[4], const void* row) {
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
 }
 
-// 32 bytes of K: 16 steps of 16-bit elements, 8 of tf32.
-template <class T>
-WEFT_FN void multiply_16x8(f32 (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
-  if constexpr (same<T, f32>)
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-  else if constexpr (same<T, f16>)
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-  else
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+template <class T> constexpr bool is_integer8 = same<T, i8> || same<T, u8>;
+template <class T> struct SumOf { typedef f32 type; };
+template <> struct SumOf<i8> { typedef i32 type; };
+template <> struct SumOf<u8> { typedef i32 type; };
+
+// 32 bytes of K: 16 steps of 16-bit elements, 8 of tf32, 32 of 8-bit ones.
+#define WEFT_MMA(steps, sum, kind, a_type, b_type) \
+  asm volatile("mma.sync.aligned.m16n8k" steps ".row.col." sum "." a_type "." b_type "." sum \
+               " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+               : kind(c[0]), kind(c[1]), kind(c[2]), kind(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
+template <class A, class B>
+WEFT_FN void multiply_16x8(typename SumOf<A>::type (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  if constexpr (same<A, f32>) WEFT_MMA("8", "f32", "+f", "tf32", "tf32");
+  else if constexpr (same<A, f16>) WEFT_MMA("16", "f32", "+f", "f16", "f16");
+  else if constexpr (same<A, bf16>) WEFT_MMA("16", "f32", "+f", "bf16", "bf16");
+  else if constexpr (same<A, i8> && same<B, i8>) WEFT_MMA("32", "s32", "+r", "s8", "s8");
+  else if constexpr (same<A, i8>) WEFT_MMA("32", "s32", "+r", "s8", "u8");
+  else if constexpr (same<A, u8> && same<B, i8>) WEFT_MMA("32", "s32", "+r", "u8", "s8");
+  else if constexpr (same<A, u8>) WEFT_MMA("32", "s32", "+r", "u8", "u8");
+  else if constexpr (same<A, f8e4m3fn> && same<B, f8e4m3fn>) WEFT_MMA("32", "f32", "+f", "e4m3", "e4m3");
+  else if constexpr (same<A, f8e4m3fn>) WEFT_MMA("32", "f32", "+f", "e4m3", "e5m2");
+  else if constexpr (same<B, f8e4m3fn>) WEFT_MMA("32", "f32", "+f", "e5m2", "e4m3");
+  else WEFT_MMA("32", "f32", "+f", "e5m2", "e5m2");
 }
+#undef WEFT_MMA
 
 // --- factors ----------------------------------------------------------------------------------------------------------
 
@@ -65,26 +78,31 @@ WEFT_FN MmaFactor<kAlongK, kWide, kLinear, Index, RowOf, At, Inside> mma_factor(
 
 // --- a factor's tile in shared memory ---------------------------------------------------------------------------------
 
-// kRows x kDepth elements, neighbours along K or along the rows as in memory. Lines are padded by 16 bytes, so that eight of
+// kRows x kDepth elements, neighbours along K or along the rows as in memory; along K where they have 8 bits, as tensor cores read
+// no others. Lines are padded by 16 bytes, so that eight of
 // them lie in different banks; by 32 where four are read, 32 bytes of each: f32 along the rows.
 template <class T, int kRows, int kDepth, bool kAlongK>
 struct FactorTile {
-  static constexpr bool along_k = kAlongK;
-  static constexpr int length = kAlongK ? kDepth : kRows, lines = kAlongK ? kRows : kDepth;
-  static constexpr int line = length + (kAlongK ? 16 / (int)sizeof(T) : 8), elements = line * lines;
-  WEFT_FN static int place(int row, int k) { return kAlongK ? row * line + k : k * line + row; }
+  typedef T Element;
+  static constexpr bool along_k = kAlongK || sizeof(T) == 1;
+  static constexpr int rows = kRows, depth = kDepth;
+  static constexpr int length = along_k ? kDepth : kRows, lines = along_k ? kRows : kDepth;
+  static constexpr int line = length + (along_k ? 16 / (int)sizeof(T) : 8), elements = line * lines;
+  WEFT_FN static int place(int row, int k) { return along_k ? row * line + k : k * line + row; }
 };
 
 // This thread's share of a factor's tiles from row `row0` on, step after step. Elements outside become zero.
-template <class T, int kThreads, class Tile, class Hook, class Index>
+template <int kThreads, class Tile, class Hook, class Index>
 struct TileFill {
-  static constexpr int V = Hook::wide ? 16 / (int)sizeof(T) : 1, across = Tile::length / V, count = across * Tile::lines;
+  typedef typename Tile::Element T;
+  static constexpr bool wide = Hook::wide && Hook::along_k == Tile::along_k;
+  static constexpr int V = wide ? 16 / (int)sizeof(T) : 1, across = (Hook::along_k ? Tile::depth : Tile::rows) / V;
+  static constexpr int count = Tile::rows * Tile::depth / V;
   static constexpr int each = (count + kThreads - 1) / kThreads;
-  static_assert(count % kThreads == 0 || count < kThreads, "the threads do not share a tile evenly");
   // What is kept of the accesses, unless there are too many of them: their rows, or where the first step is. Those of a thread
   // may all be of one row, kThreads / across steps from each other.
   static constexpr bool one_row = !Hook::along_k && kThreads % across == 0;
-  static constexpr int kept = !Hook::wide ? 0 : one_row ? 1 : each;
+  static constexpr int kept = !wide ? 0 : one_row ? 1 : each;
   typename Hook::Row rows[kept && !Hook::linear ? kept : 1];
   const T* starts[kept && Hook::linear ? kept : 1];
 
@@ -105,17 +123,17 @@ struct TileFill {
     return Hook::along_k ? q % across * V : q / across;
   }
   WEFT_FN void fill(T* tile, const Hook& hook, Index row0, Index k0) const {
-#pragma unroll (Hook::wide ? 16 : 4)
+#pragma unroll (wide ? 16 : 4)
     for (int i = 0; i < each; ++i) {
       const int q = i * kThreads + (int)threadIdx.x;
-      if (count < kThreads && q >= count) break;
+      if (count % kThreads != 0 && q >= count) break;
       const int row = row_at(i), k = k_at(i);
       // An access of several elements is inside as a whole: extents are multiples of it.
       const bool inside = row0 + row < hook.rows && k0 + k < hook.depth;
-      if constexpr (Hook::wide && Hook::linear) {
+      if constexpr (wide && Hook::linear) {
         const i64 steps = one_row ? k0 + i * (kThreads / across) : k0;
         copy_async(tile + Tile::place(row, k), starts[one_row ? 0 : i] + (Hook::along_k ? steps : steps * hook.stride), inside);
-      } else if constexpr (Hook::wide) {
+      } else if constexpr (wide) {
         const typename Hook::Row& at = rows[one_row ? 0 : i];
         copy_async(tile + Tile::place(row, k), hook.at(at, k0, k), inside && hook.inside(at, k0, k));
       } else {
@@ -131,36 +149,37 @@ struct TileFill {
 // Both factors' tiles of a shape S from rows m0 and n0 on: the steps that are this block's, of its cluster's.
 template <class S, class A, class B, class Index>
 struct StageFill : StepShare<S::kRanks, Index> {
-  typedef typename S::Element T;
+  typedef typename S::TileA::Element T;
   const A& a;
   const B& b;
   const Index m0, n0;
-  const TileFill<T, S::kThreads, typename S::TileA, A, Index> fill_a;
-  const TileFill<T, S::kThreads, typename S::TileB, B, Index> fill_b;
+  const TileFill<S::kThreads, typename S::TileA, A, Index> fill_a;
+  const TileFill<S::kThreads, typename S::TileB, B, Index> fill_b;
   WEFT_FN StageFill(const A& x, const B& y, Index m, Index n)
       : StepShare<S::kRanks, Index>((x.depth + S::kBK - 1) / S::kBK), a(x), b(y), m0(m), n0(n), fill_a(x, m), fill_b(y, n) {}
   WEFT_FN void operator()(T* stages, Index step, int slot) const {
     T* at = stages + slot * S::kStageElements;
     fill_a.fill(at, a, m0, (Index)((this->first + step) * S::kBK));
-    fill_b.fill(at + S::TileA::elements, b, n0, (Index)((this->first + step) * S::kBK));
+    fill_b.fill((typename S::TileB::Element*)(at + S::TileA::elements), b, n0, (Index)((this->first + step) * S::kBK));
   }
 };
 
 // --- the tile of sums -------------------------------------------------------------------------------------------------
 
-template <class T, int kM, int kN, int kK, int kWarpsM, int kWarpsN, int kSliceCount, int kStageCount, int kRankCount, bool kAAlongK, bool kBAlongK>
+template <class A, class B, int kM, int kN, int kK, int kWarpsM, int kWarpsN, int kSliceCount, int kStageCount, int kRankCount, bool kAAlongK,
+          bool kBAlongK>
 struct MmaShape {
+  static_assert(sizeof(A) == sizeof(B), "factors of different widths");
   static constexpr int kBM = kM, kBN = kN, kBK = kK, kStages = kStageCount, kSlices = kSliceCount, kRanks = kRankCount;
   static constexpr int kThreads = 32 * kWarpsM * kWarpsN * kSlices;
   static constexpr int kWM = kBM / kWarpsM, kWN = kBN / kWarpsN, kMI = kWM / 16, kNI = kWN / 8;
-  typedef T Element;
-  typedef f32 Value;
-  typedef FactorTile<T, kBM, kBK, kAAlongK> TileA;
-  typedef FactorTile<T, kBN, kBK, kBAlongK> TileB;
+  typedef typename SumOf<A>::type Value;
+  typedef FactorTile<A, kBM, kBK, kAAlongK> TileA;
+  typedef FactorTile<B, kBN, kBK, kBAlongK> TileB;
   static constexpr bool kWarpgroups = false;
   static constexpr int kStageElements = TileA::elements + TileB::elements;
   static constexpr int kLineC = kBN + 8;  // of the sums in shared memory; pairs of a half warp lie in different banks
-  static constexpr int kBytesC = kBM * kLineC * kSlices * 4, kBytesStages = kStageElements * kStages * (int)sizeof(T);
+  static constexpr int kBytesC = kBM * kLineC * kSlices * 4, kBytesStages = kStageElements * kStages * (int)sizeof(A);
   static constexpr int kSharedBytes = kBytesC > kBytesStages ? kBytesC : kBytesStages;
 
   // This thread's place.
@@ -196,9 +215,10 @@ WEFT_FN void load_fragment(u32 (&r)[4], const T* tile, int row, int k) {
 }
 
 template <class S>
-WEFT_FN void multiply_stage(f32 (&sum)[S::kMI][S::kNI][4], const typename S::Element* a, const typename S::Element* b) {
-  typedef typename S::Element T;
-  constexpr int kSteps = 32 / (int)sizeof(T);
+WEFT_FN void multiply_stage(typename S::Value (&sum)[S::kMI][S::kNI][4], const typename S::TileA::Element* a, const typename S::TileB::Element* b) {
+  typedef typename S::TileA::Element A;
+  typedef typename S::TileB::Element B;
+  constexpr int kSteps = 32 / (int)sizeof(A);
 #pragma unroll
   for (int step = 0; step < S::kBK / kSteps / S::kSlices; ++step) {
     const int k = (step * S::kSlices + S::slice()) * kSteps;
@@ -210,26 +230,26 @@ WEFT_FN void multiply_stage(f32 (&sum)[S::kMI][S::kNI][4], const typename S::Ele
 #pragma unroll
     for (int i = 0; i < S::kMI; ++i)
 #pragma unroll
-      for (int j = 0; j < S::kNI; ++j) multiply_16x8<T>(sum[i][j], fa[i], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
+      for (int j = 0; j < S::kNI; ++j) multiply_16x8<A, B>(sum[i][j], fa[i], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
   }
 }
 
 // A warp's 16 x 8 sums, as mma and wgmma leave them in its lanes, to the tile of sums.
 template <class S>
-WEFT_FN void put_sums(f32* out, int m, int n, const f32* sum) {
+WEFT_FN void put_sums(typename S::Value* out, int m, int n, const typename S::Value* sum) {
   const int lane = (int)threadIdx.x % 32;
-  f32* c = out + (m + lane / 4) * S::kLineC + n + lane % 4 * 2;
-  *(float2*)c = make_float2(sum[0], sum[1]);
-  *(float2*)(c + 8 * S::kLineC) = make_float2(sum[2], sum[3]);
+  typename S::Value* c = out + (m + lane / 4) * S::kLineC + n + lane % 4 * 2;
+  store<2>(c, {sum[0], sum[1]});
+  store<2>(c + 8 * S::kLineC, {sum[2], sum[3]});
 }
 
 // The sums of the tile at (m0, n0), in shared memory afterwards: element (m, n) of slice s at (s * kBM + m) * kLineC + n.
 // All threads of the block, and of its cluster, must come.
 template <class S, class A, class B, class Index>
 WEFT_FN void multiply_tile(void* shared, const A& a, const B& b, Index m0, Index n0) {
-  typedef typename S::Element T;
+  typedef typename S::TileA::Element T;
   const StageFill<S, A, B, Index> fill(a, b, m0, n0);
-  f32 sum[S::kMI][S::kNI][4] = {};
+  typename S::Value sum[S::kMI][S::kNI][4] = {};
   __syncthreads();  // what was in shared memory before has been read
 #pragma unroll
   for (int s = 0; s < S::kStages - 1; ++s) {
@@ -245,7 +265,7 @@ WEFT_FN void multiply_tile(void* shared, const A& a, const B& b, Index m0, Index
     if (next < fill.steps) fill((T*)shared, next, slot == 0 ? S::kStages - 1 : slot - 1);
     copy_async_commit();
     const T* at = (T*)shared + slot * S::kStageElements;
-    multiply_stage<S>(sum, at, at + S::TileA::elements);
+    multiply_stage<S>(sum, at, (const typename S::TileB::Element*)(at + S::TileA::elements));
     slot = slot + 1 == S::kStages ? 0 : slot + 1;
   }
   copy_async_wait<0>();
@@ -254,7 +274,7 @@ WEFT_FN void multiply_tile(void* shared, const A& a, const B& b, Index m0, Index
   for (int i = 0; i < S::kMI; ++i)
 #pragma unroll
     for (int j = 0; j < S::kNI; ++j)
-      put_sums<S>((f32*)shared, S::slice() * S::kBM + S::warp_m() + i * 16, S::warp_n() + j * 8, sum[i][j]);
+      put_sums<S>((typename S::Value*)shared, S::slice() * S::kBM + S::warp_m() + i * 16, S::warp_n() + j * 8, sum[i][j]);
   __syncthreads();
   if constexpr (S::kRanks > 1) cluster_sync();
 }

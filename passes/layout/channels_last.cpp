@@ -112,12 +112,13 @@ class ChannelsLast {
 
   static bool is_written_by_kernel(const Op& op) {
     switch (op.kind) {
-      case OpKind::fused: case OpKind::conv: case OpKind::max_pool: case OpKind::average_pool: case OpKind::pad: return true;
+      case OpKind::fused: case OpKind::conv: case OpKind::max_pool: case OpKind::average_pool: case OpKind::pad:
+      case OpKind::quantize_linear: case OpKind::dequantize_linear: return true;
       default: return op_def(op).scalar != nullptr;
     }
   }
   void lay_out_result(const Op& op, Value* r) {
-    if (r->is_output() || !r->type.is_ranked() || r->type.rank() < 3 || byte_size(r->type.dtype) < 2) return;
+    if (r->is_output() || !r->type.is_ranked() || r->type.rank() < 3 || r->type.dtype == DType::b1) return;
     const Shape& dims = r->type.shape;
     if (std::all_of(dims.begin() + 2, dims.end(), [](const Dim& d) { return d.is(1); })) return;
     bool follows = false;
@@ -145,7 +146,7 @@ bool pad_channels(Op& op, const Target& target) {
   std::vector<int64_t> pads(2 * static_cast<size_t>(w.rank()), 0);
   pads[static_cast<size_t>(w.rank()) + 1] = missing;
   std::vector<Value*> operands = op.operands;
-  for (int k : {0, 1}) operands[static_cast<size_t>(k)] = b.op(OpKind::pad, {operands[static_cast<size_t>(k)], b.ints(pads), b.scalar(w.dtype, 0)});
+  for (int k : {0, 1}) operands[static_cast<size_t>(k)] = b.op(OpKind::pad, {operands[static_cast<size_t>(k)], b.ints(pads), b.scalar(operands[static_cast<size_t>(k)]->type.dtype, 0)});
   Value* y = try_build(b, op.kind, std::move(operands), op.attrs->clone());
   return y && replace_op(op, y);
 }

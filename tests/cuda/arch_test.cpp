@@ -21,6 +21,8 @@ const std::vector<DType> kNumbers = {DType::f16, DType::bf16, DType::f32, DType:
 
 const std::vector<DType> kWidths = {DType::b1, DType::f16, DType::f32, DType::f64, DType::c64, DType::c128};
 
+const std::vector<DType> kSmall = {DType::i8, DType::u8, DType::f8e4m3fn, DType::f8e5m2};
+
 const Case kCases[] = {
     {"loops", "(%x: T[n,320], %z: T[320]) -> (y = %y) {\n  %y = add(%x, %z) : T[n,320]\n}\n", kNumbers},
     {"loops", "(%x: T[n,320]) -> (y = %y) {\n  %c = constant @first : i64[1]\n  %y = reduce_sum(%x, %c) : T[1,320]\n}\n", kNumbers},
@@ -32,6 +34,8 @@ const Case kCases[] = {
     {"gemm", "(%x: T[n,256], %w: T[256,128]) -> (y = %y) {\n  %y = contract(%x, %w) {spec=\"mk,kn->mn\", tf32=true} : T[n,128]\n}\n", {DType::f32}},
     {"gemm", "(%x: T[n,64,14,14], %w: T[64,64,3,3]) -> (y = %y) {\n  %y = conv(%x, %w) {pads=[1,1,1,1], tf32=true} : T[n,64,14,14]\n}\n",
      {DType::f32}},
+    {"gemm", "(%x: T[n,256], %w: T[128,256]) -> (y = %y) {\n  %y = contract(%x, %w) {spec=\"mk,nk->mn\", has_out_type=true, out_type=f32} : f32[n,128]\n}\n", kSmall},
+    {"gemm", "(%x: T[n,256], %w: T[256,128]) -> (y = %y) {\n  %y = contract(%x, %w) {spec=\"mk,kn->mn\", has_out_type=true, out_type=f32} : f32[n,128]\n}\n", kSmall},
     {"attention", "(%q: T[n,8,m,64], %k: T[n,8,k,64], %v: T[n,8,k,64]) -> (y = %y) {\n  %y = attention(%q, %k, %v) : T[n,8,m,64]\n}\n",
      {DType::f16, DType::bf16, DType::f32}},
 };
@@ -65,7 +69,7 @@ TEST_P(CudaArchitectures, EachTemplateAndType) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isas, CudaArchitectures, testing::Values("sm_80", "sm_100a"), [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Isas, CudaArchitectures, testing::Values("sm_80", "sm_90a", "sm_100a"), [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
 
