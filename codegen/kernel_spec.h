@@ -53,6 +53,7 @@ struct SpecOperand {
   // up; config.bits: words of K); index and strides say which elements it holds.
   int64_t tile = 0;
   bool constant = false;        // the same bytes in every run: may be prepared
+  bool packed = false;          // elements of 4 bits lie two a byte, the first one in the low bits; else each has a byte
   bool operator==(const SpecOperand&) const = default;
   Dim linear() const;           // offset + sum of index * stride
 };
@@ -99,6 +100,7 @@ struct SpecConfig {
   int64_t tiles = 0;                               // gemm, attention: 1: the one above; 2: of a set, by the sizes at run time
   int64_t cluster = 0;                             // CUDA: blocks that share a point; 0: one
   bool warpgroups = false;                         // gemm: by wgmma
+  bool weights = false;                            // gemm: few rows, quantised weights
   bool operator==(const SpecConfig&) const = default;
 };
 

@@ -41,6 +41,7 @@ static std::string spec_text(const KernelSpec& s, bool names) {
     if (!o.guards.empty()) t += " fill " + number_text(o.fill);
     if (o.tile) t += " tile " + std::to_string(o.tile);
     if (o.constant) t += " constant";
+    if (o.packed) t += " packed";
     t += "\n";
   }
   for (const SpecStage& st : s.stages) {
@@ -60,7 +61,7 @@ static std::string spec_text(const KernelSpec& s, bool names) {
   const SpecConfig& c = s.config;
   t += "tasks " + s.tasks.to_string() + "\n";
   t += "config " + c.name + (c.vec_axis.empty() ? "" : " vec " + c.vec_axis);
-  t += std::string(c.swap ? " swap" : "") + (c.lines ? " lines" : "") + (c.warpgroups ? " warpgroups" : "");
+  t += std::string(c.swap ? " swap" : "") + (c.lines ? " lines" : "") + (c.warpgroups ? " warpgroups" : "") + (c.weights ? " weights" : "");
   auto number = [&](const char* name, int64_t v) { t += std::string(" ") + name + "=" + std::to_string(v); };
   number("mr", c.mr), number("nr", c.nr), number("mc", c.mc), number("nc", c.nc), number("kc", c.kc);
   if (c.dot) number("dot", c.dot);
@@ -138,6 +139,7 @@ struct SpecParser {
       TRY_ASSIGN(o.tile, lx.integer());
     }
     o.constant = lx.accept("constant");
+    o.packed = lx.accept("packed");
     s.operands.push_back(std::move(o));
     return {};
   }
@@ -212,6 +214,7 @@ struct SpecParser {
     s.config.swap = lx.accept("swap");
     s.config.lines = lx.accept("lines");
     s.config.warpgroups = lx.accept("warpgroups");
+    s.config.weights = lx.accept("weights");
     SpecConfig& c = s.config;
     struct { const char* name; int64_t* v; } fields[] = {
         {"mr", &c.mr}, {"nr", &c.nr}, {"mc", &c.mc}, {"nc", &c.nc}, {"kc", &c.kc}, {"dot", &c.dot}, {"bits", &c.bits},

@@ -20,7 +20,7 @@ struct CudaAttention {
   CudaAttention(const KernelSpec& spec, const Target& target, const std::string& symbol)
       : e(spec, target, symbol), s(spec), a(*attention_axes(spec)), tiling(attention_tiling(spec, a, target)) {
     e.far = true;
-    e.extra_header = tiling.mma ? "attention/mma" : "attention/simt";
+    e.extra_headers = {tiling.mma ? "attention/mma" : "attention/simt"};
     if (target.gpu.has(Gpu::cp_async)) {
       q = wide_lines(a.q, a.inner);
       k = wide_lines(a.k, a.inner);

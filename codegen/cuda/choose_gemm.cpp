@@ -72,6 +72,16 @@ bool has_tensor_cores(const GemmShape& g, DType sum, const Target& target) {
   return (a == DType::f16 && target.gpu.has(Gpu::f16_mma)) || (a == DType::bf16 && target.gpu.has(Gpu::bf16_mma));
 }
 
+void find_weights(const KernelSpec& s, GemmShape* g, bool plain) {
+  if (!plain || !g->batch.empty() || g->b.axes.size() != 1) return;
+  auto w = weight_factor(s, g->b.product, g->k, g->b.axes[0]);
+  if (!w || w->factor != g->a.dtype) return;
+  g->b.product.operand = w->elements;
+  g->b.dtype = w->factor;
+  g->b.along_k = true;
+  g->weights = w;
+}
+
 }  // namespace
 
 std::optional<GemmShape> gemm_shape(const KernelSpec& s, const Target& target) {
@@ -102,14 +112,16 @@ std::optional<GemmShape> gemm_shape(const KernelSpec& s, const Target& target) {
     else if (in_a != in_b) (in_a ? g.a.axes : g.b.axes).push_back(static_cast<int>(k));
     else g.batch.push_back(static_cast<int>(k));
   }
-  if (g.k.empty() || g.a.axes.empty() || g.b.axes.empty()) return std::nullopt;
+  if (g.k.empty() || g.b.axes.empty()) return std::nullopt;
   for (GemmFactor* f : {&g.a, &g.b}) describe(s, target, g.k, f);
   auto zero = [&](const GemmFactor& f) {
     const SpecOperand& o = s.operands[static_cast<size_t>(f.product.loads[0])];
     return (f.product.plain || f.product.tf32) && f.product.loads.size() == 1 && (o.guards.empty() || o.fill == 0);
   };
   const DType computed = s.stages[0].body.type(s.stages[0].body.outputs[0]);
-  g.mma = zero(g.a) && zero(g.b) && has_tensor_cores(g, computed, target);
+  find_weights(s, &g, zero(g.a));
+  if (g.a.axes.empty() && !g.weights) return std::nullopt;
+  g.mma = zero(g.a) && (zero(g.b) || g.weights) && has_tensor_cores(g, computed, target);
   g.wgmma = g.mma && g.a.dtype != DType::f32 && target.gpu.has(Gpu::wgmma);
   return is_float(computed) || is_int(computed) ? std::optional(std::move(g)) : std::nullopt;
 }
@@ -136,14 +148,18 @@ constexpr Tile kPartSumTiles[] = {
 std::span<const Tile> warpgroup_tiles(const GemmShape& g) {
   return byte_size(g.a.dtype) == 1 && is_float(g.a.dtype) ? std::span<const Tile>(kPartSumTiles) : kWarpgroupTiles;
 }
+// Of quantised weights and few rows.
+constexpr Tile kWeightTile = {8, 16, 0, 1, 1, 8, 1, 2, 1.0, 1, false, true};
 // For few rows, few tiles, many tiles: of equally many threads.
 constexpr Tile kMmaSet[] = {kMmaTiles[5], {64, 64, 64, 2, 2, 2, 3, 2, 0.6}, kMmaTiles[0]};
 constexpr Tile kWarpgroupSet[] = {kMmaSet[0], kMmaSet[1], {128, 128, 64, 8, 1, 1, 4, 1, 1.25, 1, true}};
+constexpr Tile kWeightSet[] = {kWeightTile, kWarpgroupSet[1], kWarpgroupSet[2]}, kWeightMmaSet[] = {kWeightTile, kMmaSet[1], kMmaSet[2]};
 constexpr Tile kSimtSet[] = {kSimtTiles[6], kSimtTiles[1]};
 
 // Tiles on tensor cores are stated for elements of 2 bytes; wider ones have fewer in a step.
 Tile of_elements(Tile t, const GemmShape& g) {
-  if (g.mma) t.bk = t.bk * 2 / byte_size(g.a.dtype);
+  if (t.weights) t.bk = 4 * g.weights->chunk;
+  else if (g.mma) t.bk = t.bk * 2 / byte_size(g.a.dtype);
   return t;
 }
 
@@ -152,6 +168,7 @@ int64_t threads_of(const Tile& t, bool mma) { return mma ? 32 * t.m * t.n * t.sl
 // As MmaShape and SimtShape have it.
 int64_t shared_bytes(const Tile& t, const GemmShape& g, int64_t bytes) {
   if (!g.mma) return std::max(2 * t.bk * (t.bm + t.bn + 8) * bytes, t.bm * (t.bn + 4) * t.slices * bytes);
+  if (t.weights) return t.bm * (t.bn + 4) * t.slices * 4;
   const int64_t element = byte_size(g.a.dtype);
   if (t.warpgroups) return std::max((t.bm + t.bn) * t.bk * t.stages * element, t.bm * (t.bn + 8) * 4);
   auto elements = [&](const GemmFactor& f, int64_t rows) { return f.along_k || element == 1 ? rows * (t.bk + 16 / element) : t.bk * (rows + 8); };
@@ -186,6 +203,13 @@ double cost_of(const Tile& t, const Sizes& z, const Target& target, bool mma, do
   const double under_way = std::min(tiles, sms * static_cast<double>(t.at_once)) * static_cast<double>((t.bm + t.bn) * t.bk * (t.stages - 1)) * bytes;
   const double rate = std::min(target.gpu.memory_rate, under_way / kLatency);
   return std::max(busy * tile_seconds, z.batch * (z.m + z.n) * z.k * bytes / rate);
+}
+
+// Of a tile of few rows: reading the weights, or turning them into factors.
+double cost_of_weights(const Tile& t, const Sizes& z, const Target& target, double bytes) {
+  constexpr double kStart = 2.5e-6, kShare = 0.85, kEach = 2.4;  // instructions of a factor
+  const double lanes = 128.0 * target.gpu.clock_mhz * 1e6 * target.gpu.multiprocessors, rows = std::ceil(z.m / static_cast<double>(t.bm));
+  return kStart + std::max(z.n * z.k * bytes / (target.gpu.memory_rate * kShare), rows * z.n * z.k * kEach / lanes);
 }
 
 // Batch, M, N, K, each with the axis last whose neighbours lie together.
@@ -226,9 +250,10 @@ std::vector<GemmTile> gemm_tiles(const KernelSpec& s, const GemmShape& g) {
     const std::span<const Tile> wide = warpgroup_tiles(g);
     const auto known = std::find_if(wide.begin(), wide.end(), [&](const Tile& t) { return t.bm == c.mc && t.bn == c.nc; });
     const int64_t at_once = c.warpgroups && known != wide.end() ? known->at_once : 1;
-    return {{c.mc, c.nc, c.kc, c.mr, c.nr, c.group, c.steps, at_once, 1, std::max<int64_t>(1, c.cluster), c.warpgroups}};
+    return {{c.mc, c.nc, c.kc, c.mr, c.nr, c.group, c.steps, at_once, 1, std::max<int64_t>(1, c.cluster), c.warpgroups, c.weights}};
   }
-  const std::span<const Tile> all = !g.mma ? std::span<const Tile>(kSimtSet) : g.wgmma ? kWarpgroupSet : kMmaSet;
+  const std::span<const Tile> of_weights = g.wgmma ? kWeightSet : kWeightMmaSet;
+  const std::span<const Tile> all = g.weights ? of_weights : !g.mma ? std::span<const Tile>(kSimtSet) : g.wgmma ? kWarpgroupSet : kMmaSet;
   std::vector<Tile> set;
   for (const Tile& t : all) set.push_back(of_elements(t, g));
   if (const Dim rows = s.extent_of(g.a.axes); rows.is_const()) {
@@ -242,17 +267,18 @@ bool choose_gemm(KernelSpec& s, const Target& target, const Tuning* tuning) {
   auto g = gemm_shape(s, target);
   if (!g) return false;
   const Sizes z{size_of(s, g->a.axes), size_of(s, g->b.axes), size_of(s, g->k), size_of(s, g->batch)};
-  const double least = g->mma ? 2 : 8, most = std::max(z.m, z.n), work = z.m * z.n * z.k * z.batch;
+  const double least = g->weights ? 1 : g->mma ? 2 : 8, most = std::max(z.m, z.n), work = z.m * z.n * z.k * z.batch;
   if (std::min(z.m, z.n) < least || most < 16 || z.k < 8 || work < 32768) return false;
   const int64_t value_bytes = value_bytes_of(s);
   if (!g->mma && value_bytes < 4) return false;
+  const double weight_bytes = g->weights ? 16.0 / static_cast<double>(g->weights->chunk) : 0;
   Candidates candidates(s, target, tuning);
   std::vector<Tile> tiles;
   auto consider_one = [&](const Tile& t) {
     const int64_t shared = shared_bytes(t, *g, value_bytes);
     if (shared > target.gpu.shared_per_block || (value_bytes == 8 && t.bm * t.bn > 64 * 64)) return;
-    const double cost = cost_of(t, z, target, g->mma, byte_size(g->a.dtype));
-    const std::string ranks = t.ranks > 1 ? " by " + std::to_string(t.ranks) : "", kind = t.warpgroups ? "warpgroups " : "tile ";
+    const double cost = t.weights ? cost_of_weights(t, z, target, weight_bytes) : cost_of(t, z, target, g->mma, byte_size(g->a.dtype));
+    const std::string ranks = t.ranks > 1 ? " by " + std::to_string(t.ranks) : "", kind = t.warpgroups ? "warpgroups " : t.weights ? "weights " : "tile ";
     const std::string size = std::to_string(t.bm) + "x" + std::to_string(t.bn) + "x" + std::to_string(t.bk);
     const std::string threads = " of " + std::to_string(threads_of(t, g->mma)) + " threads";
     candidates.add(kind + size + threads + ranks, cost, std::to_string(cost * 1e6) + " us");
@@ -269,6 +295,7 @@ bool choose_gemm(KernelSpec& s, const Target& target, const Tuning* tuning) {
     while (shares_steps && (shared.ranks *= 2) <= kMostRanks && z.k >= static_cast<double>(shared.ranks * least_steps * shared.bk))
       consider_one(shared);
   };
+  if (g->weights) consider_one(of_elements(kWeightTile, *g));
   if (g->wgmma) std::ranges::for_each(warpgroup_tiles(*g), consider);
   if (g->mma) std::for_each(std::begin(kMmaTiles), std::end(kMmaTiles), consider);
   else std::for_each(std::begin(kSimtTiles), std::end(kSimtTiles), consider);
@@ -305,6 +332,7 @@ bool choose_gemm(KernelSpec& s, const Target& target, const Tuning* tuning) {
   c.steps = best.stages;
   c.cluster = best.ranks > 1 ? best.ranks : 0;
   c.warpgroups = best.warpgroups;
+  c.weights = best.weights;
   c.threads = threads_of(best, g->mma);
   c.shared_bytes = shared;
   c.vec_axis = s.axes[static_cast<size_t>(g->b.axes.back())].name;

@@ -177,7 +177,7 @@ void CudaEmitter::prologue() {
   for (char c : spec.title) title += c == '\n' || c == '\r' || c == '\\' ? ' ' : c;
   line("// " + title + ": template " + spec.config.name + (vec.empty() ? "" : ", up to " + std::to_string(width) + " elements along " + vec));
   for (const char* header : {"launch", "memory", "reduce", "scalar", "fast"}) line("#include \"kernels/core/" + std::string(header) + ".cuh\"");
-  if (!extra_header.empty()) line("#include \"kernels/" + extra_header + ".cuh\"");
+  for (const std::string& header : extra_headers) line("#include \"kernels/" + header + ".cuh\"");
   line("");
   line("namespace weft {");
   line("");

@@ -131,7 +131,7 @@ struct CudaEmitter {
   std::string count_of(const std::vector<int>& axes, bool lanes) const;
 
   // --- the whole source (emit.cpp)
-  std::string extra_header;     // "gemm/mma"
+  std::vector<std::string> extra_headers;  // "gemm/mma"
   void prologue();
   std::string parameters() const;   // of the instances: p0, …, n0, …
   std::string arguments() const;

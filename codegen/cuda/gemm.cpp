@@ -25,12 +25,13 @@ struct CudaGemm {
     e.far = true;
     tiles = gemm_tiles(s, g);
     warpgroups = std::any_of(tiles.begin(), tiles.end(), [](const GemmTile& t) { return t.warpgroups; });
-    e.extra_header = warpgroups ? "gemm/wgmma" : g.mma ? "gemm/mma" : "gemm/simt";
+    if (g.weights) e.extra_headers.push_back("gemm/weights");
+    e.extra_headers.push_back(warpgroups ? "gemm/wgmma" : g.mma ? "gemm/mma" : "gemm/simt");
     const bool wide_sums = s.config.mc * s.config.nc > 64 * 64;
-    e.blocks_at_once = warpgroups ? static_cast<int>(tiles.back().at_once) : !g.mma && wide_sums ? 2 : 1;
+    e.blocks_at_once = warpgroups || tiles.back().weights ? static_cast<int>(tiles.back().at_once) : !g.mma && wide_sums ? 2 : 1;
     if (g.mma) {
       a = wide_factor(g.a);
-      b = wide_factor(g.b);
+      b = g.weights ? aligned_weights() : wide_factor(g.b);
     }
     out = e.wide_stages(1);
     lanes = out.possible;
@@ -38,6 +39,13 @@ struct CudaGemm {
 
   CudaEmitter::WidePart wide_factor(const GemmFactor& f) {
     return e.wide_operand(s.operands[static_cast<size_t>(f.product.operand)], (f.along_k ? g.k : f.axes).back());
+  }
+
+  CudaEmitter::WidePart aligned_weights() const {
+    CudaEmitter::WidePart p;
+    p.possible = true;
+    p.aligned.push_back("aligned(p" + std::to_string(s.operands[static_cast<size_t>(g.weights->elements)].ptr) + ", 16)");
+    return p;
   }
 
   // --- the function -----------------------------------------------------------------------------------------------------------
@@ -54,11 +62,18 @@ struct CudaGemm {
       if (g.mma) shape += ", " + n(t.stages);
       shape += ", " + n(t.ranks);
       if (g.mma) shape += ", " + flag(g.a.along_k) + ", " + flag(g.b.along_k);
+      const std::string name = tile_name(k), shared = name + "::kSharedBytes <= " + n(s.config.shared_bytes);
+      if (t.weights) {
+        const std::string element = CudaEmitter::memory_type(s.operands[static_cast<size_t>(g.weights->elements)].dtype);
+        e.line("typedef WeightShape<" + CudaEmitter::memory_type(g.a.dtype) + ", " + element + ", " + n(t.bm) + ", " + n(t.bn) + ", " + n(t.slices) + "> " +
+               name + ";");
+        e.line("static_assert(" + name + "::kThreads == kThreads && " + shared + ", \"not of the launch\");");
+        continue;
+      }
       const std::string types = CudaEmitter::memory_type(g.a.dtype) + ", " + CudaEmitter::memory_type(g.b.dtype);
       shape = (g.mma ? types : value_type()) + ", " + shape;
-      const std::string name = tile_name(k), kind = t.warpgroups ? "WarpgroupShape<" : g.mma ? "MmaShape<" : "SimtShape<";
+      const std::string kind = t.warpgroups ? "WarpgroupShape<" : g.mma ? "MmaShape<" : "SimtShape<";
       e.line("typedef " + kind + shape + "> " + name + ";");
-      const std::string shared = name + "::kSharedBytes <= " + n(s.config.shared_bytes);
       e.line("static_assert(" + name + "::kThreads == kThreads && " + shared + ", \"not of the launch\");");
     }
   }
@@ -90,7 +105,8 @@ struct CudaGemm {
       values += (values.empty() ? "" : ", ") + axis;
     }
     e.line("struct " + row + " {" + fields + " };");
-    const auto stride = g.k.size() == 1 && o.guards.empty() ? o.linear().coefficient(s.axes[static_cast<size_t>(g.k[0])].name) : std::nullopt;
+    Dim rest;
+    const auto stride = o.guards.empty() ? step_along(s, o.linear(), g.k, &rest) : std::nullopt;
     const std::string wide = name[0] == 'a' ? ", kWideA" : ", kWideB";
     const std::string flags = (f.along_k ? "true" : "false") + wide + (stride ? ", true" : ", false");
     const std::string step = stride ? e.dim(*stride, env, true) : "0";
@@ -115,6 +131,36 @@ struct CudaGemm {
     element("const " + CudaEmitter::memory_type(o.dtype) + "*", [&](const SymbolText& at) { return e.address(o, at); }, ",");
     if (o.guards.empty()) e.line("    [](const " + row + "&, Index, int) { return true; });");
     else element("bool", [&](const SymbolText& at) { return e.guard(o, at); }, ");");
+  }
+
+  // Quantised weights: where a row begins, and the scales and zero points of its blocks.
+  void weights_factor(const SymbolText& env) {
+    const WeightFactor& w = *g.weights;
+    const SpecOperand& o = s.operands[static_cast<size_t>(w.elements)];
+    const std::string type = CudaEmitter::memory_type(w.factor);
+    auto of_row = [&](const std::string& head, const std::function<std::string(const SymbolText&)>& text, const std::string& end) {
+      lambda("(Index row)" + head, env, [&](SymbolText* at) {
+        e.decompose(g.b.axes, "row", false, at);
+        for (int k : g.k) (*at)[s.axes[static_cast<size_t>(k)].name] = "0";
+        e.line("return " + text(*at) + ";");
+      }, end);
+    };
+    auto of_blocks = [&](int operand, const std::string& number, const std::string& end) {
+      of_row("", [&](const SymbolText& at) {
+        if (operand < 0) return "one_value(" + number + ")";
+        const SpecOperand& x = s.operands[static_cast<size_t>(operand)];
+        const auto step = x.linear().coefficient(s.axes[static_cast<size_t>(g.k[0])].name);
+        return "block_values(" + e.address(x, at) + ", " + e.dim(g.k.size() > 1 ? *step : Dim(0), {}, true) + ")";
+      }, end);
+    };
+    const std::string block = e.dim(s.axes[static_cast<size_t>(g.k.back())].extent, {}, false);
+    e.line("const auto b = weight_rows<" + type + ", " + CudaEmitter::memory_type(o.dtype) + ", " + block + ", kWideB>(rows_b, depth,");
+    of_row(" -> const u8*", [&](const SymbolText& at) {
+      if (!o.packed) return "(const u8*)(" + e.address(o, at) + ")";
+      return "(const u8*)p" + std::to_string(o.ptr) + " + " + CudaEmitter::factor(e.dim(o.linear(), at, true)) + " / 2";
+    }, ",");
+    of_blocks(w.scale, "narrow<" + type + ">(" + CudaEmitter::constant(DType::f32, w.scale_number, 0) + ")", ",");
+    of_blocks(w.zero, std::to_string(w.zero_number), ");");
   }
 
   // The elements of a factor otherwise: functions of row and step.
@@ -144,7 +190,10 @@ struct CudaGemm {
       e.body(part, place, false, [&](const std::vector<std::string>& t) { e.line("return " + t[0] + ";"); });
     }, ");");
   }
-  void factor(const char* name, const GemmFactor& f, const SymbolText& env) { g.mma ? mma_factor(name, f, env) : simt_factor(name, f, env); }
+  void factor(const char* name, const GemmFactor& f, const SymbolText& env) {
+    if (g.weights && &f == &g.b) weights_factor(env);
+    else g.mma ? mma_factor(name, f, env) : simt_factor(name, f, env);
+  }
 
   void epilogue(const SymbolText& env) {
     const std::string v = lanes ? "V" : "1";
@@ -191,8 +240,10 @@ struct CudaGemm {
     e.line("const Index first_m = (Index)place.m * Tile::kBM, first_n = (Index)place.n * Tile::kBN;");
     factor("a", g.a, env);
     factor("b", g.b, env);
+    if (g.weights) e.line("if constexpr (Tile::kOfWeights) multiply_tile_of_weights<Tile>(shared, a, b, first_m, first_n);");
+    if (g.weights && (warpgroups || !tiles.back().weights)) e.line("else");
     if (warpgroups) e.line("if constexpr (Tile::kWarpgroups) multiply_tile_by_warpgroups<Tile>(shared, a, b, first_m, first_n);");
-    e.line(std::string(warpgroups ? "else " : "") + "multiply_tile<Tile>(shared, a, b, first_m, first_n);");
+    if (!tiles.back().weights) e.line(std::string(warpgroups ? "else " : "") + "multiply_tile<Tile>(shared, a, b, first_m, first_n);");
     epilogue(env);
     e.close();
     e.close();
@@ -203,10 +254,10 @@ struct CudaGemm {
 
   // Wide are the parts whose sizes need no asking, or, with `all`, every one that can be.
   std::vector<std::string> conditions(bool all) const { return CudaEmitter::conditions_of({&a, &b, &out}, all); }
-  std::string instance(size_t tile, bool all) const {
+  std::string instance(size_t tile, bool all, const std::string& index = "int") const {
     auto flag = [&](const CudaEmitter::WidePart& p) { return std::string(p.is_wide(all) ? "true, " : "false, "); };
     const std::string factors = g.mma ? flag(a) + flag(b) : "", width = lanes ? std::to_string(out.is_wide(all) ? e.width : 1) + ", " : "";
-    return "run<" + tile_name(tile) + ", " + factors + width + "int>(" + e.arguments() + ");";
+    return "run<" + tile_name(tile) + ", " + factors + width + index + ">(" + e.arguments() + ");";
   }
   // What is counted in Index: rows, depth, and tiles, the smallest of which is 16 x 32.
   std::vector<Dim> counts() const {
@@ -236,7 +287,7 @@ struct CudaGemm {
     e.accumulators();
     e.line("");
     function();
-    e.text += cuda_plain(s, e.target);
+    if (!g.weights) e.text += cuda_plain(s, e.target);
     e.line("");
     // Where all is wide or depends on pointers alone, what does not hold is so rare that it runs element by element.
     const bool any = a.possible || b.possible || out.possible, sized = conditions(true) != conditions(false);
@@ -244,6 +295,11 @@ struct CudaGemm {
     auto part = conditions(false);
     CudaEmitter::Conditions wide;
     if (any) wide = conditions(true);
+    // Packed elements have no other form: what is not wide, or large, reads them byte by byte.
+    if (g.weights) {
+      e.entry(wide, small, false, [&](bool w, bool is_small) { w && is_small ? call(true) : e.line(instance(0, false, "i64")); });
+      return std::move(e.text);
+    }
     e.entry(wide, small, sized || !any, [&](bool w, bool is_small) {
       if (!is_small) return e.line("plain<i64>(" + e.arguments() + ");");
       if (w || !any) return call(true);

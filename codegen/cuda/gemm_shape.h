@@ -16,12 +16,31 @@ struct GemmFactor {
   bool direct = false;       // values lie in memory as they are multiplied
   DType dtype = DType::f32;  // of the elements, where plain
 };
+// A factor that is (element - zero) * scale of quantised weights, rounded to `factor`. Scales and zero points are the same all over
+// chunks of 16 bytes, and rows lie one behind the other.
+struct WeightFactor {
+  int elements = -1;         // operand of i4, u4, i8, u8, f8e4m3fn, f8e5m2
+  int scale = -1, zero = -1; // operands; -1: the numbers
+  double scale_number = 1;
+  int64_t zero_number = 0;
+  DType factor = DType::f16; // or bf16
+  int64_t chunk = 16;        // elements of 16 bytes, those of 4 bits packed
+  int64_t row_stride = 0;
+};
+// Of a product's factor whose rows are one axis.
+std::optional<WeightFactor> weight_factor(const KernelSpec& s, const ProductFactor& f, const std::vector<int>& k, int rows);
+
 struct GemmShape {
   GemmFactor a, b;
   std::vector<int> batch, k;
+  std::optional<WeightFactor> weights;  // that b is; a is plain, of the factor's type
   bool mma = false;          // on tensor cores
   bool wgmma = false;        // whose warpgroups take factors out of shared memory by themselves
 };
+
+// How far the neighbours of an address lie along these axes as one, the last one fastest, wherever they are; nullopt: it differs.
+// *rest: the address without them.
+std::optional<Dim> step_along(const KernelSpec& s, const Dim& at, const std::vector<int>& axes, Dim* rest);
 
 // nullopt when the spec is not of this form. Axes are taken in the spec's order.
 std::optional<GemmShape> gemm_shape(const KernelSpec& s, const Target& target);
@@ -33,10 +52,20 @@ struct GemmTile {
   double efficiency;
   int64_t ranks = 1;        // blocks of a cluster that share a tile's steps along K
   bool warpgroups = false;  // wgmma: bk is 128 bytes, m the number of warps, n 1
+  bool weights = false;     // of few rows of A, for quantised weights: bk is a step of a warp, slices share K
 };
 // The tiles of a chosen spec: the one that its config states, or, where sizes depend on run-time dims, some of equally many
 // threads: for few rows (unless their number is known), perhaps for few tiles, and for many.
 std::vector<GemmTile> gemm_tiles(const KernelSpec& s, const GemmShape& g);
+
+// Constant weights of 4 bits, which otherwise lie one element a byte, as the template reads them: two a byte, made once.
+struct PackedWeights {
+  int operand = -1;     // of the spec
+  KernelSpec copy;      // two pointers: from these, to those
+  Shape dims;           // u8, of what it makes
+  SpecOperand as_read;  // in place of the spec's operand
+};
+std::optional<PackedWeights> pack_weights(const KernelSpec& s, const Target& target);
 
 // Template, tile and order of axes for a spec of this form; false when another template suits better.
 bool choose_gemm(KernelSpec& s, const Target& target, const Tuning* tuning);

@@ -29,7 +29,7 @@ struct CudaLoops {
     tail = lanes && e.parallel.size() == 1 && !left.is(0);
     group = e.row.empty() ? 1 : std::max<int64_t>(1, s.config.group);
     ranks = group > 1 ? std::max<int64_t>(1, s.config.cluster) : 1;
-    if (ranks > 1) e.extra_header = "core/cluster";
+    if (ranks > 1) e.extra_headers = {"core/cluster"};
     unroll = batch() || group > 1 ? std::max<int64_t>(1, s.config.unroll) : 1;
   }
 

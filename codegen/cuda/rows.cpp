@@ -33,7 +33,7 @@ struct CudaRows {
     CHECK(!e.row.empty() && (e.vec.empty() || s.axes[static_cast<size_t>(e.row.back())].name == e.vec));
     known = s.extent_of(e.row).is_const();
     ranks = std::max<int64_t>(1, s.config.cluster);
-    if (ranks > 1) e.extra_header = "core/cluster";
+    if (ranks > 1) e.extra_headers = {"core/cluster"};
     if (s.config.steps > 0) find_kept();
   }
 

@@ -126,7 +126,7 @@ Status Lowering::call(const std::string& name, const std::vector<int>& inputs, c
 
 Status Lowering::launch_chosen(KernelSpec spec, std::vector<int> ids, const std::vector<Dim>& dims) {
   const bool cuda = target.backend == Backend::cuda;
-  if (!cuda) TRY(prepare_factors(spec, ids));
+  TRY(prepare_factors(spec, ids));
   Dim scratch = cuda ? Dim(0) : scratch_cpu(spec);
   auto back = [&](const Dim& d) { return with_params(spec, dims, d); };
   Dim tasks = back(spec.tasks);

@@ -86,6 +86,8 @@ struct Lowering {
   // Constant factors of a contraction become tensors of the prepare region (prepare_factors.cpp).
   void mark_constant(KernelSpec& spec, const std::vector<int>& tensor_ids) const;
   Status prepare_factors(KernelSpec& spec, std::vector<int>& tensor_ids);
+  // An operand is read in another form, which `copy` makes of its tensor.
+  Status use_prepared(KernelSpec& spec, std::vector<int>& tensor_ids, int operand, KernelSpec copy, const Shape& dims);
   Command& command(CommandKind k);
   void copy(int from, int to);                 // moves.cpp
   void fill(int to, double value);

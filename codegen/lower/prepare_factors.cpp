@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "codegen/cpu/contraction_shape.h"
+#include "codegen/cuda/gemm_shape.h"
 #include "codegen/lower/lowering.h"
 
 namespace weft {
@@ -53,37 +54,53 @@ static void retype_loads(KernelSpec& spec, int operand) {
         x.type = spec.operands[operand].dtype;
 }
 
+Status Lowering::use_prepared(KernelSpec& spec, std::vector<int>& ids, int operand, KernelSpec copy, const Shape& dims) {
+  SpecOperand& o = spec.operands[operand];
+  int source = ids[o.ptr];
+  // Equal forms of one tensor are made once.
+  auto [it, fresh] = prepared_factors.emplace(std::to_string(source) + " " + print_spec(copy), -1);
+  if (fresh) {
+    int t = temp(plan().tensors[source].name + ".prepared", copy.operands.back().dtype, dims);
+    plan().buffers[plan().tensors[t].buffer].storage = Storage::prepared;
+    it->second = t;
+    auto* saved = std::exchange(commands, &plan().prepare.commands);
+    collapse_axes(copy);
+    std::vector<Dim> sizes = generalise(copy);
+    Status s = launch(std::move(copy), {source, t}, sizes);
+    commands = saved;
+    TRY(s);
+    place_behind_writer(plan(), plan().prepare.commands, source);
+  }
+  bool shared = std::count_if(spec.operands.begin(), spec.operands.end(), [&](const SpecOperand& x) { return x.ptr == o.ptr; }) > 1;
+  if (shared) {
+    o.ptr = spec.num_ptrs++;
+    ids.push_back(it->second);
+  } else {
+    ids[o.ptr] = it->second;
+  }
+  return {};
+}
+
 Status Lowering::prepare_factors(KernelSpec& spec, std::vector<int>& ids) {
+  if (target.backend == Backend::cuda) {
+    auto packed = pack_weights(spec, target);
+    if (!packed) return {};
+    TRY(use_prepared(spec, ids, packed->operand, std::move(packed->copy), packed->dims));
+    SpecOperand& o = spec.operands[packed->operand];
+    packed->as_read.ptr = o.ptr;
+    o = packed->as_read;
+    retype_loads(spec, packed->operand);
+    return {};
+  }
   for (int factor : contraction_factors(spec)) {
     Shape dims;
     auto copy = prepare_factor(spec, factor, &dims);
     if (!copy) continue;
+    const DType form = copy->operands.back().dtype;
+    TRY(use_prepared(spec, ids, factor, std::move(*copy), dims));
     SpecOperand& o = spec.operands[factor];
-    int source = ids[o.ptr];
-    // Equal forms of one tensor are made once.
-    std::string key = std::to_string(source) + " " + print_spec(*copy);
-    auto [it, fresh] = prepared_factors.emplace(key, -1);
-    if (fresh) {
-      int t = temp(plan().tensors[source].name + ".prepared", copy->operands.back().dtype, dims);
-      plan().buffers[plan().tensors[t].buffer].storage = Storage::prepared;
-      it->second = t;
-      auto* saved = std::exchange(commands, &plan().prepare.commands);
-      collapse_axes(*copy);
-      std::vector<Dim> dims = generalise(*copy);
-      Status s = launch(std::move(*copy), {source, t}, dims);
-      commands = saved;
-      TRY(s);
-      place_behind_writer(plan(), plan().prepare.commands, source);
-    }
-    bool shared = std::count_if(spec.operands.begin(), spec.operands.end(), [&](const SpecOperand& x) { return x.ptr == o.ptr; }) > 1;
-    if (shared) {
-      o.ptr = spec.num_ptrs++;
-      ids.push_back(it->second);
-    } else {
-      ids[o.ptr] = it->second;
-    }
     o.tile = factor_tile(spec, factor);
-    o.dtype = plan().tensors[it->second].dtype;
+    o.dtype = form;
     retype_loads(spec, factor);
   }
   for (SpecOperand& o : spec.operands) o.constant = false;

@@ -148,10 +148,20 @@ void unpack_subbyte(DType t, const void* packed, void* bytes, int64_t n) {
   const bool sign = is_signed_int(t);
   const uint8_t* p = static_cast<const uint8_t*>(packed);
   uint8_t* q = static_cast<uint8_t*>(bytes);
-  for (int64_t i = 0; i < n; ++i) {
-    int v = (p[i / per] >> (static_cast<int>(i % per) * bits)) & mask;
-    q[i] = static_cast<uint8_t>(sign ? narrow(static_cast<int8_t>(v), bits) : v);
-  }
+  auto element = [&](int byte, int k) {
+    const int v = (byte >> (k * bits)) & mask;
+    return static_cast<uint8_t>(sign ? narrow(static_cast<int8_t>(v), bits) : v);
+  };
+  // Of whole bytes by a table.
+  std::array<std::array<uint8_t, 4>, 256> table;
+  for (int byte = 0; byte < 256; ++byte)
+    for (int k = 0; k < per; ++k) table[static_cast<size_t>(byte)][static_cast<size_t>(k)] = element(byte, k);
+  const int64_t whole = n / per;
+  if (per == 2)
+    for (int64_t i = 0; i < whole; ++i) std::memcpy(q + i * 2, table[p[i]].data(), 2);
+  else
+    for (int64_t i = 0; i < whole; ++i) std::memcpy(q + i * 4, table[p[i]].data(), 4);
+  for (int64_t i = whole * per; i < n; ++i) q[i] = element(p[i / per], static_cast<int>(i % per));
 }
 
 void pack_subbyte(DType t, const void* bytes, void* packed, int64_t n) {

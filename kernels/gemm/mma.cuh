@@ -122,6 +122,7 @@ struct TileFill {
     const int q = i * kThreads + (int)threadIdx.x;
     return Hook::along_k ? q % across * V : q / across;
   }
+  WEFT_FN void finish() const {}
   WEFT_FN void fill(T* tile, const Hook& hook, Index row0, Index k0) const {
 #pragma unroll (wide ? 16 : 4)
     for (int i = 0; i < each; ++i) {
@@ -146,6 +147,12 @@ struct TileFill {
   }
 };
 
+// What fills a factor's tile. Others than MmaFactor have their own.
+template <int kThreads, class Tile, class Hook, class Index>
+struct FillOf {
+  typedef TileFill<kThreads, Tile, Hook, Index> type;
+};
+
 // Both factors' tiles of a shape S from rows m0 and n0 on: the steps that are this block's, of its cluster's.
 template <class S, class A, class B, class Index>
 struct StageFill : StepShare<S::kRanks, Index> {
@@ -153,14 +160,19 @@ struct StageFill : StepShare<S::kRanks, Index> {
   const A& a;
   const B& b;
   const Index m0, n0;
-  const TileFill<S::kThreads, typename S::TileA, A, Index> fill_a;
-  const TileFill<S::kThreads, typename S::TileB, B, Index> fill_b;
+  typename FillOf<S::kThreads, typename S::TileA, A, Index>::type fill_a;
+  typename FillOf<S::kThreads, typename S::TileB, B, Index>::type fill_b;
   WEFT_FN StageFill(const A& x, const B& y, Index m, Index n)
       : StepShare<S::kRanks, Index>((x.depth + S::kBK - 1) / S::kBK), a(x), b(y), m0(m), n0(n), fill_a(x, m), fill_b(y, n) {}
-  WEFT_FN void operator()(T* stages, Index step, int slot) const {
+  WEFT_FN void operator()(T* stages, Index step, int slot) {
     T* at = stages + slot * S::kStageElements;
     fill_a.fill(at, a, m0, (Index)((this->first + step) * S::kBK));
     fill_b.fill((typename S::TileB::Element*)(at + S::TileA::elements), b, n0, (Index)((this->first + step) * S::kBK));
+  }
+  // Behind what was loaded through registers; a barrier away from the next step at least.
+  WEFT_FN void finish() {
+    fill_a.finish();
+    fill_b.finish();
   }
 };
 
@@ -176,7 +188,7 @@ struct MmaShape {
   typedef typename SumOf<A>::type Value;
   typedef FactorTile<A, kBM, kBK, kAAlongK> TileA;
   typedef FactorTile<B, kBN, kBK, kBAlongK> TileB;
-  static constexpr bool kWarpgroups = false;
+  static constexpr bool kWarpgroups = false, kOfWeights = false;
   static constexpr int kStageElements = TileA::elements + TileB::elements;
   static constexpr int kLineC = kBN + 8;  // of the sums in shared memory; pairs of a half warp lie in different banks
   static constexpr int kBytesC = kBM * kLineC * kSlices * 4, kBytesStages = kStageElements * kStages * (int)sizeof(A);
@@ -248,12 +260,13 @@ WEFT_FN void put_sums(typename S::Value* out, int m, int n, const typename S::Va
 template <class S, class A, class B, class Index>
 WEFT_FN void multiply_tile(void* shared, const A& a, const B& b, Index m0, Index n0) {
   typedef typename S::TileA::Element T;
-  const StageFill<S, A, B, Index> fill(a, b, m0, n0);
+  StageFill<S, A, B, Index> fill(a, b, m0, n0);
   typename S::Value sum[S::kMI][S::kNI][4] = {};
   __syncthreads();  // what was in shared memory before has been read
 #pragma unroll
   for (int s = 0; s < S::kStages - 1; ++s) {
     if (s < fill.steps) fill((T*)shared, s, s);
+    fill.finish();
     copy_async_commit();
   }
   int slot = 0;
@@ -261,6 +274,7 @@ WEFT_FN void multiply_tile(void* shared, const A& a, const B& b, Index m0, Index
   for (Index step = 0; step < fill.steps; ++step) {
     copy_async_wait<S::kStages - 2>();
     __syncthreads();
+    fill.finish();
     const Index next = step + S::kStages - 1;
     if (next < fill.steps) fill((T*)shared, next, slot == 0 ? S::kStages - 1 : slot - 1);
     copy_async_commit();

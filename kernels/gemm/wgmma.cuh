@@ -112,7 +112,7 @@ template <class A, class B, int kM, int kN, int kStageCount, int kRankCount, boo
 struct WarpgroupShape {
   static_assert(sizeof(A) == sizeof(B), "factors of different widths");
   static constexpr int kBM = kM, kBN = kN, kBK = 128 / (int)sizeof(A), kStages = kStageCount, kSlices = 1, kRanks = kRankCount, kThreads = kM / 64 * 128;
-  static constexpr bool kWarpgroups = true;
+  static constexpr bool kWarpgroups = true, kOfWeights = false;
   typedef typename SumOf<A>::type Value;
   typedef SwizzledTile<A, kBM, kAAlongK> TileA;
   typedef SwizzledTile<B, kBN, kBAlongK> TileB;
@@ -132,7 +132,7 @@ WEFT_FN void multiply_tile_by_warpgroups(void* shared, const A& a, const B& b, I
   typedef typename S::TileB::Element TB;
   typedef typename S::Value C;
   constexpr int kSums = S::kBN / 2, kSteps = 32 / (int)sizeof(T);
-  const StageFill<S, A, B, Index> fill(a, b, m0, n0);
+  StageFill<S, A, B, Index> fill(a, b, m0, n0);
   const int group = (int)threadIdx.x / 128 * 64;
   C sum[kSums] = {};
   C total[S::kPartSums ? kSums : 1] = {};
@@ -146,6 +146,7 @@ WEFT_FN void multiply_tile_by_warpgroups(void* shared, const A& a, const B& b, I
 #pragma unroll
   for (int s = 0; s < S::kAhead; ++s) {
     if (s < fill.steps) fill((T*)shared, s, s);
+    fill.finish();
     copy_async_commit();
   }
   int slot = 0, next_slot = S::kAhead % S::kStages;
@@ -164,6 +165,7 @@ WEFT_FN void multiply_tile_by_warpgroups(void* shared, const A& a, const B& b, I
       warpgroup_multiply<T, TB, S::kBN, !S::TileA::along_k, !S::TileB::along_k>(
           sum, S::TileA::describe(at_a, group, k), S::TileB::describe(at_b, 0, k), !S::kPartSums || k > 0);
     warpgroup_commit();
+    fill.finish();
     const Index next = step + S::kAhead;
     if (next < fill.steps) fill((T*)shared, next, next_slot);
     copy_async_commit();

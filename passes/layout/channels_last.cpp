@@ -146,7 +146,7 @@ bool pad_channels(Op& op, const Target& target) {
   std::vector<int64_t> pads(2 * static_cast<size_t>(w.rank()), 0);
   pads[static_cast<size_t>(w.rank()) + 1] = missing;
   std::vector<Value*> operands = op.operands;
-  for (int k : {0, 1}) operands[static_cast<size_t>(k)] = b.op(OpKind::pad, {operands[static_cast<size_t>(k)], b.ints(pads), b.scalar(operands[static_cast<size_t>(k)]->type.dtype, 0)});
+  for (size_t k : {0, 1}) operands[k] = b.op(OpKind::pad, {operands[k], b.ints(pads), b.scalar(operands[k]->type.dtype, 0)});
   Value* y = try_build(b, op.kind, std::move(operands), op.attrs->clone());
   return y && replace_op(op, y);
 }

@@ -21,6 +21,13 @@ const std::vector<DType> kNumbers = {DType::f16, DType::bf16, DType::f32, DType:
 
 const std::vector<DType> kWidths = {DType::b1, DType::f16, DType::f32, DType::f64, DType::c64, DType::c128};
 
+// T is the type of the weights.
+#define WEFT_WEIGHTS(t, n) \
+  "  %w = constant @w : T[128,256]\n  %s = constant @s." #t " : " #t "[128,4]\n" \
+  "  %d = dequantize_linear(%w, %s) {axis=1, block_size=64} : " #t "[128,256]\n" \
+  "  %y = contract(%x, %d) {spec=\"mk,nk->mn\"} : " #t "[" n ",128]\n}\n"
+
+const std::vector<DType> kQuantised = {DType::i4, DType::u4, DType::i8, DType::u8, DType::f8e4m3fn, DType::f8e5m2};
 const std::vector<DType> kSmall = {DType::i8, DType::u8, DType::f8e4m3fn, DType::f8e5m2};
 
 const Case kCases[] = {
@@ -34,16 +41,24 @@ const Case kCases[] = {
     {"gemm", "(%x: T[n,256], %w: T[256,128]) -> (y = %y) {\n  %y = contract(%x, %w) {spec=\"mk,kn->mn\", tf32=true} : T[n,128]\n}\n", {DType::f32}},
     {"gemm", "(%x: T[n,64,14,14], %w: T[64,64,3,3]) -> (y = %y) {\n  %y = conv(%x, %w) {pads=[1,1,1,1], tf32=true} : T[n,64,14,14]\n}\n",
      {DType::f32}},
-    {"gemm", "(%x: T[n,256], %w: T[128,256]) -> (y = %y) {\n  %y = contract(%x, %w) {spec=\"mk,nk->mn\", has_out_type=true, out_type=f32} : f32[n,128]\n}\n", kSmall},
-    {"gemm", "(%x: T[n,256], %w: T[256,128]) -> (y = %y) {\n  %y = contract(%x, %w) {spec=\"mk,kn->mn\", has_out_type=true, out_type=f32} : f32[n,128]\n}\n", kSmall},
+    {"gemm", "(%x: T[n,256], %w: T[128,256]) -> (y = %y) {\n  %y = contract(%x, %w) {spec=\"mk,nk->mn\", has_out_type=true, out_type=f32} : f32[n,128]\n}\n",
+     kSmall},
+    {"gemm", "(%x: T[n,256], %w: T[256,128]) -> (y = %y) {\n  %y = contract(%x, %w) {spec=\"mk,kn->mn\", has_out_type=true, out_type=f32} : f32[n,128]\n}\n",
+     kSmall},
+    {"gemm", "(%x: f16[n,256]) -> (y = %y) {\n" WEFT_WEIGHTS(f16, "n"), kQuantised},
+    {"gemm", "(%x: bf16[8,256]) -> (y = %y) {\n" WEFT_WEIGHTS(bf16, "8"), kQuantised},
     {"attention", "(%q: T[n,8,m,64], %k: T[n,8,k,64], %v: T[n,8,k,64]) -> (y = %y) {\n  %y = attention(%q, %k, %v) : T[n,8,m,64]\n}\n",
      {DType::f16, DType::bf16, DType::f32}},
 };
 
+constexpr const char* kScales = "const @s.f16 : f16[128,4] = splat(0.5)\nconst @s.bf16 : bf16[128,4] = splat(0.5)\n";
+
 std::string module_of(const Case& c, DType t) {
   std::string graph = c.graph;
   for (size_t at; (at = graph.find("T[")) != std::string::npos;) graph.replace(at, 1, dtype_name(t));
-  return "weft.module 1 \"case\"\nconst @first : i64[1] = [0]\nconst @last : i64[1] = [1]\ngraph @main" + graph;
+  const std::string weights = std::string("const @w : ") + dtype_name(t) + "[128,256] = splat(1)\n";
+  return "weft.module 1 \"case\"\nconst @first : i64[1] = [0]\nconst @last : i64[1] = [1]\n" + (graph.find("@w") != std::string::npos ? weights + kScales : "") +
+         "graph @main" + graph;
 }
 
 class CudaArchitectures : public testing::TestWithParam<const char*> {};

@@ -4,7 +4,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-ONNX_TYPES = {"f32": TensorProto.FLOAT, "f16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "i64": TensorProto.INT64}
+ONNX_TYPES = {"f32": TensorProto.FLOAT, "f16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "i64": TensorProto.INT64,
+              "i8": TensorProto.INT8, "i4": TensorProto.INT4, "e4m3": TensorProto.FLOAT8E4M3FN}
 MICROSOFT = "com.microsoft"
 NUMPY_TYPES = {"f32": np.float32, "f16": np.float16, "i64": np.int64}
 

@@ -1,6 +1,7 @@
 """A decoder of Llama's form with random weights, bf16 or f32, as an ONNX model with external data: RMSNormalization,
 RotaryEmbedding and Attention of opset 24, past and present of every layer as inputs and outputs. Its form "microsoft" has
-com.microsoft's GroupQueryAttention and SkipSimplifiedLayerNormalization instead.
+com.microsoft's GroupQueryAttention and SkipSimplifiedLayerNormalization instead. Weights of the layers' products may be int4
+(signed, a scale for each 128 of a row), int8 or fp8 (e4m3; a scale for each row) behind DequantizeLinear.
 
 Inputs ids: i64[batch, sequence] and past_key_<i>, past_value_<i>: bf16[batch, kv_heads, past, head]. Outputs logits of the
 last token: f32[batch, 1, vocabulary], and present_…: [batch, kv_heads, past + sequence, head]. The batch is 1 unless the
@@ -18,6 +19,8 @@ from graph_writer import MICROSOFT, ONNX_TYPES, GraphWriter
 
 FORMS = ("standard", "microsoft")
 ALIGNMENT = 4096
+QUANTISED = {"int4": 4.6, "int8": 74.0, "fp8": 1.0}  # and the deviation of their random elements
+GROUP = 128  # of int4, along a row
 POOL = 1 << 26  # random elements, which all weights share
 
 
@@ -36,6 +39,7 @@ class Config:
     batch: int | str = 1
     dtype: str = "bf16"
     std: float = 0.02  # of weights
+    weights: str = ""  # of the layers' products: of dtype, or one of QUANTISED
 
     @staticmethod
     def scaled(layers, hidden, vocabulary):
@@ -48,7 +52,8 @@ class Config:
         """By a decode step: weights less the embedding's table, and the cache."""
         q, kv = self.heads * self.head, self.kv_heads * self.head
         layer = self.hidden * (2 * q + 2 * kv + 3 * self.ffn)
-        return 2 * (self.layers * (layer + 2 * kv * past) + self.hidden * self.vocabulary)
+        each = {"": 2, "int4": 0.5 + 2 / GROUP, "int8": 1, "fp8": 1}[self.weights]
+        return int(self.layers * (each * layer + 4 * kv * past)) + 2 * self.hidden * self.vocabulary
 
     def flops(self, tokens):
         """Of a prefill, logits for the last token alone; the causal half of attention."""
@@ -81,41 +86,60 @@ class Llama(GraphWriter):
             return
         size = min(POOL, max(config.hidden * max(config.vocabulary, config.ffn), 1 << 16))
         self.pool = self.elements(config.std * self.rng.standard_normal(size, dtype=np.float32))
+        self.bytes = self.rng.integers(0, 256, size, dtype=np.uint8)
+        if config.weights == "fp8":
+            self.bytes = self.bytes & 0x80 | np.minimum(self.bytes & 0x7F, 0x40)  # up to 2
 
     def elements(self, values):
         return to_bf16(values) if self.dtype == "bf16" else np.ascontiguousarray(values, np.float32)
 
-    def external(self, name, dims, write):
+    def external(self, name, dims, write, dtype=None):
         """write(file) appends the elements. Small tensors of a file that is not written are part of the model."""
-        size = 2 if self.dtype == "bf16" else 4
-        if not self.filled and size * np.prod(dims) <= 1024:
+        dtype = dtype or self.dtype
+        size = int(np.prod(dims)) * {"bf16": 32, "f32": 64, "i8": 16, "e4m3": 16, "i4": 8}[dtype] // 16
+        if not self.filled and size <= 1024:
             data = io.BytesIO()
             write(data)
-            self.weights.append(TensorProto(name=name, data_type=ONNX_TYPES[self.dtype], dims=dims, raw_data=data.getvalue()))
+            self.weights.append(TensorProto(name=name, data_type=ONNX_TYPES[dtype], dims=dims, raw_data=data.getvalue()))
             return name
         offset = self.at + -self.at % ALIGNMENT
-        self.at = offset + size * int(np.prod(dims))
+        self.at = offset + size
         if self.filled:
             self.file.write(b"\0" * (offset - self.file.tell()))
             write(self.file)
-        t = TensorProto(name=name, data_type=ONNX_TYPES[self.dtype], dims=dims, data_location=TensorProto.EXTERNAL)
+        t = TensorProto(name=name, data_type=ONNX_TYPES[dtype], dims=dims, data_location=TensorProto.EXTERNAL)
         for key, value in (("location", self.path.rpartition("/")[2] + ".data"), ("offset", offset), ("length", self.at - offset)):
             t.external_data.add(key=key, value=str(value))
         self.weights.append(t)
         self.places[name] = (offset, list(dims))
         return name
 
-    def matrix(self, name, *dims):
+    def random(self, pool, count):
+        """write(file) for that many elements of a pool."""
         def write(file):
-            left, at = int(np.prod(dims)), self.taken
+            left, at = count, self.taken
             while left:
-                part = self.pool[at:at + left]
+                part = pool[at:at + left]
                 file.write(part.data)
                 left -= len(part)
                 at = 0
-            self.taken = (self.taken + 104729) % len(self.pool)  # the next one begins elsewhere
+            self.taken = (self.taken + 104729) % len(pool)  # the next one begins elsewhere
 
-        return self.external(name, dims, write)
+        return write
+
+    def matrix(self, name, *dims):
+        return self.external(name, dims, self.random(self.pool, int(np.prod(dims))) if self.filled else None)
+
+    def quantised(self, name, inputs, outputs):
+        """The transpose of what DequantizeLinear gives."""
+        weights = self.config.weights
+        four = weights == "int4"
+        pool = self.random(self.bytes, inputs * outputs // (2 if four else 1)) if self.filled else None
+        elements = self.external(name, (outputs, inputs), pool, {"int4": "i4", "int8": "i8", "fp8": "e4m3"}[weights])
+        spread = self.rng.uniform(0.5, 1.5, (outputs, inputs // GROUP) if four else (outputs,))
+        scale = self.given(f"{name}.scale", self.config.std / QUANTISED[weights] * spread)
+        blocks = {"axis": 1, "block_size": GROUP} if four else {"axis": 0}
+        return self.add("Transpose", self.add("DequantizeLinear", elements, scale, **blocks), perm=[1, 0])
 
     def given(self, name, values):
         return self.external(name, values.shape, lambda file: file.write(self.elements(values).tobytes()))
@@ -134,7 +158,8 @@ class Llama(GraphWriter):
         return outputs[3], h
 
     def linear(self, x, name, inputs, outputs):
-        return self.add("MatMul", x, self.matrix(name, inputs, outputs))
+        quantised = self.config.weights and name != "head"
+        return self.add("MatMul", x, self.quantised(name, inputs, outputs) if quantised else self.matrix(name, inputs, outputs))
 
     def length(self, x, axis):
         return self.add("Squeeze", self.add("Shape", x, start=axis, end=axis + 1))
