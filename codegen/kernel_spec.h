@@ -53,7 +53,7 @@ struct SpecOperand {
   // up; config.bits: words of K); index and strides say which elements it holds.
   int64_t tile = 0;
   bool constant = false;        // the same bytes in every run: may be prepared
-  bool packed = false;          // elements of 4 bits lie two a byte, the first one in the low bits; else each has a byte
+  bool packed = false;          // elements of 8 bits or fewer lie as kernels/gemm/weights.cuh has them; else those below 8 bits have a byte each
   bool operator==(const SpecOperand&) const = default;
   Dim linear() const;           // offset + sum of index * stride
 };

@@ -149,7 +149,7 @@ std::span<const Tile> warpgroup_tiles(const GemmShape& g) {
   return byte_size(g.a.dtype) == 1 && is_float(g.a.dtype) ? std::span<const Tile>(kPartSumTiles) : kWarpgroupTiles;
 }
 // Of quantised weights and few rows.
-constexpr Tile kWeightTile = {8, 16, 0, 1, 1, 8, 1, 2, 1.0, 1, false, true};
+constexpr Tile kWeightTile = {8, 16, 0, 1, 1, 8, 1, 4, 1.0, 1, false, true};
 // For few rows, few tiles, many tiles: of equally many threads.
 constexpr Tile kMmaSet[] = {kMmaTiles[5], {64, 64, 64, 2, 2, 2, 3, 2, 0.6}, kMmaTiles[0]};
 constexpr Tile kWarpgroupSet[] = {kMmaSet[0], kMmaSet[1], {128, 128, 64, 8, 1, 1, 4, 1, 1.25, 1, true}};
@@ -249,7 +249,7 @@ std::vector<GemmTile> gemm_tiles(const KernelSpec& s, const GemmShape& g) {
   if (c.tiles == 1) {
     const std::span<const Tile> wide = warpgroup_tiles(g);
     const auto known = std::find_if(wide.begin(), wide.end(), [&](const Tile& t) { return t.bm == c.mc && t.bn == c.nc; });
-    const int64_t at_once = c.warpgroups && known != wide.end() ? known->at_once : 1;
+    const int64_t at_once = c.weights ? kWeightTile.at_once : c.warpgroups && known != wide.end() ? known->at_once : 1;
     return {{c.mc, c.nc, c.kc, c.mr, c.nr, c.group, c.steps, at_once, 1, std::max<int64_t>(1, c.cluster), c.warpgroups, c.weights}};
   }
   const std::span<const Tile> of_weights = g.wgmma ? kWeightSet : kWeightMmaSet;

@@ -31,7 +31,7 @@ struct CudaGemm {
     e.blocks_at_once = warpgroups || tiles.back().weights ? static_cast<int>(tiles.back().at_once) : !g.mma && wide_sums ? 2 : 1;
     if (g.mma) {
       a = wide_factor(g.a);
-      b = g.weights ? aligned_weights() : wide_factor(g.b);
+      if (!g.weights) b = wide_factor(g.b);
     }
     out = e.wide_stages(1);
     lanes = out.possible;
@@ -39,13 +39,6 @@ struct CudaGemm {
 
   CudaEmitter::WidePart wide_factor(const GemmFactor& f) {
     return e.wide_operand(s.operands[static_cast<size_t>(f.product.operand)], (f.along_k ? g.k : f.axes).back());
-  }
-
-  CudaEmitter::WidePart aligned_weights() const {
-    CudaEmitter::WidePart p;
-    p.possible = true;
-    p.aligned.push_back("aligned(p" + std::to_string(s.operands[static_cast<size_t>(g.weights->elements)].ptr) + ", 16)");
-    return p;
   }
 
   // --- the function -----------------------------------------------------------------------------------------------------------
@@ -133,32 +126,23 @@ struct CudaGemm {
     else element("bool", [&](const SymbolText& at) { return e.guard(o, at); }, ");");
   }
 
-  // Quantised weights: where a row begins, and the scales and zero points of its blocks.
+  // Quantised weights, and the scales and zero points of their rows' blocks.
   void weights_factor(const SymbolText& env) {
     const WeightFactor& w = *g.weights;
     const SpecOperand& o = s.operands[static_cast<size_t>(w.elements)];
     const std::string type = CudaEmitter::memory_type(w.factor);
-    auto of_row = [&](const std::string& head, const std::function<std::string(const SymbolText&)>& text, const std::string& end) {
-      lambda("(Index row)" + head, env, [&](SymbolText* at) {
+    auto of_blocks = [&](int operand, const std::string& number, const std::string& end) {
+      lambda("(Index row)", env, [&](SymbolText* at) {
+        if (operand < 0) return e.line("return one_value(" + number + ");");
         e.decompose(g.b.axes, "row", false, at);
         for (int k : g.k) (*at)[s.axes[static_cast<size_t>(k)].name] = "0";
-        e.line("return " + text(*at) + ";");
-      }, end);
-    };
-    auto of_blocks = [&](int operand, const std::string& number, const std::string& end) {
-      of_row("", [&](const SymbolText& at) {
-        if (operand < 0) return "one_value(" + number + ")";
         const SpecOperand& x = s.operands[static_cast<size_t>(operand)];
         const auto step = x.linear().coefficient(s.axes[static_cast<size_t>(g.k[0])].name);
-        return "block_values(" + e.address(x, at) + ", " + e.dim(g.k.size() > 1 ? *step : Dim(0), {}, true) + ")";
+        e.line("return block_values(" + e.address(x, *at) + ", " + e.dim(g.k.size() > 1 ? *step : Dim(0), {}, true) + ");");
       }, end);
     };
     const std::string block = e.dim(s.axes[static_cast<size_t>(g.k.back())].extent, {}, false);
-    e.line("const auto b = weight_rows<" + type + ", " + CudaEmitter::memory_type(o.dtype) + ", " + block + ", kWideB>(rows_b, depth,");
-    of_row(" -> const u8*", [&](const SymbolText& at) {
-      if (!o.packed) return "(const u8*)(" + e.address(o, at) + ")";
-      return "(const u8*)p" + std::to_string(o.ptr) + " + " + CudaEmitter::factor(e.dim(o.linear(), at, true)) + " / 2";
-    }, ",");
+    e.line("const auto b = weight_rows<" + type + ", " + CudaEmitter::memory_type(o.dtype) + ", " + block + ">(rows_b, depth, p" + std::to_string(o.ptr) + ",");
     of_blocks(w.scale, "narrow<" + type + ">(" + CudaEmitter::constant(DType::f32, w.scale_number, 0) + ")", ",");
     of_blocks(w.zero, std::to_string(w.zero_number), ");");
   }

@@ -25,7 +25,7 @@ struct WeightFactor {
   int64_t zero_number = 0;
   DType factor = DType::f16; // or bf16
   int64_t chunk = 16;        // elements of 16 bytes, those of 4 bits packed
-  int64_t row_stride = 0;
+  int64_t row_stride = 0, k_stride = 0;  // of the elements before they are packed
 };
 // Of a product's factor whose rows are one axis.
 std::optional<WeightFactor> weight_factor(const KernelSpec& s, const ProductFactor& f, const std::vector<int>& k, int rows);
@@ -58,11 +58,11 @@ struct GemmTile {
 // threads: for few rows (unless their number is known), perhaps for few tiles, and for many.
 std::vector<GemmTile> gemm_tiles(const KernelSpec& s, const GemmShape& g);
 
-// Constant weights of 4 bits, which otherwise lie one element a byte, as the template reads them: two a byte, made once.
+// Constant weights in the order that the template reads them in, and those of 4 bits two a byte: made once.
 struct PackedWeights {
   int operand = -1;     // of the spec
   KernelSpec copy;      // two pointers: from these, to those
-  Shape dims;           // u8, of what it makes
+  Shape dims;           // of what it makes
   SpecOperand as_read;  // in place of the spec's operand
 };
 std::optional<PackedWeights> pack_weights(const KernelSpec& s, const Target& target);

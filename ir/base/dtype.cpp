@@ -1,6 +1,7 @@
 // Names, classes, ranges, the integer carriers and sub-byte packing. The float conversions are in dtype_convert.cpp.
 #include "ir/base/dtype.h"
 
+#include <array>
 #include <cstring>
 #include <type_traits>
 

@@ -1,11 +1,17 @@
-// Products with quantised weights (sm_80 and later): f16 or bf16 rows of A, and rows of B that lie in memory as integers of 4 or 8
-// bits or floats of 8, of which (element - zero) * scale is the factor, rounded to A's type. A group's scale holds for a whole
-// chunk of 16 bytes at least. Rows of B have known depth, a multiple of a chunk, and begin at multiples of 16 bytes.
+// Products with quantised weights (sm_80 and later): f16 or bf16 rows of A, and rows of B that are integers of 4 or 8 bits or
+// floats of 8, of which (element - zero) * scale is the factor. A scale holds for a chunk of 16 bytes at least.
+//
+// Weights lie as a warp reads them: of 16 rows each step of four chunks along K is 1024 bytes, namely the four chunks of row 0,
+// those of row 1, …, so that a step is two accesses of a whole warp, and steps along K follow one another. Elements of 4 bits
+// are not negative (i4: 8 more than they are), and lie so in a word of eight that masks give neighbours: element 2 j in bits
+// 4 j to 4 j + 3, element 2 j + 1 in those 16 bits higher.
 //
 // multiply_tile_of_weights is for few rows of A, where reading the weights is what takes time: kSlices groups of warps share
 // K, each warp has 16 rows of B, and each lane turns whole chunks of two of them into fragments of mma.sync. Within a product
 // the order of K does not matter, as long as it is the same for both factors: a lane's chunk is what its registers hold of
-// K in as many instructions as that takes. For more rows of A, WeightFill puts the factor into shared memory for multiply_tile.
+// K in as many instructions as that takes. Where a scale holds for a warp's whole step, sums are scaled instead of elements,
+// which then are not rounded to A's type in between. For more rows of A, WeightFill puts the factor into shared memory for
+// multiply_tile.
 #pragma once
 
 #include "kernels/gemm/mma.cuh"
@@ -47,85 +53,69 @@ WEFT_FN u32 multiply_pair(u32 a, u32 b) {
 // What is added to every element so that it is not negative.
 template <class W> constexpr int kShiftOf = same<W, i4> ? 8 : same<W, i8> ? 128 : 0;
 
-// The scale and zero point of a chunk, ready for use: both in pairs.
+// The scale and zero point of a chunk, ready for use.
 struct ChunkScale {
-  u32 scale;
-  u32 zero;   // 4 bits, and 8 bits with f16: T's number with this in its mantissa, twice
-  f32 offset; // 8 bits with bf16: 2^23 and the zero point
+  u32 scale;   // in a pair
+  f32 zero;    // of the elements as they lie in memory, not negative
+  f32 factor;  // the scale as a number
 };
 template <class T, class W>
 WEFT_FN ChunkScale chunk_scale(T scale, int zero) {
-  const u32 z = (u32)(zero + kShiftOf<W>);
-  const u32 one = same<T, f16> ? 0x6400u | z : 0x4300u | z;  // 1024 + z; 128 + z
-  return {(u32)scale.bits * 0x10001u, one * 0x10001u, 8388608.0f + (f32)z};
+  return {(u32)scale.bits * 0x10001u, (f32)(zero + kShiftOf<W>), value(scale)};
 }
 
-// A word's elements as pairs of T. Of 4 bits: (0, 4), (1, 5), (2, 6), (3, 7); of 8 bits: (0, 1), (2, 3).
+// A word's elements less the zero point, as pairs of T of neighbours: exact. Integers become T's by their bits, as the mantissa of
+// a power of two that is subtracted again.
 template <class T, class W>
-WEFT_FN void factors_of(u32 (&out)[kWordOf<W> / 2], u32 w, const ChunkScale& c) {
+WEFT_FN void elements_of(u32 (&out)[kWordOf<W> / 2], u32 w, const ChunkScale& c) {
   if constexpr (is_4bit<W>) {
-    if constexpr (has_sign<W>) w ^= 0x88888888u;
     constexpr u32 magic = same<T, f16> ? 0x64006400u : 0x43004300u;
+    constexpr f32 power = same<T, f16> ? 1024.0f : 128.0f;
+    const u32 zero = pair_of<T>(power + c.zero, power + c.zero);
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       u32 x;
       asm("lop3.b32 %0, %1, 0x000f000f, %2, 0xea;" : "=r"(x) : "r"(w >> (4 * j)), "r"(magic));  // (w & mask) | magic
-      out[j] = multiply_pair<T>(subtract_pair<T>(x, c.zero), c.scale);
+      out[j] = subtract_pair<T>(x, zero);
     }
   } else if constexpr (is_float8<W>) {
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-      const u32 lo = w >> (16 * j) & 255, hi = w >> (16 * j + 8) & 255;
-      u32 x;
 #if __CUDA_ARCH__ >= 890
-      if constexpr (same<W, f8e4m3fn>) asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(x) : "h"((u16)(w >> (16 * j))));
-      else asm("cvt.rn.f16x2.e5m2x2 %0, %1;" : "=r"(x) : "h"((u16)(w >> (16 * j))));
-      if constexpr (same<T, bf16>) x = pair_of<T>(value(f16{(u16)x}), value(f16{(u16)(x >> 16)}));
-      (void)lo, (void)hi;
+      if constexpr (same<W, f8e4m3fn>) asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(out[j]) : "h"((u16)(w >> (16 * j))));
+      else asm("cvt.rn.f16x2.e5m2x2 %0, %1;" : "=r"(out[j]) : "h"((u16)(w >> (16 * j))));
+      if constexpr (same<T, bf16>) out[j] = pair_of<T>(value(f16{(u16)out[j]}), value(f16{(u16)(out[j] >> 16)}));
 #else
-      x = pair_of<T>(value(W{(u8)lo}), value(W{(u8)hi}));
+      out[j] = pair_of<T>(value(W{(u8)(w >> (16 * j))}), value(W{(u8)(w >> (16 * j + 8))}));
 #endif
-      out[j] = multiply_pair<T>(x, c.scale);
     }
   } else {
     if constexpr (has_sign<W>) w ^= 0x80808080u;
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
       if constexpr (same<T, f16>) {
-        const u32 x = __byte_perm(w, 0x64646464u, j ? 0x4342 : 0x4140);
-        out[j] = multiply_pair<T>(subtract_pair<T>(x, c.zero), c.scale);
+        out[j] = subtract_pair<T>(__byte_perm(w, 0x64646464u, j ? 0x4342 : 0x4140), pair_of<T>(1024.0f + c.zero, 1024.0f + c.zero));
       } else {
         const f32 lo = as_f32(__byte_perm(w, 0x4b000000u, 0x7540 + 2 * j)), hi = as_f32(__byte_perm(w, 0x4b000000u, 0x7541 + 2 * j));
-        out[j] = multiply_pair<T>(pair_of<T>(lo - c.offset, hi - c.offset), c.scale);
+        const f32 zero = 8388608.0f + c.zero;
+        out[j] = pair_of<T>(lo - zero, hi - zero);
       }
     }
   }
 }
-
-// 16 bytes that are read once.
-template <bool kAligned>
-WEFT_FN uint4 load_once(const u8* p) {
-  uint4 r;
-  if constexpr (kAligned) {
-    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w) : "l"(p));
-  } else {
-    u8 bytes[16];
-    for (int i = 0; i < 16; ++i) bytes[i] = p[i];
-    ::memcpy(&r, bytes, 16);
-  }
-  return r;
+// Scaled, too, each rounded to T once.
+template <class T, class W>
+WEFT_FN void factors_of(u32 (&out)[kWordOf<W> / 2], u32 w, const ChunkScale& c) {
+  elements_of<T, W>(out, w, c);
+#pragma unroll
+  for (int j = 0; j < kWordOf<W> / 2; ++j) out[j] = multiply_pair<T>(out[j], c.scale);
 }
 
-// A part of a chunk.
-template <bool kAligned, class V>
-WEFT_FN void load_near(V* v, const u8* p) {
-  if constexpr (kAligned) {
-    *v = *(const V*)p;
-  } else {
-    u8 bytes[sizeof(V)];
-    for (int i = 0; i < (int)sizeof(V); ++i) bytes[i] = p[i];
-    ::memcpy(v, bytes, sizeof(V));
-  }
+// 16 bytes that are read once.
+WEFT_FN uint4 load_once(const u8* p) {
+  uint4 r;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w) : "l"(p));
+  return r;
 }
 
 // --- factors ----------------------------------------------------------------------------------------------------------------
@@ -147,37 +137,39 @@ struct OneValue {
 template <class P>
 WEFT_FN OneValue<P> one_value(P v) { return {v}; }
 
-// Rows of B, in blocks of kBlock along K. at(row): the byte where a row begins; scale(row), zero(row): of its blocks.
-template <class T, class W, int kBlock, bool kAligned, class Index, class At, class Scale, class Zero>
+// Rows of B, in blocks of kBlock along K. scale(row), zero(row): of its blocks.
+template <class T, class W, int kBlock, class Index, class Scale, class Zero>
 struct WeightRows {
   typedef T Factor;
   typedef W Element;
   static constexpr int block = kBlock;
-  static constexpr bool aligned = kAligned;  // to 16 bytes
   Index rows, depth;
-  At at;
+  const u8* first;
   Scale scale;
   Zero zero;
 };
-template <class T, class W, int kBlock, bool kAligned, class Index, class At, class Scale, class Zero>
-WEFT_FN WeightRows<T, W, kBlock, kAligned, Index, At, Scale, Zero> weight_rows(Index rows, Index depth, At at, Scale scale, Zero zero) {
-  return {rows, depth, at, scale, zero};
+template <class T, class W, int kBlock, class Index, class Scale, class Zero>
+WEFT_FN WeightRows<T, W, kBlock, Index, Scale, Zero> weight_rows(Index rows, Index depth, const void* first, Scale scale, Zero zero) {
+  return {rows, depth, (const u8*)first, scale, zero};
 }
-template <class W>
-WEFT_FN i64 bytes_of(i64 elements) { return is_4bit<W> ? elements / 2 : elements; }
 
 // One row, ready to be read at steps along K.
 template <class Hook, class Index>
 struct WeightRow {
   typedef typename Hook::Factor T;
   typedef typename Hook::Element W;
+  static constexpr int kChunk = kChunkOf<W>, kStep = 4 * kChunk;
   const u8* first;
   decltype(((Hook*)nullptr)->scale((Index)0)) scales;
   decltype(((Hook*)nullptr)->zero((Index)0)) zeros;
-  WEFT_FN WeightRow(const Hook& hook, Index row) : first(hook.at(row)), scales(hook.scale(row)), zeros(hook.zero(row)) {}
-  WEFT_FN const u8* at(int k) const { return first + bytes_of<W>(k); }
-  WEFT_FN ChunkScale chunk(int k) const {
-    const int block = k / Hook::block;
+  WEFT_FN WeightRow(const Hook& hook, Index row)
+      : first(hook.first + (i64)(row / 16) * ((u32)(hook.depth + kStep - 1) / kStep * 1024) + (u32)row % 16 * 64), scales(hook.scale(row)), zeros(hook.zero(row)) {}
+  WEFT_FN const u8* at(u32 k) const {
+    const u32 in_chunk = k % kChunk;
+    return first + (k / kStep * 1024 + k % kStep / kChunk * 16 + (is_4bit<W> ? in_chunk / 2 : in_chunk));
+  }
+  WEFT_FN ChunkScale chunk(u32 k) const {
+    const int block = (int)(k / (u32)Hook::block);
     return chunk_scale<T, W>(scales.of(block), (int)value(zeros.of(block)));
   }
 };
@@ -207,8 +199,8 @@ struct WeightFill {
       const Index row = row0 + q / across, k = k0 + q % across * 8;
       const bool inside = row < hook.rows && k < hook.depth;
       const WeightRow<Hook, Index> from(hook, inside ? row : 0);
-      load_near<Hook::aligned>(&words[i], from.at(inside ? (int)k : 0));
-      chunks[i] = from.chunk(inside ? (int)k : 0);
+      words[i] = load<is_4bit<W> ? 1 : 2>((const u32*)from.at(inside ? (u32)k : 0));
+      chunks[i] = from.chunk(inside ? (u32)k : 0);
       if (!inside) chunks[i].scale = 0;
     }
   }
@@ -220,7 +212,7 @@ struct WeightFill {
       if constexpr (is_4bit<W>) {
         u32 f[4];
         factors_of<T, W>(f, words[i].v[0], chunks[i]);
-        v = {__byte_perm(f[0], f[1], 0x5410), __byte_perm(f[2], f[3], 0x5410), __byte_perm(f[0], f[1], 0x7632), __byte_perm(f[2], f[3], 0x7632)};
+        v = {f[0], f[1], f[2], f[3]};
       } else {
         u32 lo[2], hi[2];
         factors_of<T, W>(lo, words[i].v[0], chunks[i]);
@@ -232,9 +224,9 @@ struct WeightFill {
     tile = nullptr;
   }
 };
-template <int kThreads, class Tile, class Index, class T, class W, int kBlock, bool kAligned, class At, class Scale, class Zero>
-struct FillOf<kThreads, Tile, WeightRows<T, W, kBlock, kAligned, Index, At, Scale, Zero>, Index> {
-  typedef WeightFill<kThreads, Tile, WeightRows<T, W, kBlock, kAligned, Index, At, Scale, Zero>, Index> type;
+template <int kThreads, class Tile, class Index, class T, class W, int kBlock, class Scale, class Zero>
+struct FillOf<kThreads, Tile, WeightRows<T, W, kBlock, Index, Scale, Zero>, Index> {
+  typedef WeightFill<kThreads, Tile, WeightRows<T, W, kBlock, Index, Scale, Zero>, Index> type;
 };
 
 // --- a tile of few rows -------------------------------------------------------------------------------------------------------
@@ -276,80 +268,71 @@ struct ActivationRow {
     return x;
   }
 };
-// Eight elements of A as pairs, in the order of factors_of.
-template <class W>
-WEFT_FN void pairs_as_factors(u32 (&q)[4], const uint4& x) {
-  if constexpr (is_4bit<W>) {
-    q[0] = __byte_perm(x.x, x.z, 0x5410);
-    q[1] = __byte_perm(x.x, x.z, 0x7632);
-    q[2] = __byte_perm(x.y, x.w, 0x5410);
-    q[3] = __byte_perm(x.y, x.w, 0x7632);
-  } else {
-    q[0] = x.x;
-    q[1] = x.y;
-    q[2] = x.z;
-    q[3] = x.w;
-  }
-}
-
 // The sums of the tile at (m0, n0), in shared memory afterwards: element (m, n) of slice s at (s * kBM + m) * kLineC + n. All
 // threads must come.
 template <class S, class A, class B, class Index>
 WEFT_FN void multiply_tile_of_weights(void* shared, const A& a, const B& b, Index m0, Index n0) {
   typedef typename S::Factor T;
   typedef typename S::Element W;
-  constexpr int kUnroll = 4, kWords = S::kChunk / 8;  // words: of eight elements
+  constexpr int kWords = S::kChunk / 8;  // of eight elements
   const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, g = lane / 4, t = lane % 4;
   const int slice = warp % S::kSlices, column = warp / S::kSlices * 16;
   const WeightRow<B, Index> top(b, min<Index>(n0 + column + g, b.rows - 1)), bottom(b, min<Index>(n0 + column + g + 8, b.rows - 1));
   const bool row_inside = m0 + g < a.rows;
   const ActivationRow<A, Index> row(a, row_inside ? (Index)(m0 + g) : (Index)0);
   const int depth = (int)b.depth, steps = (depth + S::kBK - 1) / S::kBK;
+  auto place = [&](int step) { return (step * 4 + t) * S::kChunk; };
   f32 sum[4] = {};
-#pragma unroll 1
-  for (int from = slice; from < steps; from += S::kSlices * kUnroll) {
-    uint4 w[kUnroll][2];
-    ChunkScale c[kUnroll][2];
+  // Loads of the next step are under way while one is multiplied.
+  struct Step {
+    uint4 words[2];
+    ChunkScale chunks[2];
+  };
+  auto load = [&](int step) {
+    const int k = place(step), at = k < depth ? k : 0;
+    Step s{{load_once(top.at((u32)at)), load_once(bottom.at((u32)at))}, {top.chunk((u32)at), bottom.chunk((u32)at)}};
+    // What lies behind the end counts as zero whatever it is: both factors do.
+    if (k >= depth) s.chunks[0].scale = s.chunks[1].scale = 0;
+    return s;
+  };
+  auto multiply = [&](const Step& s, int step) {
+    constexpr bool kWhole = B::block % S::kBK == 0;
+    const int k = place(step);
+    const u32* const w0 = (const u32*)&s.words[0];
+    const u32* const w1 = (const u32*)&s.words[1];
+    f32 part[4] = {};
 #pragma unroll
-    for (int u = 0; u < kUnroll; ++u) {
-      const int k = ((from + u * S::kSlices) * 4 + t) * S::kChunk, at = k < depth ? k : 0;
-      w[u][0] = load_once<B::aligned>(top.at(at));
-      w[u][1] = load_once<B::aligned>(bottom.at(at));
-      c[u][0] = top.chunk(at);
-      c[u][1] = bottom.chunk(at);
-    }
+    for (int i = 0; i < kWords; ++i) {
+      u32 f0[4], f1[4];
+      auto turn = [&](u32 (&f)[4], const u32* w, const ChunkScale& c) {
+        constexpr int each = kWordOf<W> / 2;
 #pragma unroll
-    for (int u = 0; u < kUnroll; ++u) {
-      const int k = ((from + u * S::kSlices) * 4 + t) * S::kChunk;
-      const bool inside = k < depth;
-      // What lies behind the end counts as zero whatever it is: both factors do.
-      const ChunkScale c0 = {inside ? c[u][0].scale : 0u, c[u][0].zero, c[u][0].offset}, c1 = {inside ? c[u][1].scale : 0u, c[u][1].zero, c[u][1].offset};
-      const u32* const w0 = (const u32*)&w[u][0];
-      const u32* const w1 = (const u32*)&w[u][1];
+        for (int h = 0; h < 4 / each; ++h) {
+          u32 pairs[each];
+          if constexpr (kWhole) elements_of<T, W>(pairs, w[i * (4 / each) + h], c);
+          else factors_of<T, W>(pairs, w[i * (4 / each) + h], c);
 #pragma unroll
-      for (int i = 0; i < kWords; ++i) {
-        u32 f0[4], f1[4], q[4];
-        if constexpr (is_4bit<W>) {
-          factors_of<T, W>(f0, w0[i], c0);
-          factors_of<T, W>(f1, w1[i], c1);
-        } else {
-#pragma unroll
-          for (int h = 0; h < 2; ++h) {
-            u32 part[2];
-            factors_of<T, W>(part, w0[2 * i + h], c0);
-            f0[2 * h] = part[0];
-            f0[2 * h + 1] = part[1];
-            factors_of<T, W>(part, w1[2 * i + h], c1);
-            f1[2 * h] = part[0];
-            f1[2 * h + 1] = part[1];
-          }
+          for (int j = 0; j < each; ++j) f[h * each + j] = pairs[j];
         }
-        pairs_as_factors<W>(q, row.eight(k + i * 8, row_inside && inside));
-        const u32 low[4] = {f0[0], f1[0], f0[1], f1[1]}, high[4] = {f0[2], f1[2], f0[3], f1[3]};
-        multiply_16x8<T, T>(sum, low, q[0], q[1]);
-        multiply_16x8<T, T>(sum, high, q[2], q[3]);
-      }
+      };
+      turn(f0, w0, s.chunks[0]);
+      turn(f1, w1, s.chunks[1]);
+      const uint4 q = row.eight(k + i * 8, row_inside && k < depth);
+      const u32 low[4] = {f0[0], f1[0], f0[1], f1[1]}, high[4] = {f0[2], f1[2], f0[3], f1[3]};
+      multiply_16x8<T, T>(kWhole ? part : sum, low, q.x, q.y);
+      multiply_16x8<T, T>(kWhole ? part : sum, high, q.z, q.w);
     }
+    if constexpr (kWhole) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) sum[i] = fma(part[i], s.chunks[i / 2].factor, sum[i]);
+    }
+  };
+  Step now = load(slice);
+#pragma unroll 1
+  for (int step = slice; step < steps; step += S::kSlices) {
+    const Step next = load(step + S::kSlices);
+    multiply(now, step);
+    now = next;
   }
   __syncthreads();  // what was in shared memory before has been read
   f32* const out = (f32*)shared + slice * S::kBM * S::kLineC + column;

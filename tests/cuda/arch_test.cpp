@@ -57,8 +57,8 @@ std::string module_of(const Case& c, DType t) {
   std::string graph = c.graph;
   for (size_t at; (at = graph.find("T[")) != std::string::npos;) graph.replace(at, 1, dtype_name(t));
   const std::string weights = std::string("const @w : ") + dtype_name(t) + "[128,256] = splat(1)\n";
-  return "weft.module 1 \"case\"\nconst @first : i64[1] = [0]\nconst @last : i64[1] = [1]\n" + (graph.find("@w") != std::string::npos ? weights + kScales : "") +
-         "graph @main" + graph;
+  return "weft.module 1 \"case\"\nconst @first : i64[1] = [0]\nconst @last : i64[1] = [1]\n" +
+         (graph.find("@w") != std::string::npos ? weights + kScales : "") + "graph @main" + graph;
 }
 
 class CudaArchitectures : public testing::TestWithParam<const char*> {};
