@@ -101,6 +101,30 @@ static bool is_fast_cast(const ScalarProgram& p, const ScalarInst& x, bool fast)
   return fast && (x.type == DType::f16 || x.type == DType::bf16) && is_float(from) && from != DType::f64;
 }
 
+// Whether all that is made of instruction k is rounded to an integer, bounded before.
+static bool is_rounded(const ScalarProgram& p, int k) {
+  bool any = false;
+  if (std::find(p.outputs.begin(), p.outputs.end(), k) != p.outputs.end()) return false;
+  for (size_t u = 0; u < p.insts.size(); ++u) {
+    const ScalarInst& x = p.insts[u];
+    if (std::find(std::begin(x.args), std::end(x.args), k) == std::end(x.args)) continue;
+    any = true;
+    const bool bound = x.prim == Prim::min || x.prim == Prim::max;
+    if (x.prim != Prim::round && !(bound && is_rounded(p, static_cast<int>(u)))) return false;
+  }
+  return any;
+}
+// A quotient by a number, by its reciprocal, where neither is near the ends of the range.
+static std::string quotient(const ScalarProgram& p, const ScalarInst& x, const std::string& a, const std::string& b) {
+  const ScalarInst& divisor = p.insts[static_cast<size_t>(x.args[1])];
+  const auto self = static_cast<int>(&x - p.insts.data());
+  if (x.type != DType::f32 || divisor.prim != Prim::constant || !is_rounded(p, self)) return {};
+  const double d = std::abs(static_cast<double>(static_cast<float>(divisor.f)));
+  if (!(d > 1e-30 && d < 1e30)) return {};
+  const float r = static_cast<float>(1 / static_cast<double>(static_cast<float>(divisor.f)));
+  return "quotient(" + a + ", " + b + ", " + CudaEmitter::constant(DType::f32, static_cast<double>(r), 0) + ")";
+}
+
 static std::string primitive(const ScalarProgram& p, const ScalarInst& x, bool fast) {
   const DType t = p.type(x.args[0]);
   const bool fl = is_float(t), boolean = t == DType::b1;
@@ -113,7 +137,10 @@ static std::string primitive(const ScalarProgram& p, const ScalarInst& x, bool f
     case Prim::add: r = fl ? infix("+") : call("add"); break;
     case Prim::sub: r = fl ? infix("-") : call("sub"); break;
     case Prim::mul: r = fl ? infix("*") : call("mul"); break;
-    case Prim::div: r = fl && !(fast && t != DType::f64) ? infix("/") : call(fl ? "div_fast" : "div"); break;
+    case Prim::div:
+      if (std::string by_reciprocal = quotient(p, x, a, b); !by_reciprocal.empty()) return by_reciprocal;
+      r = fl && !(fast && t != DType::f64) ? infix("/") : call(fl ? "div_fast" : "div");
+      break;
     case Prim::exp: case Prim::tanh: case Prim::sigmoid: r = call(prim_name(x.prim) + std::string(fast && t != DType::f64 ? "_fast" : "")); break;
     case Prim::neg: r = fl ? "-" + a : call("neg"); break;
     case Prim::floor: case Prim::ceil: case Prim::round: case Prim::trunc: r = fl ? call(prim_name(x.prim)) : a; break;
@@ -129,6 +156,9 @@ static std::string primitive(const ScalarProgram& p, const ScalarInst& x, bool f
     case Prim::select: return a + " ? " + b + " : " + c;
     case Prim::cast: {
       if (is_fast_cast(p, x, fast)) return "value(narrow_fast<" + CudaEmitter::memory_type(x.type) + ">(" + a + "))";
+      const ScalarInst& from = p.insts[static_cast<size_t>(x.args[0])];
+      if (from.prim == Prim::round && from.type == DType::f32 && (x.type == DType::i8 || x.type == DType::u8))
+        return "round_to<" + CudaEmitter::memory_type(x.type) + ">(t" + std::to_string(from.args[0]) + ")";
       const bool saturate = x.i && is_float(x.type) && byte_size(x.type) == 1;
       return "cast<" + CudaEmitter::memory_type(x.type) + (saturate ? ", true>(" : ">(") + a + ")";
     }

@@ -15,6 +15,13 @@ static Result<Index> scale_index(const Op& op, const Value* scale, int64_t axis,
   return out;
 }
 
+static bool is_uniform_zero(const Value* v) {
+  const Constant* c = constant_of(v);
+  bool ok = false;
+  const bool one = c && c->numel() == 1;
+  return one && constant_ints(*c, 1, &ok) == std::vector<int64_t>{0} && ok;
+}
+
 Result<int> rule_quantize_linear(SpecBuilder& r, const Op& op, int, const Index& idx) {
   const QuantizeAttrs& a = op.attr<QuantizeAttrs>();
   DType t = op.result()->type.dtype, division = division_type(op), wide = wide_float(division);
@@ -23,14 +30,22 @@ Result<int> rule_quantize_linear(SpecBuilder& r, const Op& op, int, const Index&
   TRY_ASSIGN(int scale, r.emit(op.operands[1], at));
   // A quotient of two narrow floats, rounded twice, is the one rounded once.
   S q = (r.at(x).cast(division).cast(wide) / r.at(scale).cast(division).cast(wide)).cast(division).cast(wide);
-  if (is_int(t)) q = select(q.un(Prim::is_nan), q.lit(0), q.un(Prim::round));
-  if (const Value* zero = op.operand(2)) {
-    TRY_ASSIGN(at, scale_index(op, zero, a.axis, a.block_size, idx));
-    TRY_ASSIGN(int z, r.emit(zero, at));
-    q = q + r.at(z).cast(wide);
+  std::optional<S> zero;
+  if (op.operand(2) && !(is_int(t) && is_uniform_zero(op.operands[2]))) {
+    TRY_ASSIGN(at, scale_index(op, op.operands[2], a.axis, a.block_size, idx));
+    TRY_ASSIGN(int z, r.emit(op.operands[2], at));
+    zero = r.at(z).cast(wide);
   }
-  if (is_int(t)) q = max(q.lit(static_cast<double>(int_min(t))), min(q.lit(static_cast<double>(int_max(t))), q));
-  return r.program().cast(q.id, t, a.saturate);
+  if (!is_int(t)) return r.program().cast((zero ? q + *zero : q).id, t, a.saturate);
+  // Into the type's range before rounding, which only integers' bounds allow; the cast makes 0 of NaN.
+  S least = q.lit(static_cast<double>(int_min(t))), most = q.lit(static_cast<double>(int_max(t)));
+  if (zero) {
+    q = select(q.un(Prim::is_nan), q.lit(0), q);
+    least = least - *zero;
+    most = most - *zero;
+  }
+  q = max(least, min(most, q)).un(Prim::round);
+  return r.program().cast((zero ? q + *zero : q).id, t, a.saturate);
 }
 
 Result<int> rule_dequantize_linear(SpecBuilder& r, const Op& op, int, const Index& idx) {

@@ -163,7 +163,8 @@ struct WeightRow {
   decltype(((Hook*)nullptr)->scale((Index)0)) scales;
   decltype(((Hook*)nullptr)->zero((Index)0)) zeros;
   WEFT_FN WeightRow(const Hook& hook, Index row)
-      : first(hook.first + (i64)(row / 16) * ((u32)(hook.depth + kStep - 1) / kStep * 1024) + (u32)row % 16 * 64), scales(hook.scale(row)), zeros(hook.zero(row)) {}
+      : first(hook.first + (i64)(row / 16) * ((u32)(hook.depth + kStep - 1) / kStep * 1024) + (u32)row % 16 * 64),
+        scales(hook.scale(row)), zeros(hook.zero(row)) {}
   WEFT_FN const u8* at(u32 k) const {
     const u32 in_chunk = k % kChunk;
     return first + (k / kStep * 1024 + k % kStep / kChunk * 16 + (is_4bit<W> ? in_chunk / 2 : in_chunk));

@@ -1,8 +1,8 @@
 // propagate-quantize: elements stay quantised through ops that only move or choose them. dequantize_linear goes behind such an op,
 // and quantize_linear before it, so that these meet other ones:
 //
-//   quantize(dequantize(q)) of one scale is q, quantize(relu(x)) is quantize(x) where the zero point is the least number, and
-//   of two roundings in a row the finer one goes where it also reaches as far.
+//   quantize(dequantize(q)) of one scale is q, and max(q, zero point) with a relu between, quantize(relu(x)) is quantize(x) where
+//   the zero point is the least number, and of two roundings in a row the finer one goes where it also reaches as far.
 //
 // Results are exactly what they were, but for that last rule, which may change one by a step. Scales are taken to be positive, as
 // ONNX demands; max pools are crossed only where they are known to be. Weights stay as they are: products read them through
@@ -102,6 +102,16 @@ bool drop_relu(Op& op) {
   if (!inner || !is_int(quantised_type_of(*inner))) return false;
   auto zero = inner->operand(2) ? uniform_value(inner->operands[2]) : 0;
   return zero && *zero == static_cast<double>(int_min(quantised_type_of(*inner))) && replace_op(op, op.operands[0]);
+}
+
+// quantize(relu(dequantize(q))) of one scale: whichever is larger, q or the zero point.
+bool keep_relu(Op& op) {
+  Op* relu = def_of(op.operands[0], OpKind::relu);
+  Op* back = relu ? def_of(relu->operands[0], OpKind::dequantize_linear) : nullptr;
+  auto grid = back ? grid_of(*back) : std::nullopt;
+  if (!grid || !same_grid(*back, op) || !survives(*back, op)) return false;
+  Builder b = build_before(op, {relu, back});
+  return replace_op(op, b.op(OpKind::max, {back->operands[0], b.scalar(quantised_type_of(op), grid->zero)}));
 }
 
 // quantize(dequantize(quantize(x))): the first step is no larger, and reaches at least as far.
@@ -210,7 +220,7 @@ Result<bool> pass_propagate_quantize(Module& m, PassContext&) {
   return rewrite_ops(m, [](Op& op) {
     if (op.kind == OpKind::relu) return drop_relu(op);
     if (op.kind != OpKind::quantize_linear) return dequantize_later(op);
-    return cancel(op) || skip_bounds(op) || merge_roundings(op) || quantize_earlier(op);
+    return cancel(op) || skip_bounds(op) || keep_relu(op) || merge_roundings(op) || quantize_earlier(op);
   });
 }
 
