@@ -9,11 +9,11 @@
 namespace weft {
 
 constexpr int kThreads = 256;
-typedef MmaShape<bf16, 16, 64, 256, 1, 1, 8, 3, 1, true, false> Tile0;
+typedef MmaShape<bf16, bf16, 16, 64, 256, 1, 1, 8, 3, 1, true, false> Tile0;
 static_assert(Tile0::kThreads == kThreads && Tile0::kSharedBytes <= 135936, "not of the launch");
-typedef MmaShape<bf16, 64, 64, 64, 2, 2, 2, 3, 1, true, false> Tile1;
+typedef MmaShape<bf16, bf16, 64, 64, 64, 2, 2, 2, 3, 1, true, false> Tile1;
 static_assert(Tile1::kThreads == kThreads && Tile1::kSharedBytes <= 135936, "not of the launch");
-typedef WarpgroupShape<bf16, 128, 128, 4, 1, true, false> Tile2;
+typedef WarpgroupShape<bf16, bf16, 128, 128, 4, 1, true, false> Tile2;
 static_assert(Tile2::kThreads == kThreads && Tile2::kSharedBytes <= 135936, "not of the launch");
 
 struct Acc0 { f32 a0; };

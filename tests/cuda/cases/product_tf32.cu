@@ -9,11 +9,11 @@
 namespace weft {
 
 constexpr int kThreads = 256;
-typedef MmaShape<f32, 16, 64, 128, 1, 1, 8, 3, 1, true, false> Tile0;
+typedef MmaShape<f32, f32, 16, 64, 128, 1, 1, 8, 3, 1, true, false> Tile0;
 static_assert(Tile0::kThreads == kThreads && Tile0::kSharedBytes <= 135936, "not of the launch");
-typedef MmaShape<f32, 64, 64, 32, 2, 2, 2, 3, 1, true, false> Tile1;
+typedef MmaShape<f32, f32, 64, 64, 32, 2, 2, 2, 3, 1, true, false> Tile1;
 static_assert(Tile1::kThreads == kThreads && Tile1::kSharedBytes <= 135936, "not of the launch");
-typedef MmaShape<f32, 128, 128, 16, 2, 4, 1, 4, 1, true, false> Tile2;
+typedef MmaShape<f32, f32, 128, 128, 16, 2, 4, 1, 4, 1, true, false> Tile2;
 static_assert(Tile2::kThreads == kThreads && Tile2::kSharedBytes <= 135936, "not of the launch");
 
 struct Acc0 { f32 a0; };
