@@ -145,7 +145,7 @@ WEFT_FN f64 pow(f64 a, f64 b) { return ::pow(a, b); }
 
 // --- casts ------------------------------------------------------------------------------------------------------------
 
-// Truncates and saturates; NaN gives 0.
+#ifdef __CUDA_ARCH__
 // The nearest integer, ties to even, within the type's range; 0 of NaN.
 template <class To> WEFT_FN To round_to(f32 v) {
   i32 r;
@@ -153,19 +153,23 @@ template <class To> WEFT_FN To round_to(f32 v) {
   else asm("cvt.rni.sat.u8.f32 %0, %1;" : "=r"(r) : "f"(v));
   return (To)r;
 }
+#endif
 // a / b, with r = 1 / b rounded: a first quotient, and what it leaves divided again; rounded once but where the quotient is no
 // normal number (P. Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990).
 WEFT_FN f32 quotient(f32 a, f32 b, f32 r) {
   const f32 q = a * r;
   return ::fabsf(q) < 1e38f ? ::fmaf(::fmaf(-q, b, a), r, q) : q;
 }
+// Truncates and saturates; NaN gives 0.
 template <class To> WEFT_FN To truncate(f32 v) {
+#ifdef __CUDA_ARCH__
   if constexpr (sizeof(To) == 1) {
     i32 r;
     if constexpr (is_signed<To>) asm("cvt.rzi.sat.s8.f32 %0, %1;" : "=r"(r) : "f"(v));
     else asm("cvt.rzi.sat.u8.f32 %0, %1;" : "=r"(r) : "f"(v));
     return (To)r;
   }
+#endif
   if (v != v) return 0;
   if constexpr (sizeof(To) == 8) return is_signed<To> ? (To)__float2ll_rz(v) : (To)__float2ull_rz(v);
   else if constexpr (sizeof(To) == 4) return is_signed<To> ? (To)__float2int_rz(v) : (To)__float2uint_rz(v);
