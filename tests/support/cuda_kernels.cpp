@@ -13,11 +13,12 @@ namespace weft::test {
 
 // The number in front of `unit` in the log; 0 when it is not there.
 static int64_t number_before(const std::string& log, const std::string& unit) {
-  size_t at = log.find(unit);
-  if (at == std::string::npos) return 0;
-  size_t from = at;
-  while (from > 0 && log[from - 1] >= '0' && log[from - 1] <= '9') --from;
-  return from == at ? 0 : std::stoll(log.substr(from, at - from));
+  for (size_t at = log.find(unit); at != std::string::npos; at = log.find(unit, at + 1)) {
+    size_t from = at;
+    while (from > 0 && log[from - 1] >= '0' && log[from - 1] <= '9') --from;
+    if (from != at) return std::stoll(log.substr(from, at - from));
+  }
+  return 0;
 }
 
 KernelUse parse_use(const std::string& log) {
