@@ -43,6 +43,45 @@ static void find_operand(const KernelSpec& sp, ProductFactor* f) {
   if (all.size() != most) f->operand = -1;
 }
 
+static int before_casts(const ScalarProgram& p, int v) {
+  while (p.insts[v].prim == Prim::cast) v = p.insts[v].args[0];
+  return v;
+}
+// The operand that a value loads; -1: it is no load.
+static int loaded(const SpecStage& st, int v) {
+  const ScalarInst& x = st.body.insts[v];
+  return x.prim == Prim::input && st.inputs[x.index].kind == StageInput::Kind::load ? st.inputs[x.index].operand : -1;
+}
+
+std::optional<ScaledElements> scaled_elements(const KernelSpec& sp, const ProductFactor& f) {
+  const SpecStage& st = sp.stages[0];
+  const ScalarProgram& p = st.body;
+  const ScalarInst& product = p.insts[before_casts(p, f.arg)];
+  if (product.prim != Prim::mul) return std::nullopt;
+  for (int i : {1, 0}) {
+    ScaledElements w;
+    const int scale = before_casts(p, product.args[i]), rest = before_casts(p, product.args[1 - i]);
+    w.scale = loaded(st, scale);
+    if (!is_float(p.type(scale)) || (w.scale < 0 && p.insts[scale].prim != Prim::constant)) continue;
+    if (w.scale < 0) w.fixed_scale = p.insts[scale].f;
+    int elements = rest;
+    const bool centred = p.insts[rest].prim == Prim::sub;
+    if (centred) {
+      elements = before_casts(p, p.insts[rest].args[0]);
+      const int zero = before_casts(p, p.insts[rest].args[1]);
+      const ScalarInst& z = p.insts[zero];
+      w.zero = loaded(st, zero);
+      if (w.zero < 0 && (z.prim != Prim::constant || is_float(z.type))) continue;
+      w.fixed_zero = w.zero < 0 ? static_cast<double>(z.i) : 0;
+    }
+    w.elements = loaded(st, elements);
+    if (w.elements < 0 || (w.zero >= 0 && !is_int(sp.operands[w.zero].dtype))) continue;
+    const DType t = p.type(elements);
+    if (is_int(t) || (!centred && is_float(t) && bit_width(t) == 8)) return w;
+  }
+  return std::nullopt;
+}
+
 std::optional<Product> find_product(const KernelSpec& sp) {
   if (sp.stages.empty()) return std::nullopt;
   const SpecStage& st = sp.stages[0];

@@ -22,6 +22,15 @@ struct Product {
 };
 std::optional<Product> find_product(const KernelSpec& s);
 
+// A factor that is (element - zero) * scale of quantised weights, as dequantize_linear has it: elements are integers, or floats of 8
+// bits without a zero point.
+struct ScaledElements {
+  int elements = -1, zero = -1, scale = -1;  // operands; -1: fixed_zero, fixed_scale
+  double fixed_zero = 0, fixed_scale = 1;
+};
+// Through casts.
+std::optional<ScaledElements> scaled_elements(const KernelSpec& s, const ProductFactor& factor);
+
 // Names of the axes, and `$k`, that an operand's address depends on.
 std::set<std::string> axes_of_operand(const KernelSpec& s, int operand);
 

@@ -4,49 +4,6 @@
 
 namespace weft {
 
-namespace {
-
-// What a value was before casts.
-int before_casts(const ScalarProgram& p, int v) {
-  while (p.insts[v].prim == Prim::cast) v = p.insts[v].args[0];
-  return v;
-}
-// The operand that a value loads; -1: it is no load.
-int loaded(const SpecStage& st, int v) {
-  const ScalarInst& x = st.body.insts[v];
-  return x.prim == Prim::input && st.inputs[x.index].kind == StageInput::Kind::load ? st.inputs[x.index].operand : -1;
-}
-
-// (elements - zero) * scale, as far as the values say.
-std::optional<QuantisedWeights> match(const KernelSpec& sp, int value) {
-  const SpecStage& st = sp.stages[0];
-  const ScalarProgram& p = st.body;
-  const ScalarInst& product = p.insts[before_casts(p, value)];
-  if (product.prim != Prim::mul) return std::nullopt;
-  for (int i : {0, 1}) {
-    QuantisedWeights w;
-    const int scale = before_casts(p, product.args[i]), rest = before_casts(p, product.args[1 - i]);
-    w.scale = loaded(st, scale);
-    if (!is_float(p.type(scale)) || (w.scale < 0 && p.insts[scale].prim != Prim::constant)) continue;
-    if (w.scale < 0) w.fixed_scale = p.insts[scale].f;
-    int elements = rest;
-    if (const ScalarInst& x = p.insts[rest]; x.prim == Prim::sub) {
-      elements = before_casts(p, x.args[0]);
-      const int zero = before_casts(p, x.args[1]);
-      const ScalarInst& z = p.insts[zero];
-      w.zero = loaded(st, zero);
-      if (w.zero < 0 && (z.prim != Prim::constant || is_float(z.type))) continue;
-      w.fixed_zero = w.zero < 0 ? static_cast<double>(z.i) : 0;
-    }
-    w.elements = loaded(st, elements);
-    if (w.elements < 0 || !is_int(p.type(elements)) || (w.zero >= 0 && !is_int(sp.operands[w.zero].dtype))) continue;
-    return w;
-  }
-  return std::nullopt;
-}
-
-}  // namespace
-
 std::optional<int64_t> steps_of(const KernelSpec& sp, int operand, const std::vector<int>& k_axes) {
   const std::set<std::string> walked = axes_of_operand(sp, operand);
   int64_t steps = 1;
@@ -63,8 +20,9 @@ std::optional<int64_t> steps_of(const KernelSpec& sp, int operand, const std::ve
 
 std::optional<QuantisedWeights> quantised_weights(const KernelSpec& sp, const ProductFactor& f, const std::vector<int>& k_axes) {
   if (f.plain || f.operand < 0 || sp.stages[0].body.type(sp.stages[0].body.outputs[0]) != DType::f32) return std::nullopt;
-  auto w = match(sp, f.arg);
-  if (!w || w->elements != f.operand) return std::nullopt;
+  const auto scaled = scaled_elements(sp, f);
+  if (!scaled || scaled->elements != f.operand) return std::nullopt;
+  std::optional<QuantisedWeights> w{{*scaled}};
   const SpecOperand& elements = sp.operands[w->elements];
   w->bits = elements.tile ? static_cast<int>(sp.config.bits) : bit_width(elements.dtype);
   w->is_signed = is_signed_int(elements.dtype);

@@ -12,9 +12,7 @@
 
 namespace weft {
 
-struct QuantisedWeights {
-  int elements = -1, zero = -1, scale = -1;  // operands; -1: fixed_zero, fixed_scale
-  double fixed_zero = 0, fixed_scale = 1;
+struct QuantisedWeights : ScaledElements {
   int bits = 0;
   bool is_signed = false;
   int64_t group = 0;  // steps of K, all axes as one line, that share a scale and a zero point

@@ -12,7 +12,7 @@ bool on_tensor_cores(const KernelSpec& s, const AttentionAxes& a, const Target& 
   const DType t = s.operands[static_cast<size_t>(a.q)].dtype;
   auto same = [&](int operand) { return s.operands[static_cast<size_t>(operand)].dtype == t; };
   return same(a.k) && same(a.v) && target.gpu.has(Gpu::cp_async) &&
-         ((t == DType::f16 && target.gpu.has(Gpu::f16_mma)) || (t == DType::bf16 && target.gpu.has(Gpu::bf16_mma)));
+         (t == DType::f16 || t == DType::bf16) && target.gpu.multiplies(t, t);
 }
 
 // As kernels/attention has them.

@@ -62,14 +62,11 @@ void describe(const KernelSpec& s, const Target& target, const std::vector<int>&
 // Whether tensor cores multiply factors of these types into sums of that one.
 bool has_tensor_cores(const GemmShape& g, DType sum, const Target& target) {
   const DType a = g.a.dtype, b = g.b.dtype;
-  auto both = [&](auto is) { return is(a) && is(b); };
   if (!target.gpu.has(Gpu::cp_async)) return false;
-  if (both([](DType t) { return t == DType::i8 || t == DType::u8; })) return sum == DType::i32 && target.gpu.has(Gpu::int8_mma);
+  if (is_int(a)) return sum == DType::i32 && target.gpu.multiplies(a, b);
   if (!is_float(sum) || sum == DType::f64) return false;
-  if (both([](DType t) { return t == DType::f8e4m3fn || t == DType::f8e5m2; })) return target.gpu.has(Gpu::fp8_mma);
-  if (a != b) return false;
-  if (a == DType::f32) return g.a.product.tf32 && g.b.product.tf32 && target.gpu.has(Gpu::tf32_mma);
-  return (a == DType::f16 && target.gpu.has(Gpu::f16_mma)) || (a == DType::bf16 && target.gpu.has(Gpu::bf16_mma));
+  const bool rounded = a == DType::f32 && b == DType::f32 && g.a.product.tf32 && g.b.product.tf32;
+  return rounded ? target.gpu.has(Gpu::tf32_mma) : target.gpu.multiplies(a, b);
 }
 
 void find_weights(const KernelSpec& s, GemmShape* g, bool plain) {

@@ -143,8 +143,8 @@ struct CudaGemm {
     };
     const std::string block = e.dim(s.axes[static_cast<size_t>(g.k.back())].extent, {}, false);
     e.line("const auto b = weight_rows<" + type + ", " + CudaEmitter::memory_type(o.dtype) + ", " + block + ">(rows_b, depth, p" + std::to_string(o.ptr) + ",");
-    of_blocks(w.scale, "narrow<" + type + ">(" + CudaEmitter::constant(DType::f32, w.scale_number, 0) + ")", ",");
-    of_blocks(w.zero, std::to_string(w.zero_number), ");");
+    of_blocks(w.scale, "narrow<" + type + ">(" + CudaEmitter::constant(DType::f32, w.fixed_scale, 0) + ")", ",");
+    of_blocks(w.zero, std::to_string(static_cast<int64_t>(w.fixed_zero)), ");");
   }
 
   // The elements of a factor otherwise: functions of row and step.

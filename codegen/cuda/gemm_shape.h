@@ -16,13 +16,9 @@ struct GemmFactor {
   bool direct = false;       // values lie in memory as they are multiplied
   DType dtype = DType::f32;  // of the elements, where plain
 };
-// A factor that is (element - zero) * scale of quantised weights, rounded to `factor`. Scales and zero points are the same all over
-// chunks of 16 bytes, and rows lie one behind the other.
-struct WeightFactor {
-  int elements = -1;         // operand of i4, u4, i8, u8, f8e4m3fn, f8e5m2
-  int scale = -1, zero = -1; // operands; -1: the numbers
-  double scale_number = 1;
-  int64_t zero_number = 0;
+// Quantised weights, scaled and rounded to `factor`: of i4, u4, i8, u8, f8e4m3fn or f8e5m2. Scales and zero points are the same all
+// over chunks of 16 bytes, and rows lie one behind the other.
+struct WeightFactor : ScaledElements {
   DType factor = DType::f16; // or bf16
   int64_t chunk = 16;        // elements of 16 bytes, those of 4 bits packed
   int64_t row_stride = 0, k_stride = 0;  // of the elements before they are packed

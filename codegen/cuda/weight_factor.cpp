@@ -3,61 +3,6 @@
 
 namespace weft {
 
-namespace {
-
-struct Reader {
-  const KernelSpec& s;
-  const SpecStage& st = s.stages[0];
-
-  const ScalarInst& inst(int k) const { return st.body.insts[static_cast<size_t>(k)]; }
-  DType type(int k) const { return st.body.type(k); }
-  int through_casts(int k) const {
-    while (inst(k).prim == Prim::cast) k = inst(k).args[0];
-    return k;
-  }
-  // The operand that instruction k loads, perhaps cast to a type that holds it; -1: another instruction.
-  int loaded(int k) const {
-    k = through_casts(k);
-    if (inst(k).prim != Prim::input || st.inputs[static_cast<size_t>(inst(k).index)].kind != StageInput::Kind::load) return -1;
-    return st.inputs[static_cast<size_t>(inst(k).index)].operand;
-  }
-  std::optional<double> number(int k) const {
-    k = through_casts(k);
-    if (inst(k).prim != Prim::constant) return std::nullopt;
-    return is_float(type(k)) ? inst(k).f : static_cast<double>(inst(k).i);
-  }
-  const SpecOperand& operand(int o) const { return s.operands[static_cast<size_t>(o)]; }
-
-  // Elements and zero point.
-  bool read_difference(int k, WeightFactor* w) const {
-    k = through_casts(k);
-    int element = k;
-    if (inst(k).prim == Prim::sub) {
-      element = inst(k).args[0];
-      w->zero = loaded(inst(k).args[1]);
-      const auto zero = number(inst(k).args[1]);
-      if (w->zero < 0 && !zero) return false;
-      if (zero) w->zero_number = static_cast<int64_t>(*zero);
-    }
-    w->elements = loaded(element);
-    if (w->elements < 0) return false;
-    const DType t = operand(w->elements).dtype;
-    const bool integer = t == DType::i4 || t == DType::u4 || t == DType::i8 || t == DType::u8;
-    if (w->zero < 0) return (integer || ((t == DType::f8e4m3fn || t == DType::f8e5m2) && element == k));
-    return integer && is_int(operand(w->zero).dtype);
-  }
-  // Scale, of the factor's type.
-  bool read_scale(int k, DType factor, WeightFactor* w) const {
-    w->scale = loaded(k);
-    const auto scale = number(k);
-    if (w->scale < 0 && !scale) return false;
-    if (scale) w->scale_number = *scale;
-    return w->scale < 0 || operand(w->scale).dtype == factor;
-  }
-};
-
-}  // namespace
-
 std::optional<Dim> step_along(const KernelSpec& s, const Dim& at, const std::vector<int>& axes, Dim* rest) {
   *rest = at;
   std::optional<Dim> step;
@@ -75,24 +20,28 @@ std::optional<Dim> step_along(const KernelSpec& s, const Dim& at, const std::vec
 }
 
 std::optional<WeightFactor> weight_factor(const KernelSpec& s, const ProductFactor& f, const std::vector<int>& k, int rows) {
-  const Reader r{s};
+  const ScalarProgram& p = s.stages[0].body;
+  auto operand = [&](int o) -> const SpecOperand& { return s.operands[static_cast<size_t>(o)]; };
+  auto scaled = scaled_elements(s, f);
+  if (!scaled) return std::nullopt;
+  WeightFactor w{*scaled};
   // The factor is rounded to the narrowest type on its way to the sum.
-  int at = f.arg;
-  DType factor = r.type(at);
-  while (r.inst(at).prim == Prim::cast) {
-    at = r.inst(at).args[0];
-    if (is_float(r.type(at)) && byte_size(r.type(at)) < byte_size(factor)) factor = r.type(at);
+  w.factor = p.type(f.arg);
+  for (int at = f.arg; p.insts[static_cast<size_t>(at)].prim == Prim::cast;) {
+    at = p.insts[static_cast<size_t>(at)].args[0];
+    if (is_float(p.type(at)) && byte_size(p.type(at)) < byte_size(w.factor)) w.factor = p.type(at);
   }
-  const ScalarInst& mul = r.inst(at);
-  if (mul.prim != Prim::mul || (factor != DType::f16 && factor != DType::bf16)) return std::nullopt;
-  WeightFactor w;
-  w.factor = factor;
-  if (!r.read_difference(mul.args[0], &w) || !r.read_scale(mul.args[1], factor, &w)) return std::nullopt;
-  const SpecOperand& elements = r.operand(w.elements);
+  if (w.factor != DType::f16 && w.factor != DType::bf16) return std::nullopt;
+  if (w.scale >= 0 && operand(w.scale).dtype != w.factor) return std::nullopt;
+  const SpecOperand& elements = operand(w.elements);
+  switch (elements.dtype) {
+    case DType::i4: case DType::u4: case DType::i8: case DType::u8: case DType::f8e4m3fn: case DType::f8e5m2: break;
+    default: return std::nullopt;
+  }
   if (!elements.constant) return std::nullopt;
   w.chunk = is_subbyte(elements.dtype) ? 32 : 16;
   for (int o : f.loads)
-    if (!r.operand(o).guards.empty() || is_indirect(r.operand(o).linear())) return std::nullopt;
+    if (!operand(o).guards.empty() || is_indirect(operand(o).linear())) return std::nullopt;
   // What is not packed yet may lie in any order; blocks are whole chunks.
   const SpecAxis& inner = s.axes[static_cast<size_t>(k.back())];
   Dim rest, offset;
@@ -102,7 +51,7 @@ std::optional<WeightFactor> weight_factor(const KernelSpec& s, const ProductFact
   if (!step || !step->is_const() || !offset.is_const()) return std::nullopt;
   if (k.size() > 2) return std::nullopt;
   for (int o : {w.zero, w.scale})
-    if (o >= 0 && (r.operand(o).linear().contains(inner.name) || !r.operand(o).linear().coefficient(s.axes[static_cast<size_t>(k[0])].name)))
+    if (o >= 0 && (operand(o).linear().contains(inner.name) || !operand(o).linear().coefficient(s.axes[static_cast<size_t>(k[0])].name)))
       return std::nullopt;
   w.row_stride = step->value();
   w.k_stride = along->value();

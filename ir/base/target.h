@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "ir/base/dtype.h"
 #include "ir/base/result.h"
 
 namespace weft {
@@ -35,6 +36,9 @@ struct Gpu {
   double memory_rate = 0;           // bytes a second
   int clock_mhz = 0;
   bool has(Tensor t) const { return (tensor & t) != 0; }
+  // Whether tensor cores multiply elements of these types as they are: f16, bf16, integers of 8 bits (i8, u8), floats of 8 bits
+  // (f8e4m3fn, f8e5m2); those of 8 bits in any pair of their kind.
+  bool multiplies(DType a, DType b) const;
 };
 
 struct Target {

@@ -109,4 +109,11 @@ std::optional<Target> cuda_target(std::string_view text) {
   return t;
 }
 
+bool Gpu::multiplies(DType a, DType b) const {
+  auto both = [&](DType one, DType other) { return (a == one || a == other) && (b == one || b == other); };
+  if (both(DType::i8, DType::u8)) return has(int8_mma);
+  if (both(DType::f8e4m3fn, DType::f8e5m2)) return has(fp8_mma);
+  return a == b && ((a == DType::f16 && has(f16_mma)) || (a == DType::bf16 && has(bf16_mma)));
+}
+
 }  // namespace weft

@@ -7,15 +7,6 @@
 
 namespace weft {
 
-// Two floats as neighbours, the first one lower.
-template <class T>
-WEFT_FN u32 pack_pair(f32 lo, f32 hi) {
-  u32 r;
-  if constexpr (same<T, f16>) asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
-  else asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
-  return r;
-}
-
 template <class T, int kHeadSize, int kColumnSize, int kKeyBlock, int kTilesM, int kWarps, int kSliceCount, int kStageCount, int kRankCount>
 struct MmaAttention {
   typedef T Element;

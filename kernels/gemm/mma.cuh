@@ -56,6 +56,15 @@ WEFT_FN void multiply_16x8(typename SumOf<A>::type (&c)[4], const u32 (&a)[4], u
 }
 #undef WEFT_MMA
 
+// Two floats as neighbours, the first one lower.
+template <class T>
+WEFT_FN u32 pack_pair(f32 lo, f32 hi) {
+  u32 r;
+  if constexpr (same<T, f16>) asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
+  else asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
+  return r;
+}
+
 // --- factors ----------------------------------------------------------------------------------------------------------
 
 // along_k: neighbours in memory are along K, else along the rows. wide: accesses of 16 bytes are aligned, and inside as a whole.

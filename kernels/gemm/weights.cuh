@@ -27,14 +27,7 @@ template <class W> constexpr bool is_float8 = same<W, f8e4m3fn> || same<W, f8e5m
 template <class W> constexpr int kChunkOf = is_4bit<W> ? 32 : 16;
 template <class W> constexpr int kWordOf = is_4bit<W> ? 8 : 4;
 
-// Two T's in a word. Products and differences are rounded once.
-template <class T>
-WEFT_FN u32 pair_of(f32 lo, f32 hi) {
-  u32 r;
-  if constexpr (same<T, f16>) asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
-  else asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
-  return r;
-}
+// Of two T's in a word; each rounded once.
 template <class T>
 WEFT_FN u32 subtract_pair(u32 a, u32 b) {
   u32 r;
@@ -71,7 +64,7 @@ WEFT_FN void elements_of(u32 (&out)[kWordOf<W> / 2], u32 w, const ChunkScale& c)
   if constexpr (is_4bit<W>) {
     constexpr u32 magic = same<T, f16> ? 0x64006400u : 0x43004300u;
     constexpr f32 power = same<T, f16> ? 1024.0f : 128.0f;
-    const u32 zero = pair_of<T>(power + c.zero, power + c.zero);
+    const u32 zero = pack_pair<T>(power + c.zero, power + c.zero);
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       u32 x;
@@ -84,9 +77,9 @@ WEFT_FN void elements_of(u32 (&out)[kWordOf<W> / 2], u32 w, const ChunkScale& c)
 #if __CUDA_ARCH__ >= 890
       if constexpr (same<W, f8e4m3fn>) asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(out[j]) : "h"((u16)(w >> (16 * j))));
       else asm("cvt.rn.f16x2.e5m2x2 %0, %1;" : "=r"(out[j]) : "h"((u16)(w >> (16 * j))));
-      if constexpr (same<T, bf16>) out[j] = pair_of<T>(value(f16{(u16)out[j]}), value(f16{(u16)(out[j] >> 16)}));
+      if constexpr (same<T, bf16>) out[j] = pack_pair<T>(value(f16{(u16)out[j]}), value(f16{(u16)(out[j] >> 16)}));
 #else
-      out[j] = pair_of<T>(value(W{(u8)(w >> (16 * j))}), value(W{(u8)(w >> (16 * j + 8))}));
+      out[j] = pack_pair<T>(value(W{(u8)(w >> (16 * j))}), value(W{(u8)(w >> (16 * j + 8))}));
 #endif
     }
   } else {
@@ -94,11 +87,11 @@ WEFT_FN void elements_of(u32 (&out)[kWordOf<W> / 2], u32 w, const ChunkScale& c)
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
       if constexpr (same<T, f16>) {
-        out[j] = subtract_pair<T>(__byte_perm(w, 0x64646464u, j ? 0x4342 : 0x4140), pair_of<T>(1024.0f + c.zero, 1024.0f + c.zero));
+        out[j] = subtract_pair<T>(__byte_perm(w, 0x64646464u, j ? 0x4342 : 0x4140), pack_pair<T>(1024.0f + c.zero, 1024.0f + c.zero));
       } else {
         const f32 lo = as_f32(__byte_perm(w, 0x4b000000u, 0x7540 + 2 * j)), hi = as_f32(__byte_perm(w, 0x4b000000u, 0x7541 + 2 * j));
         const f32 zero = 8388608.0f + c.zero;
-        out[j] = pair_of<T>(lo - zero, hi - zero);
+        out[j] = pack_pair<T>(lo - zero, hi - zero);
       }
     }
   }
@@ -269,6 +262,7 @@ struct ActivationRow {
     return x;
   }
 };
+
 // The sums of the tile at (m0, n0), in shared memory afterwards: element (m, n) of slice s at (s * kBM + m) * kLineC + n. All
 // threads must come.
 template <class S, class A, class B, class Index>

@@ -2,7 +2,6 @@
 // accordingly once, in the prepare graph; what is computed in a run stays as it is.
 #include "ir/ops/contract.h"
 #include "ir/ops/move.h"
-#include "passes/layout/tensor_cores.h"
 #include "passes/rewrite/rewrite.h"
 
 namespace weft {
@@ -10,7 +9,7 @@ namespace weft {
 static bool turn_weights(Op& op, const Target& target) {
   if (op.kind != OpKind::contract || op.operand(3) || op.operand(4)) return false;
   const DType t = op.operands[0]->type.dtype;
-  if (bit_width(t) != 8 || !multiplies_on_tensor_cores(t, op.operands[1]->type.dtype, target)) return false;
+  if (bit_width(t) != 8 || !target.gpu.multiplies(t, op.operands[1]->type.dtype)) return false;
   auto spec = parse_contract(op.attr<ContractAttrs>().spec);
   if (!spec.ok()) return false;
   Builder b = build_before(op);

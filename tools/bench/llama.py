@@ -20,6 +20,7 @@ from graph_writer import MICROSOFT, ONNX_TYPES, GraphWriter
 FORMS = ("standard", "microsoft")
 ALIGNMENT = 4096
 QUANTISED = {"int4": 4.6, "int8": 74.0, "fp8": 1.0}  # and the deviation of their random elements
+CARRIED = {"int4": ("i4", 0.5), "int8": ("i8", 1), "fp8": ("e4m3", 1)}  # their elements' type, and bytes
 GROUP = 128  # of int4, along a row
 POOL = 1 << 26  # random elements, which all weights share
 
@@ -52,7 +53,9 @@ class Config:
         """By a decode step: weights less the embedding's table, and the cache."""
         q, kv = self.heads * self.head, self.kv_heads * self.head
         layer = self.hidden * (2 * q + 2 * kv + 3 * self.ffn)
-        each = {"": 2, "int4": 0.5 + 2 / GROUP, "int8": 1, "fp8": 1}[self.weights]
+        each = CARRIED[self.weights][1] if self.weights else 2
+        if self.weights == "int4":
+            each += 2 / GROUP  # scales
         return int(self.layers * (each * layer + 4 * kv * past)) + 2 * self.hidden * self.vocabulary
 
     def flops(self, tokens):
@@ -66,6 +69,12 @@ def to_bf16(values):
     """Rounded to nearest, as bits."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def random_bytes(rng, form, count):
+    """Of elements of that form; fp8's are up to 2."""
+    elements = rng.integers(0, 256, count, dtype=np.uint8)
+    return elements & 0x80 | np.minimum(elements & 0x7F, 0x40) if form == "fp8" else elements
 
 
 def rotations(c):
@@ -86,9 +95,7 @@ class Llama(GraphWriter):
             return
         size = min(POOL, max(config.hidden * max(config.vocabulary, config.ffn), 1 << 16))
         self.pool = self.elements(config.std * self.rng.standard_normal(size, dtype=np.float32))
-        self.bytes = self.rng.integers(0, 256, size, dtype=np.uint8)
-        if config.weights == "fp8":
-            self.bytes = self.bytes & 0x80 | np.minimum(self.bytes & 0x7F, 0x40)  # up to 2
+        self.bytes = random_bytes(self.rng, config.weights, size)
 
     def elements(self, values):
         return to_bf16(values) if self.dtype == "bf16" else np.ascontiguousarray(values, np.float32)
@@ -134,8 +141,8 @@ class Llama(GraphWriter):
         """The transpose of what DequantizeLinear gives."""
         weights = self.config.weights
         four = weights == "int4"
-        pool = self.random(self.bytes, inputs * outputs // (2 if four else 1)) if self.filled else None
-        elements = self.external(name, (outputs, inputs), pool, {"int4": "i4", "int8": "i8", "fp8": "e4m3"}[weights])
+        dtype, size = CARRIED[weights]
+        elements = self.external(name, (outputs, inputs), self.random(self.bytes, int(inputs * outputs * size)) if self.filled else None, dtype)
         spread = self.rng.uniform(0.5, 1.5, (outputs, inputs // GROUP) if four else (outputs,))
         scale = self.given(f"{name}.scale", self.config.std / QUANTISED[weights] * spread)
         blocks = {"axis": 1, "block_size": GROUP} if four else {"axis": 0}
